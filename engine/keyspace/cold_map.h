@@ -1,0 +1,87 @@
+// ColdMap: where in the log the wholly cold values of one keyspace lie: 8 bytes a key, in
+// partitions of the key order.
+//
+//   slot: | tag, 18 bits | size class, 6 bits | position, 40 bits |
+//
+// The partition is given by the top hash bits (their number is fixed when the map is made, so that
+// no slot ever needs more of a hash than it has), the tag by the 18 bits after them. It is a
+// filter, never the truth: a look-up answers with candidates, and what a read brings is compared
+// with the key. Keys that share a tag each have a slot. A slot changes only by a caller who knows
+// the position in it, so a stale caller changes nothing.
+//
+// With 2^p partitions an absent key has a candidate with a probability of keys / 2^(p + 18).
+// Executor thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "engine/keyspace/entry.h"
+
+namespace firn {
+
+// A size class says how much to read: the record lies within this many bytes of its position.
+// Classes grow by about a quarter, from 64 bytes to over 512 MiB.
+int SizeClassFor(uint64_t record_size_bytes);
+uint64_t SizeClassBytes(int size_class);
+inline constexpr int kSizeClasses = 64;
+
+struct ColdSlot {
+  PackedPosition position = 0;
+  int size_class = 0;
+};
+
+class ColdMap {
+ public:
+  // `partition_bits` in [4, 26]. The directory takes 8 bytes a partition once touched.
+  explicit ColdMap(int partition_bits);
+  ~ColdMap();
+  ColdMap(const ColdMap&) = delete;
+  ColdMap& operator=(const ColdMap&) = delete;
+
+  // A partition count that suits about `keys` keys: some 16 to 32 a partition.
+  static int PartitionBitsFor(uint64_t keys);
+
+  void Insert(uint64_t hash, ColdSlot slot);
+  // Both answer false, and change nothing, if no slot with this hash has position `from`.
+  bool Remove(uint64_t hash, PackedPosition from);
+  bool Move(uint64_t hash, PackedPosition from, ColdSlot to);
+  bool Contains(uint64_t hash, PackedPosition position) const;
+
+  // Calls `visit` for each candidate; almost always none or one.
+  template <typename Visitor>
+  void ForCandidates(uint64_t hash, Visitor&& visit) const {
+    Candidates found;
+    uint32_t n = Find(hash, &found);
+    for (uint32_t i = 0; i < n; ++i) visit(found.slots[i]);
+  }
+  // The first kMaxCandidates candidates; the number of them. (More than that share 2^-36 of the
+  // hash space only by attack, and the hash is keyed.)
+  static constexpr uint32_t kMaxCandidates = 8;
+  struct Candidates {
+    ColdSlot slots[kMaxCandidates];
+  };
+  uint32_t Find(uint64_t hash, Candidates* found) const;
+  bool MayContain(uint64_t hash) const;
+
+  // Some slot near a random place with the top bits of its hash (partition and tag, zeros below),
+  // false if empty: for RANDOMKEY.
+  bool Sample(uint64_t random, ColdSlot* slot, uint64_t* hash_prefix) const;
+
+  uint64_t size() const { return size_; }
+  uint64_t MemoryBytes() const { return memory_bytes_; }
+  // Frees at most `partitions` partitions; false when nothing is left. For dropping a map in
+  // slices.
+  bool FreeSome(uint64_t partitions);
+  void CheckInvariants() const;
+
+ private:
+  using Partition = uint64_t;  // slot array in the low 48 bits, count in the top 16
+  const int partition_bits_;
+  Partition* partitions_ = nullptr;
+  uint64_t size_ = 0;
+  uint64_t memory_bytes_ = 0;
+  uint64_t freed_ = 0;
+};
+
+}  // namespace firn

@@ -1,0 +1,131 @@
+// Entry: one key of the RAM table as a single packed heap block.
+//
+//   +-----------+-------+-----------+--------------+----------+----------+-----+-------------+
+//   | kind/type | flags | access 24 | position 40  | key size | payload  | key | value bytes |
+//   | 1 byte    | 1     | 3 bytes   | 5 bytes      | varint   | varint   |     | or 8 bytes  |
+//   +-----------+-------+-----------+--------------+----------+----------+-----+-------------+
+//                                                   [expiry, 8 bytes, if kHasExpiry, after the two
+//                                                   sizes]
+//
+// A key of 17 bytes with a value of 64 bytes takes 93 bytes, a size class of 96. Values of more
+// than kMaxInlineValueSize bytes live in a Page of their own (page.h), so that replies and
+// checkpoints can share them and a growing string moves without its key.
+//
+// What an entry can be (Kind):
+//   kHot        the value is here.
+//   kStub       key, type, expiry and log position are here, the value is in the log at position().
+//   kTombstone  the key does not exist, but the index may still hold an older root of it.
+//
+// Ownership: whoever creates an entry frees it (Entry::Free); the Table owns what is in it. No
+// locks: entries belong to the executor thread.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "engine/base/check.h"
+#include "engine/base/coding.h"
+#include "engine/page/page.h"
+
+namespace firn {
+
+// On disk these numbers are those of log_format.h; the two enums are kept apart on purpose.
+enum class ValueType : uint8_t { kNone, kString, kList, kSet, kZset, kHash, kStream };
+
+// A log position in units of 16 bytes within the 40-bit space of slots and offsets
+// (log/position.h). Zero means: in no log record yet.
+using PackedPosition = uint64_t;
+
+class Entry {
+ public:
+  enum class Kind : uint8_t { kHot, kStub, kTombstone };
+  enum Flag : uint8_t {
+    kHasExpiry = 1,
+    kInteger = 2,     // the value is an 8-byte integer: OBJECT ENCODING int
+    kPaged = 4,       // the value is a Page*
+    kRaw = 8,         // a string that was grown in place: OBJECT ENCODING raw whatever its size
+    kDirty = 16,      // changed by effects that position() does not include
+    kTransient = 32,  // brought by a fetch and not admitted yet
+    kBlind = 64,      // written without knowing whether a cold predecessor exists
+    kPinned = 128,    // a command waits for it: must not be demoted
+  };
+  static constexpr uint32_t kMaxInlineValueSize = 16 * 1024;
+
+  // What to build. Views are copied; `page` is taken over (one reference).
+  struct Spec {
+    Kind kind = Kind::kHot;
+    ValueType type = ValueType::kString;
+    std::string_view key;
+    std::string_view value;   // inline bytes (or the bytes put into a new Page if long)
+    Page* page = nullptr;     // instead of value
+    bool is_integer = false;  // `integer` instead of value
+    int64_t integer = 0;
+    int64_t expiry_ms = kNoExpiry;
+    uint32_t access = 0;     // 24 bits
+    uint64_t position = 0;   // PackedPosition
+    uint8_t flags = 0;       // of kRaw, kDirty, kTransient, kBlind, kPinned
+    uint32_t stub_size = 0;  // kStub: the size of the whole log record in bytes, if known
+  };
+  static constexpr int64_t kNoExpiry = -1;
+
+  static Entry* Create(const Spec& spec);
+  static void Free(Entry* entry);
+
+  Kind kind() const { return static_cast<Kind>(bytes_[0] & 0x0f); }
+  ValueType type() const { return static_cast<ValueType>(bytes_[0] >> 4); }
+  bool Has(Flag flag) const { return bytes_[1] & flag; }
+  void Set(Flag flag) { bytes_[1] |= flag; }
+  void Clear(Flag flag) { bytes_[1] &= static_cast<uint8_t>(~flag); }
+  uint8_t flags() const { return bytes_[1]; }
+
+  // The access clock: 24 bits whose meaning (LRU seconds or LFU) is access_clock.h's.
+  uint32_t access() const { return LoadFixed<uint32_t>(bytes_ + 2) & 0xffffff; }
+  void set_access(uint32_t access) {
+    bytes_[2] = static_cast<uint8_t>(access);
+    bytes_[3] = static_cast<uint8_t>(access >> 8);
+    bytes_[4] = static_cast<uint8_t>(access >> 16);
+  }
+  PackedPosition position() const { return Load40(bytes_ + 5); }
+  void set_position(PackedPosition position) { Store40(bytes_ + 5, position); }
+
+  std::string_view key() const;
+  // kNoExpiry if there is none.
+  int64_t expiry_ms() const;
+  // REQUIRES: kHasExpiry. Adding or removing an expiry needs a new entry.
+  void set_expiry_ms(int64_t expiry_ms);
+
+  // REQUIRES: kHot and not kInteger. Valid until the entry or its page changes.
+  std::string_view value() const;
+  // REQUIRES: kInteger.
+  int64_t integer() const;
+  void set_integer(int64_t value);
+  // REQUIRES: kPaged.
+  Page* page() const;
+  // REQUIRES: kPaged. Swaps the page; the old one's reference passes to the caller.
+  Page* exchange_page(Page* page);
+  // REQUIRES: inline, not integer, and value.size() equal to the present size.
+  void OverwriteInline(std::string_view value);
+  // REQUIRES: kStub. Bytes of the log record, 0 if unknown.
+  uint32_t stub_size() const;
+
+  // The length in bytes of the value as a string reply has it (integers: digits). REQUIRES: kHot.
+  uint64_t StringLength() const;
+
+  // What the allocator took for this entry, its page included (once, by the first holder).
+  uint64_t MemoryBytes() const;
+
+ private:
+  Entry() = default;
+  struct Layout {
+    const uint8_t* expiry;
+    const char* key;
+    uint64_t key_size;
+    const char* payload;
+    uint64_t payload_size;
+  };
+  Layout Decode() const;
+
+  uint8_t bytes_[10];  // followed by the rest of the block
+};
+
+}  // namespace firn

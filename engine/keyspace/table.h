@@ -1,0 +1,87 @@
+// Table: the keys of one keyspace that are in RAM, in the order of their hashes.
+//
+//   directory, indexed by the top d bits of the hash        partition (about 16 to 32 entries)
+//   +----+----+----+----+ ...                               +---------------------------------+
+//   | p0 | p1 | p2 | p3 |            each  ------------->   | tag 16 | Entry* 48 | tag | ... |
+//   +----+----+----+----+                                   +---------------------------------+
+//
+// A tag is the 16 hash bits after the top d. A look-up scans one partition's tags and compares keys
+// only where a tag matches. Growing doubles the directory: partitions of the old one are split into
+// the new one a few at a time, by every insertion and by Step; shrinking merges likewise. Order is
+// kept: partition i becomes 2i and 2i + 1. Memory: 8 bytes an entry at a fill of at least 0.8, plus
+// at most half a byte of directory.
+//
+// Executor thread only. The table owns its entries.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "engine/base/siphash.h"
+#include "engine/keyspace/entry.h"
+
+namespace firn {
+
+struct HashedKey {
+  std::string_view bytes;
+  uint64_t hash = 0;
+};
+
+class Table {
+ public:
+  explicit Table(HashSecret secret);
+  ~Table();  // frees all entries
+  Table(const Table&) = delete;
+  Table& operator=(const Table&) = delete;
+
+  Entry* Find(const HashedKey& key) const;
+  // REQUIRES: absent.
+  void Insert(const HashedKey& key, Entry* entry);
+  // Puts `entry` in the place of `old`, which is returned to the caller's ownership by staying
+  // valid. REQUIRES: `old` is in the table under `key`.
+  void Replace(const HashedKey& key, Entry* old, Entry* entry);
+  // Takes the entry out; the caller frees it. REQUIRES: it is in the table under `key`.
+  void Remove(const HashedKey& key, Entry* entry);
+
+  uint64_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  // Directory and partitions, not the entries.
+  uint64_t MemoryBytes() const { return memory_bytes_; }
+
+  // Walks the entries in the order of their hash prefixes, beginning with the partition that
+  // contains `hash`, for at least one partition and until `visit` has been given `max_entries` or
+  // more. Whole partitions are visited. Returns the first hash not covered (0 when the end was
+  // reached: wrapped). `visit` may not change the table.
+  uint64_t Walk(uint64_t hash, uint64_t max_entries,
+                const std::function<void(Entry* entry)>& visit) const;
+  // As Walk over exactly the entries with first <= hash <= last.
+  void WalkRange(uint64_t first, uint64_t last,
+                 const std::function<void(Entry* entry)>& visit) const;
+
+  // Some entry near a random place, each about equally likely; null if empty.
+  Entry* Sample(uint64_t random) const;
+
+  // Moves a bounded part of a growth or shrinking on; true while more remains.
+  bool Step();
+  uint64_t HashOf(std::string_view key) const { return SipHash13(secret_, key); }
+
+  // For tests: every entry is where its hash says, counts and bytes agree.
+  void CheckInvariants() const;
+
+ private:
+  using Slot = uint64_t;       // tag in the top 16 bits, Entry* in the low 48
+  using Partition = uint64_t;  // Slot* in the low 48 bits, count in the top 16
+  struct Directory {
+    Partition* partitions = nullptr;
+    int depth = 0;
+  };
+  const HashSecret secret_;
+  Directory current_;
+  Directory next_;      // while resizing
+  uint64_t moved_ = 0;  // partitions of current_ that have been moved into next_
+  uint64_t size_ = 0;
+  uint64_t memory_bytes_ = 0;
+};
+
+}  // namespace firn
