@@ -1,0 +1,341 @@
+// Store: the front door of the storage engine. It holds the keyspaces of one data directory, knows
+// in which tier every value is, and makes changes durable.
+//
+// How a command uses it (all on the executor thread):
+//
+//   1. Plan       name the keys and what is wanted of them. If all that is wanted is resident, run
+//   at once; else
+//                 the store issues the reads together and calls the ticket's waiter; then plan
+//                 again.
+//   2. run        look values up and change them through Database: ordinary synchronous calls. Each
+//                 change appends its log record before it returns.
+//   3. Release    the ticket: values that the plan brought are admitted to the hot tier or go back.
+//   4. EndIteration, once for all commands of a loop iteration; then replies may leave as MayReply
+//   says.
+//
+// Nothing here blocks on the disk but Open and Close.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/keyspace/table.h"
+#include "tiering/io/loop.h"
+#include "tiering/store_stats.h"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace firn {
+
+class Database;
+class Store;
+class StoreImpl;
+
+enum class SyncPolicy : uint8_t { kNo, kEverySecond, kAlways };
+
+// What a command wants of a key, from its row in the command table.
+enum class Access : uint8_t {
+  kMetadata,   // existence, type, expiry: the value may stay where it is
+  kRead,       // the value
+  kUpdate,     // the value, to change it
+  kOverwrite,  // nothing: the reply does not depend on what was there
+  kReplace,    // existence and expiry matter (NX, XX, KEEPTTL, DEL), the value doesn't
+};
+
+struct KeyAccess {
+  uint32_t db = 0;
+  HashedKey key;
+  Access access = Access::kRead;
+};
+
+enum class PlanResult : uint8_t {
+  kReady,      // run now
+  kWaiting,    // the ticket's waiter will be called; plan again then
+  kReadError,  // a key's record could not be read or is damaged: see Ticket::error()
+};
+
+// Belongs to one command of one client; holds what its plan brought in place until Release. Not
+// copied or moved while waiting.
+class Ticket {
+ public:
+  Ticket() = default;
+  ~Ticket();  // REQUIRES: released
+  Ticket(const Ticket&) = delete;
+  Ticket& operator=(const Ticket&) = delete;
+
+  // Called (from the loop, never from inside Plan) when a kWaiting plan is worth trying again.
+  std::function<void()> on_ready;
+
+  bool waiting() const { return reads_in_flight_ > 0 || queued_; }
+  const Status& error() const { return error_; }
+
+ private:
+  friend class StoreImpl;
+  friend class Store;
+  struct Pin {
+    uint32_t keyspace;
+    uint64_t hash;
+    std::string key;
+  };
+  std::vector<Pin> pins_;
+  uint32_t reads_in_flight_ = 0;
+  uint64_t serial_ = 0;  // identifies the ticket to reads that outlive it
+  bool queued_ = false;
+  Status error_;
+};
+
+struct StoreOptions {
+  std::string directory;
+  bool durable = true;  // appendonly: every change is logged before its reply
+  bool tiering = true;  // values may leave RAM
+  SyncPolicy sync_policy = SyncPolicy::kEverySecond;
+  uint64_t max_memory_bytes = 0;  // 0: no limit
+  uint64_t max_disk_bytes = 0;    // 0: see LogWriter::set_max_bytes
+  uint64_t segment_size_bytes = 64 << 20;
+  uint64_t warm_memory_bytes = 0;   // 0: chosen from max_memory_bytes
+  uint64_t index_memory_bytes = 0;  // 0: no limit of its own
+  bool compress = false;
+  int compression_level = 3;
+  uint64_t min_value_bytes = 0;  // smaller values are not demoted
+  uint32_t databases = 16;
+  bool lfu = false;  // the access clock's meaning: maxmemory-policy *-lfu
+  int lfu_log_factor = 10;
+  int lfu_decay_time = 1;
+  bool skip_damage = false;  // start although the log is damaged, leaving out what is
+  uint64_t replay_limit_bytes = 256 << 20;
+  uint64_t replay_limit_records = 300'000;
+  uint64_t random_seed = 0;  // 0: from the system; anything else makes a run repeatable
+};
+
+// The environment: real, or simulated.
+struct StoreEnvironment {
+  io::FileSystem* file_system = nullptr;
+  io::Loop* loop = nullptr;
+  rocksdb::Env* index_env = nullptr;                            // null: RocksDB's own
+  std::function<void(int level, const std::string& line)> log;  // levels as server/logger.h
+};
+
+// Told of what the store does by itself. Executor thread; must not call back into the store.
+class StoreListener {
+ public:
+  virtual ~StoreListener() = default;
+  virtual void OnExpired(uint32_t db, std::string_view key) = 0;
+  virtual void OnEvicted(uint32_t db, std::string_view key) = 0;
+};
+
+// Where a key's value is.
+enum class Tier : uint8_t { kNone, kHot, kWarm, kCold };
+
+class Store {
+ public:
+  // Blocking: opens the index, replays the log's tail. `progress` is called now and then during a
+  // long replay.
+  static Result<std::unique_ptr<Store>> Open(const StoreOptions& options,
+                                             const StoreEnvironment& environment,
+                                             std::function<void()> progress = {});
+  // Blocking: clean stop. The destructor without Close abandons everything as a crash would.
+  Status Close();
+  ~Store();
+
+  // --- plan
+
+  uint64_t Hash(std::string_view key) const;
+  HashedKey Key(std::string_view key) const { return {key, Hash(key)}; }
+  PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);
+  // Ends a ticket's use, run or not. A waiter is not called any more.
+  void Release(Ticket* ticket);
+
+  enum class WriteGate : uint8_t { kOk, kOutOfMemory, kOutOfSpace, kDiskFull, kLogFailed, kWait };
+  // Whether a command that may write `bytes` can run. kWait: the ticket's waiter will be called (a
+  // segment is being made, or writers are being slowed). kFreesSpace commands (DEL, EXPIRE, FLUSH)
+  // pass where others are refused. kOutOfMemory: tiering is off and the policy found nothing to
+  // evict. kOutOfSpace: `maxdisk`; kDiskFull: the file system.
+  WriteGate CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket);
+  const Status& log_failure() const;  // why writes fail, for kLogFailed and kDiskFull
+
+  // --- run
+
+  Database& database(uint32_t db);
+  uint32_t databases() const;
+  // Milliseconds since 1970, the same during an iteration and never falling.
+  int64_t now_ms() const;
+
+  // Changes between the two are whole or absent after a crash. Groups may nest: the outermost
+  // counts.
+  void BeginGroup();
+  void EndGroup();
+
+  void SwapDatabases(uint32_t a, uint32_t b);
+  // Empties a database; the memory is freed in slices. Returns the number of keys it had.
+  void FlushDatabase(uint32_t db);
+
+  // --- reply
+
+  uint64_t executed_lsn() const;
+  // Whether replies to commands up to `lsn` may be sent now. When not, `on_may_reply` is called
+  // when that has changed.
+  bool MayReply(uint64_t lsn) const;
+  void set_on_may_reply(std::function<void()> callback);
+  // Publishes this iteration's records, starts syncs, advances background work by a bounded slice.
+  // Returns in how many microseconds it wants to be called again (0: at once, work is left).
+  int64_t EndIteration();
+
+  // --- keys over all tiers; the callbacks come from the loop
+
+  struct ScanKey {
+    std::string key;
+    ValueType type;
+  };
+  // Collects at least `count` keys from `cursor` (0 begins; at most 52 bits) on; `next` is 0 at the
+  // end. Keys that expired are left out. Answers at once if nothing is cold.
+  struct ScanResult {
+    uint64_t next = 0;
+    std::vector<ScanKey> keys;
+    Status status;
+  };
+  using ScanCallback = std::move_only_function<void(ScanResult)>;
+  void Scan(uint32_t db, uint64_t cursor, uint64_t count, ScanCallback done);
+  // A key about equally likely to be any; nothing if empty.
+  void RandomKey(uint32_t db, std::move_only_function<void(std::optional<std::string>)> done);
+  // The exact number of keys, once every blind write has been settled.
+  void CountKeys(uint32_t db, std::move_only_function<void(uint64_t)> done);
+  // The number as known now: may count a blindly overwritten cold key twice.
+  uint64_t EstimateKeys(uint32_t db) const;
+  // Keys with an expiry, and the mean time to live of those sampled, for INFO.
+  uint64_t EstimateExpiring(uint32_t db) const;
+
+  // --- tiers by hand
+
+  // REQUIRES: planned with kMetadata.
+  Tier Where(uint32_t db, const HashedKey& key);
+  // Moves values to disk, out of the warm window too; answers how many are there that weren't.
+  void Demote(uint32_t db, std::vector<std::string> keys,
+              std::move_only_function<void(int64_t)> done);
+  // REQUIRES: planned with kRead. Keeps the value in the hot tier; false if it was there or is
+  // absent.
+  bool Promote(uint32_t db, const HashedKey& key);
+
+  // Syncs, and calls back when everything appended before is durable (or failed).
+  void SyncNow(std::move_only_function<void(Status)> done);
+
+  // --- settings that change at run time
+
+  void SetMaxMemory(uint64_t bytes);
+  void SetMaxDisk(uint64_t bytes);
+  void SetSyncPolicy(SyncPolicy policy);
+  void SetWarmMemory(uint64_t bytes);
+  void SetCompression(bool on, int level);
+  void SetMinValue(uint64_t bytes);
+  void SetActiveExpire(bool on);
+  void SetLfu(bool on, int log_factor, int decay_time);
+  // Bytes that the server holds outside the store (clients' buffers): count in max_memory.
+  void SetOutsideMemory(uint64_t bytes);
+  void set_listener(StoreListener* listener);
+
+  StoreStats Stats() const;
+  uint64_t UsedMemory() const;  // as INFO's used_memory
+
+ private:
+  friend class Database;
+  explicit Store(std::unique_ptr<StoreImpl> impl);
+  std::unique_ptr<StoreImpl> impl_;
+};
+
+// A string value for reading: bytes that stay valid until the next change of the keyspace.
+class StringValue {
+ public:
+  std::string_view bytes() const { return is_integer_ ? std::string_view(digits_, size_) : view_; }
+  bool is_integer() const { return is_integer_; }
+  int64_t integer() const { return integer_; }
+  // The page that holds the bytes, to share with a reply; null for short values.
+  Page* page() const { return page_; }
+
+ private:
+  friend class Database;
+  std::string_view view_;
+  Page* page_ = nullptr;
+  int64_t integer_ = 0;
+  uint8_t size_ = 0;
+  bool is_integer_ = false;
+  char digits_[24];
+};
+
+// One numbered database. Keys are planned before they are looked up here: a look-up of a key that
+// isn't resident as wanted is a programmer's error and ends the process. Expired keys are deleted,
+// by a record, when they are met.
+class Database {
+ public:
+  struct LookupOptions {
+    bool touch = true;      // counts as an access
+    bool count_hit = true;  // keyspace_hits and keyspace_misses
+  };
+  // What is known of a key without its value.
+  struct KeyInfo {
+    ValueType type = ValueType::kNone;  // kNone: absent
+    int64_t expiry_ms = -1;
+    bool exists() const { return type != ValueType::kNone; }
+  };
+  KeyInfo Lookup(const HashedKey& key, LookupOptions options);
+  KeyInfo Lookup(const HashedKey& key) { return Lookup(key, LookupOptions()); }
+
+  // The value of a string key. REQUIRES: Lookup said kString, and planned with kRead or kUpdate.
+  StringValue GetString(const HashedKey& key);
+
+  // --- strings
+
+  enum class ExpiryChange : uint8_t { kRemove, kKeep, kSet };
+  struct SetOptions {
+    ExpiryChange expiry = ExpiryChange::kRemove;
+    int64_t expiry_ms = -1;  // with kSet; may lie in the past: the key is then deleted
+    bool raw = false;        // made by growing in place: OBJECT ENCODING raw
+  };
+  // Makes the key a string, whatever it was. With kRemove and kSet the key needn't be resident
+  // (blind).
+  void SetString(const HashedKey& key, std::string_view value, SetOptions options);
+  void SetInteger(const HashedKey& key, int64_t value, SetOptions options);
+  // Both return the new length. An absent key counts as empty. REQUIRES: planned with kUpdate,
+  // string or absent.
+  uint64_t AppendString(const HashedKey& key, std::string_view bytes);
+  uint64_t SetRange(const HashedKey& key, uint64_t offset, std::string_view bytes);
+
+  // --- keys of any type; planned with kReplace or more
+
+  bool Delete(const HashedKey& key);  // false if absent
+  // kNoExpiry removes it. REQUIRES: the key exists.
+  void SetExpiry(const HashedKey& key, int64_t expiry_ms);
+  // The value with its expiry goes to another key, possibly of another database; whatever that was
+  // is replaced. REQUIRES: source planned with kUpdate, target with kReplace; the source exists.
+  void Rename(const HashedKey& from, Database& target, const HashedKey& to);
+  void Copy(const HashedKey& from, Database& target, const HashedKey& to);
+
+  // --- for OBJECT, MEMORY, DEBUG
+
+  struct ObjectInfo {
+    ValueType type = ValueType::kNone;
+    const char* encoding = "";  // as OBJECT ENCODING names it
+    uint64_t memory_bytes = 0;  // of a cold value: what its record takes
+    uint32_t access = 0;
+    uint64_t serialized_bytes = 0;
+    uint64_t log_lsn = 0;
+  };
+  ObjectInfo Inspect(const HashedKey& key);
+  void SetAccess(const HashedKey& key, uint32_t access);
+
+  uint32_t number() const { return number_; }
+
+ private:
+  friend class StoreImpl;
+  StoreImpl* impl_ = nullptr;
+  uint32_t number_ = 0;
+};
+
+}  // namespace firn
