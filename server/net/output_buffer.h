@@ -1,0 +1,58 @@
+// OutputBuffer: the bytes that wait to be sent to one client: chunks of copied bytes, and
+// references to pages of long values that are sent without a copy. Executor thread.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/page/page.h"
+
+namespace firn::server {
+
+class OutputBuffer {
+ public:
+  OutputBuffer() = default;
+  ~OutputBuffer();
+  OutputBuffer(const OutputBuffer&) = delete;
+  OutputBuffer& operator=(const OutputBuffer&) = delete;
+
+  void Append(std::string_view bytes);
+  // A writable tail of at least `size` bytes; Commit tells how many were used.
+  char* Reserve(size_t size);
+  void Commit(size_t size);
+  // Takes a reference to the page.
+  void AppendPage(Page* page);
+  // Inserts bytes at a mark that Mark() gave, with nothing sent since: for deferred headers.
+  uint64_t Mark();
+  void InsertAt(uint64_t mark, std::string_view bytes);
+  // Drops what was appended since the mark: nothing of it was sent.
+  void TruncateTo(uint64_t mark);
+
+  bool empty() const { return pending_bytes_ == 0; }
+  uint64_t pending_bytes() const { return pending_bytes_; }  // pages included
+  uint64_t memory_bytes() const { return memory_bytes_; }    // what the process holds for it
+
+  // Up to `max` parts from the front; they stay valid until Consume even if more is appended.
+  std::span<const iovec> Peek(size_t max);
+  void Consume(uint64_t bytes);
+  void Clear();
+
+ private:
+  struct Chunk {
+    std::string bytes;
+    Page* page = nullptr;
+  };
+  std::deque<Chunk> chunks_;
+  std::vector<iovec> parts_;
+  uint64_t front_sent_ = 0;
+  uint64_t pending_bytes_ = 0;
+  uint64_t memory_bytes_ = 0;
+};
+
+}  // namespace firn::server
