@@ -1,0 +1,300 @@
+#include "tiering/index/index.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+#include <rocksdb/write_buffer_manager.h>
+
+#include <algorithm>
+
+#include "engine/base/coding.h"
+#include "engine/base/siphash.h"
+
+namespace firn {
+namespace {
+
+constexpr char kRootKind = 'R';
+constexpr char kHintKind = 'E';
+constexpr char kMetaKind = 'M';
+constexpr char kInlineKey = 0;
+constexpr char kHashedKey = 1;
+constexpr size_t kRootPrefixSize = 1 + 4 + 8;
+constexpr size_t kHintSize = 1 + 8 + 4 + 8;
+constexpr size_t kRootValueSize = 8 + 4 + 4 + 4 + 8 + 1 + 8;
+
+// Long keys are told apart by 128 more bits; a fixed secret is enough, since the 64 keyed bits
+// before them can't be aimed.
+constexpr HashSecret kLongKeyLow{0x4c4f4e474b455931, 0x6669726e2d6c6f77};
+constexpr HashSecret kLongKeyHigh{0x4c4f4e474b455932, 0x6669726e2d686967};
+
+Status FromRocks(const rocksdb::Status& status, const char* what) {
+  if (status.ok()) return Status::Ok();
+  StatusCode code = StatusCode::kIoError;
+  if (status.IsNoSpace()) code = StatusCode::kNoSpace;
+  if (status.IsCorruption()) code = StatusCode::kCorruption;
+  return {code, std::string("index: ") + what + ": " + status.ToString()};
+}
+
+std::string RootPrefix(uint32_t keyspace, uint64_t hash) {
+  std::string out(kRootPrefixSize, '\0');
+  out[0] = kRootKind;
+  StoreBig32(out.data() + 1, keyspace);
+  StoreBig64(out.data() + 5, hash);
+  return out;
+}
+
+std::string EncodeKey(const IndexKey& key) {
+  std::string out = RootPrefix(key.keyspace, key.hash);
+  if (key.key.size() <= Index::kMaxInlineKeySize) {
+    out.push_back(kInlineKey);
+    out.append(key.key);
+  } else {
+    out.push_back(kHashedKey);
+    AppendFixed(&out, SipHash13(kLongKeyLow, key.key));
+    AppendFixed(&out, SipHash13(kLongKeyHigh, key.key));
+  }
+  return out;
+}
+
+std::string EncodeHint(const IndexBatch::Hint& hint) {
+  std::string out(kHintSize, '\0');
+  out[0] = kHintKind;
+  StoreBig64(out.data() + 1, hint.expiry_ms);
+  StoreBig32(out.data() + 9, hint.keyspace);
+  StoreBig64(out.data() + 13, hint.hash);
+  return out;
+}
+
+std::string EncodeRoot(const IndexRoot& root) {
+  std::string out;
+  out.reserve(kRootValueSize);
+  AppendFixed(&out, root.position.segment_id);
+  AppendFixed(&out, root.position.offset);
+  AppendFixed(&out, root.logical_size);
+  AppendFixed(&out, root.size);
+  AppendFixed(&out, root.lsn);
+  AppendFixed(&out, root.type);
+  AppendFixed(&out, root.expiry_ms);
+  return out;
+}
+
+bool DecodeRoot(std::string_view bytes, IndexRoot* root) {
+  if (bytes.size() != kRootValueSize) return false;
+  ByteReader reader(bytes);
+  root->position.segment_id = reader.Fixed<uint64_t>();
+  root->position.offset = reader.Fixed<uint32_t>();
+  root->logical_size = reader.Fixed<uint32_t>();
+  root->size = reader.Fixed<uint32_t>();
+  root->lsn = reader.Fixed<uint64_t>();
+  root->type = reader.Fixed<uint8_t>();
+  root->expiry_ms = reader.Fixed<int64_t>();
+  return reader.ok();
+}
+
+rocksdb::Options RocksOptions(const Index::Options& options) {
+  rocksdb::Options rocks;
+  if (options.env != nullptr) rocks.env = options.env;
+  rocks.create_if_missing = true;
+  rocks.write_buffer_size = std::max<uint64_t>(options.memtable_bytes / 2, 256 << 10);
+  rocks.max_write_buffer_number = 4;
+  rocks.min_write_buffer_number_to_merge = 1;
+  rocks.max_open_files = 256;
+  rocks.disable_auto_compactions = !options.background_compaction;
+  rocks.max_background_jobs = 2;
+  rocks.level_compaction_dynamic_level_bytes = true;
+  rocks.target_file_size_base = 16 << 20;
+  rocks.max_bytes_for_level_base =
+      std::max<uint64_t>(16 << 20, 4 * uint64_t{rocks.write_buffer_size});
+  rocks.compression = rocksdb::kNoCompression;
+  rocks.max_log_file_size = 1 << 20;
+  rocks.keep_log_file_num = 2;
+  rocks.info_log_level = rocksdb::WARN_LEVEL;
+  rocks.stats_dump_period_sec = 0;
+  rocks.stats_persist_period_sec = 0;
+  rocks.paranoid_checks = true;
+  rocks.avoid_flush_during_shutdown = true;
+  if (options.env == nullptr) {
+    rocks.use_direct_reads = true;
+    rocks.use_direct_io_for_flush_and_compaction = true;
+    rocks.compaction_readahead_size = 1 << 20;
+    rocks.bytes_per_sync = 1 << 20;
+  }
+  return rocks;
+}
+
+rocksdb::BlockBasedTableOptions TableOptions(std::shared_ptr<rocksdb::Cache> cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = std::move(cache);
+  table.block_size = 4096;
+  // Partitioned, so that a look-up never reads megabytes of filter.
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.metadata_block_size = 4096;
+  table.filter_policy.reset(rocksdb::NewRibbonFilterPolicy(10));
+  table.cache_index_and_filter_blocks = true;
+  table.cache_index_and_filter_blocks_with_high_priority = true;
+  table.pin_top_level_index_and_filter = true;
+  table.format_version = 5;
+  table.checksum = rocksdb::kXXH3;
+  return table;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Index>> Index::Open(const Options& options) {
+  auto index = std::unique_ptr<Index>(new Index());
+  rocksdb::LRUCacheOptions cache_options;
+  cache_options.capacity = options.cache_bytes + options.memtable_bytes;
+  cache_options.num_shard_bits = 2;
+  cache_options.high_pri_pool_ratio = 0.5;
+  index->cache_ = rocksdb::NewLRUCache(cache_options);
+  // The memtables are charged to the cache, so that one number bounds both.
+  index->write_buffers_ =
+      std::make_shared<rocksdb::WriteBufferManager>(options.memtable_bytes, index->cache_);
+
+  rocksdb::Options rocks = RocksOptions(options);
+  rocks.write_buffer_manager = index->write_buffers_;
+  rocks.table_factory.reset(rocksdb::NewBlockBasedTableFactory(TableOptions(index->cache_)));
+  rocksdb::DB* db = nullptr;
+  rocksdb::Status status = rocksdb::DB::Open(rocks, options.directory, &db);
+  if (!status.ok() && rocks.use_direct_reads) {
+    // Some file systems (tmpfs of older kernels) know no direct I/O.
+    rocks.use_direct_reads = false;
+    rocks.use_direct_io_for_flush_and_compaction = false;
+    status = rocksdb::DB::Open(rocks, options.directory, &db);
+  }
+  if (!status.ok()) return std::unexpected(FromRocks(status, "open"));
+  index->db_.reset(db);
+  return index;
+}
+
+Status Index::Destroy(const Options& options) {
+  return FromRocks(rocksdb::DestroyDB(options.directory, RocksOptions(options)), "destroy");
+}
+
+Index::~Index() {
+  if (db_ != nullptr) rocksdb::CancelAllBackgroundWork(db_.get(), true);
+}
+
+Status Index::Apply(const IndexBatch& batch) {
+  rocksdb::WriteBatch rocks_batch;
+  rocksdb::Status status;
+  for (uint32_t keyspace : batch.dropped_keyspaces) {
+    status = rocks_batch.DeleteRange(RootPrefix(keyspace, 0), RootPrefix(keyspace + 1, 0));
+    if (!status.ok()) return FromRocks(status, "drop keyspace");
+  }
+  for (const IndexBatch::Hint& hint : batch.spent_hints) {
+    status = rocks_batch.Delete(EncodeHint(hint));
+    if (!status.ok()) return FromRocks(status, "delete hint");
+  }
+  for (const IndexBatch::Change& change : batch.changes) {
+    if (!change.root.has_value()) {
+      status = rocks_batch.Delete(EncodeKey(change.key));
+    } else {
+      status = rocks_batch.Put(EncodeKey(change.key), EncodeRoot(*change.root));
+      if (status.ok() && change.root->expiry_ms >= 0) {
+        IndexBatch::Hint hint{.expiry_ms = static_cast<uint64_t>(change.root->expiry_ms),
+                              .keyspace = change.key.keyspace,
+                              .hash = change.key.hash};
+        status = rocks_batch.Put(EncodeHint(hint), rocksdb::Slice());
+      }
+    }
+    if (!status.ok()) return FromRocks(status, "batch");
+  }
+  if (!batch.meta.empty()) {
+    status = rocks_batch.Put(std::string(1, kMetaKind), batch.meta);
+    if (!status.ok()) return FromRocks(status, "meta");
+  }
+  rocksdb::WriteOptions write;
+  write.disableWAL = true;
+  return FromRocks(db_->Write(write, &rocks_batch), "write");
+}
+
+Status Index::Flush() {
+  rocksdb::FlushOptions flush;
+  flush.wait = true;
+  flush.allow_write_stall = true;
+  return FromRocks(db_->Flush(flush), "flush");
+}
+
+Result<std::string> Index::ReadMeta() const {
+  std::string meta;
+  rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), std::string(1, kMetaKind), &meta);
+  if (status.IsNotFound()) return std::string();
+  if (!status.ok()) return std::unexpected(FromRocks(status, "read meta"));
+  return meta;
+}
+
+Result<std::optional<IndexRoot>> Index::Find(const IndexKey& key) const {
+  std::string value;
+  rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), EncodeKey(key), &value);
+  if (status.IsNotFound()) return std::optional<IndexRoot>();
+  if (!status.ok()) return std::unexpected(FromRocks(status, "read root"));
+  IndexRoot root;
+  if (!DecodeRoot(value, &root)) {
+    return std::unexpected(Status::Corruption("index: a root has a wrong length"));
+  }
+  return std::optional<IndexRoot>(root);
+}
+
+Status Index::Visit(uint32_t keyspace, uint64_t first_hash,
+                    const std::function<bool(const Visited&)>& visit) const {
+  rocksdb::ReadOptions read;
+  std::string upper = RootPrefix(keyspace + 1, 0);
+  rocksdb::Slice upper_slice(upper);
+  read.iterate_upper_bound = &upper_slice;
+  read.fill_cache = false;
+  read.readahead_size = 0;
+  read.auto_prefix_mode = false;
+  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
+  for (it->Seek(RootPrefix(keyspace, first_hash)); it->Valid(); it->Next()) {
+    std::string_view key(it->key().data(), it->key().size());
+    Visited visited;
+    if (key.size() <= kRootPrefixSize ||
+        !DecodeRoot({it->value().data(), it->value().size()}, &visited.root)) {
+      return Status::Corruption("index: a root has a wrong length");
+    }
+    visited.hash = LoadBig64(key.data() + 5);
+    visited.is_long = key[kRootPrefixSize] == kHashedKey;
+    if (!visited.is_long) visited.key = key.substr(kRootPrefixSize + 1);
+    if (!visit(visited)) break;
+  }
+  return FromRocks(it->status(), "iterate");
+}
+
+Result<std::vector<std::pair<std::string, IndexRoot>>> Index::FindByHash(uint32_t keyspace,
+                                                                         uint64_t hash) const {
+  std::vector<std::pair<std::string, IndexRoot>> found;
+  Status status = Visit(keyspace, hash, [&](const Visited& visited) {
+    if (visited.hash != hash) return false;
+    found.emplace_back(visited.key, visited.root);
+    return true;
+  });
+  if (!status.ok()) return std::unexpected(status);
+  return found;
+}
+
+Result<std::vector<IndexBatch::Hint>> Index::DueHints(uint64_t now_ms, size_t limit) const {
+  std::vector<IndexBatch::Hint> hints;
+  rocksdb::ReadOptions read;
+  std::string upper = EncodeHint({.expiry_ms = now_ms + 1});
+  rocksdb::Slice upper_slice(upper);
+  read.iterate_upper_bound = &upper_slice;
+  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
+  for (it->Seek(std::string(1, kHintKind)); it->Valid() && hints.size() < limit; it->Next()) {
+    if (it->key().size() != kHintSize) continue;
+    const char* key = it->key().data();
+    hints.push_back({.expiry_ms = LoadBig64(key + 1),
+                     .keyspace = LoadBig32(key + 9),
+                     .hash = LoadBig64(key + 13)});
+  }
+  if (!it->status().ok()) return std::unexpected(FromRocks(it->status(), "iterate hints"));
+  return hints;
+}
+
+uint64_t Index::MemoryBytes() const { return cache_->GetUsage(); }
+
+}  // namespace firn

@@ -1,0 +1,115 @@
+// Index: RocksDB behind one class: where the newest root of every key lies in the log, in the order
+// of the keys. The log is its write-ahead log: it can be rebuilt from it, and lags behind it by
+// what recovery replays.
+//
+// One column family, a leading byte for each kind, so that memtables flush in order and a crash
+// leaves a prefix of the batches:
+//   'R' keyspace(4) hash(8) 0 key          -> root          a key of at most kMaxInlineKeySize
+//   bytes 'R' keyspace(4) hash(8) 1 key hash(16) -> root          a longer one: its bytes are only
+//   in the log 'E' expiry(8) keyspace(4) hash(8)      -> nothing       a hint, checked against the
+//   root when due 'M'                                    -> meta, opaque to this class
+// Numbers are big-endian. Executor thread: none of the calls, all may read the disk.
+// Apply and Flush: one thread at a time. The others: any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "tiering/log/segment.h"
+
+namespace rocksdb {
+class Cache;
+class DB;
+class Env;
+class WriteBufferManager;
+}  // namespace rocksdb
+
+namespace firn {
+
+struct IndexRoot {
+  log::LogPosition position;
+  uint32_t logical_size = 0;  // padded bytes of the record, as if it weren't compressed
+  uint32_t size = 0;          // padded bytes of the record
+  uint64_t lsn = 0;
+  uint8_t type = 0;  // on disk
+  int64_t expiry_ms = -1;
+};
+
+struct IndexKey {
+  uint32_t keyspace = 0;
+  uint64_t hash = 0;
+  std::string key;
+};
+
+struct IndexBatch {
+  struct Change {
+    IndexKey key;
+    std::optional<IndexRoot> root;  // nothing: the key is gone
+  };
+  std::vector<Change> changes;
+  struct Hint {
+    uint64_t expiry_ms = 0;
+    uint32_t keyspace = 0;
+    uint64_t hash = 0;
+  };
+  std::vector<Hint> spent_hints;
+  std::vector<uint32_t> dropped_keyspaces;
+  std::string meta;  // empty: unchanged
+};
+
+class Index {
+ public:
+  struct Options {
+    std::string directory;
+    rocksdb::Env* env = nullptr;  // null: RocksDB's own
+    uint64_t memtable_bytes = 4 << 20;
+    uint64_t cache_bytes = 8 << 20;
+    bool background_compaction = true;  // off in simulated runs, to keep them deterministic
+  };
+  static Result<std::unique_ptr<Index>> Open(const Options& options);
+  static Status Destroy(const Options& options);
+  ~Index();
+
+  // Not durable before Flush. A batch is atomic.
+  Status Apply(const IndexBatch& batch);
+  Status Flush();
+
+  Result<std::string> ReadMeta() const;  // empty if there is none yet
+  Result<std::optional<IndexRoot>> Find(const IndexKey& key) const;
+
+  // Visits roots of a keyspace in the order of their hashes, from `first_hash` on, until `visit`
+  // returns false. `key` is empty and `is_long` set for a key whose bytes are only in the log. The
+  // view is a snapshot as of the call.
+  struct Visited {
+    uint64_t hash = 0;
+    std::string_view key;
+    bool is_long = false;
+    IndexRoot root;
+  };
+  Status Visit(uint32_t keyspace, uint64_t first_hash,
+               const std::function<bool(const Visited&)>& visit) const;
+  // All roots that have this hash (almost always one or none).
+  Result<std::vector<std::pair<std::string, IndexRoot>>> FindByHash(uint32_t keyspace,
+                                                                    uint64_t hash) const;
+  // Hints due at or before `now_ms`, oldest first, at most `limit`.
+  Result<std::vector<IndexBatch::Hint>> DueHints(uint64_t now_ms, size_t limit) const;
+
+  // Memtables and cached blocks.
+  uint64_t MemoryBytes() const;
+
+  static constexpr size_t kMaxInlineKeySize = 128;
+
+ private:
+  Index() = default;
+  std::shared_ptr<rocksdb::Cache> cache_;
+  std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
+  std::unique_ptr<rocksdb::DB> db_;
+};
+
+}  // namespace firn
