@@ -87,7 +87,8 @@ struct RecordHeader {
 static_assert(sizeof(RecordHeader) == 48);
 
 inline constexpr uint32_t kMaxKeySize = 512u << 20;
-inline constexpr uint32_t kMaxPayloadSize = 512u << 20;
+// The largest value, and room for the code and operands of an effect.
+inline constexpr uint32_t kMaxPayloadSize = (512u << 20) + 64;
 inline constexpr uint32_t kMaxRecordSize = kMaxKeySize + kMaxPayloadSize + 4096;
 
 // Value types on disk.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <string>
 #include <string_view>
 
 #include "engine/base/status.h"
@@ -37,7 +37,7 @@ struct RecordContext {
   int64_t wall_ms = 0;
 };
 
-// Size in bytes without and with the padding.
+// Size in bytes without and with the padding. REQUIRES: the limits of log_format.h.
 uint32_t EncodedSize(const RecordSpec& spec);
 inline uint64_t PaddedSize(uint64_t size) {
   return (size + kRecordAlignment - 1) & ~static_cast<uint64_t>(kRecordAlignment - 1);
@@ -68,20 +68,34 @@ struct RecordView {
   uint32_t raw_payload_size = 0;
 };
 
+// The digest that a group's commit carries: how many records lie between the marks, and the CRC32C
+// of their crcs, each as four little-endian bytes, in order.
+struct GroupDigest {
+  uint32_t count = 0;
+  uint32_t crc = 0;
+
+  static constexpr uint32_t kEncodedSize = 8;
+  void Add(uint32_t record_crc);
+  void Encode(char* to) const;                   // kEncodedSize bytes: the commit's payload
+  bool Matches(std::string_view payload) const;  // of the commit
+};
+
 enum class DecodeOutcome {
   kOk,
   kNeedMore,  // the header is plausible, but the record is longer than the bytes given
   kEnd,       // zeros: nothing was ever written here
   kInvalid,   // a length, kind, flag or checksum is wrong
 };
-// Decodes the record at the begin of `bytes`. With kNeedMore, `*needed` is its size in bytes.
+// Decodes the record at the begin of `bytes`. With kNeedMore, `*needed` is its size in bytes, or
+// that of a header while not even that is there. Empty bytes are the end.
 DecodeOutcome DecodeRecord(std::string_view bytes, RecordView* record, uint64_t* needed);
 // Decodes header, expiry and key only, without the checksum (the payload isn't there). For look-ups
 // of metadata in long records; the caller compares key and keyspace. kNeedMore if the key isn't
 // within `bytes`.
 DecodeOutcome DecodeRecordHead(std::string_view bytes, RecordView* record, uint64_t* needed);
 
-// Uncompresses a payload. Checks the size against raw_payload_size before allocating.
+// Uncompresses a payload (or copies it, if it isn't compressed). Checks the size against
+// raw_payload_size before allocating.
 Result<std::string> UncompressPayload(const RecordView& record);
 // Compresses `raw` if that saves at least an eighth; empty otherwise.
 std::string CompressPayload(std::string_view raw, int level);
