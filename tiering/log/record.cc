@@ -154,7 +154,7 @@ uint32_t EncodeRecord(const RecordSpec& spec, const RecordContext& context, char
   header.size = EncodedSize(spec);
   header.epoch = static_cast<uint16_t>(context.epoch);
   header.kind = static_cast<uint8_t>(spec.kind);
-  header.flags = static_cast<uint8_t>(spec.flags & ~kFlagHasExpiry);
+  header.flags = static_cast<uint8_t>((spec.flags | context.flags) & ~kFlagHasExpiry);
   if (spec.expiry_ms != kNoExpiry) header.flags |= kFlagHasExpiry;
   header.lsn = context.lsn;
   StoreWallTime(header.wall_ms, context.wall_ms);

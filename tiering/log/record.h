@@ -22,9 +22,9 @@ struct RecordSpec {
   Compression compression = Compression::kNone;
   uint32_t keyspace = 0;
   int64_t expiry_ms = kNoExpiry;
-  std::string_view key;
-  std::string_view payload_prefix;  // payload = payload_prefix + payload
-  std::string_view payload;
+  std::string_view key = {};
+  std::string_view payload_prefix = {};  // payload = payload_prefix + payload
+  std::string_view payload = {};
   uint32_t raw_payload_size = 0;  // 0: the payload's size
 };
 
@@ -35,11 +35,12 @@ struct RecordContext {
   uint64_t lsn = 0;
   uint64_t durable_lsn = 0;
   int64_t wall_ms = 0;
+  uint8_t flags = 0;  // added to the spec's
 };
 
 // Size in bytes without and with the padding. REQUIRES: the limits of log_format.h.
 uint32_t EncodedSize(const RecordSpec& spec);
-inline uint64_t PaddedSize(uint64_t size) {
+constexpr uint64_t PaddedSize(uint64_t size) {
   return (size + kRecordAlignment - 1) & ~static_cast<uint64_t>(kRecordAlignment - 1);
 }
 

@@ -38,9 +38,12 @@ struct Segment {
   uint64_t end_offset = 0;         // bytes written, header included
   uint64_t file_bytes = 0;         // bytes of disk that it holds
   uint64_t live_bytes = 0;         // padded bytes of records that are still the newest
-  uint64_t synced_offset = 0;      // O_DIRECT reads may touch bytes below this
+  // A multiple of 4096: O_DIRECT reads may touch the bytes below this. The block that holds the
+  // tail of the active segment lies above it even when its records are synced: a direct read of it
+  // would bring the right bytes, but wait for the kernel to write the block first.
+  uint64_t synced_offset = 0;
   bool sealed = false;
-  int holds = 0;  // fetches, jobs, snapshots: not unlinked while > 0
+  int holds = 0;  // fetches, jobs, snapshots, the writer's window: not unlinked while > 0
 };
 
 class SegmentTable {

@@ -1,0 +1,48 @@
+// Parts of LogWriter that its source files share. For tiering/log/log_writer*.cc only.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+
+#include "tiering/log/log_writer.h"
+
+namespace firn::log {
+
+inline constexpr uint64_t kWindowStep = 1 << 20;
+inline constexpr size_t kSpares = 2;
+inline constexpr uint64_t kNothingRefused = std::numeric_limits<uint64_t>::max();
+
+inline uint64_t PageDown(uint64_t offset) { return offset & ~(io::kDirectAlignment - 1); }
+inline uint64_t PageUp(uint64_t offset) { return PageDown(offset + io::kDirectAlignment - 1); }
+
+// A mapped segment: a spare, the active one, or a sealed one that the window hasn't left.
+struct LogWriter::Mapping {
+  uint64_t id = 0;
+  std::shared_ptr<io::File> file;
+  char* address = nullptr;  // of offset 0; only [start, end) is still mapped
+  uint64_t start = 0;
+  uint64_t end = 0;
+  uint64_t capacity = 0;
+  uint64_t populated = 0;      // [start, populated) is
+  bool populating = false;     // a worker is at it: nothing may be unmapped
+  Segment* segment = nullptr;  // null: a spare
+
+  uint64_t PopulatedBytes() const { return populated > start ? populated - start : 0; }
+};
+
+struct LogWriter::MakeJob {
+  SegmentOrder order;
+  Result<MadeSegment> result = MadeSegment();
+};
+
+struct LogWriter::PopulateJob {
+  MappingPtr mapping;
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  bool lock = false;
+  bool locked = true;
+  Status status;
+};
+
+}  // namespace firn::log

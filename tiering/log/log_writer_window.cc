@@ -1,0 +1,230 @@
+// LogWriter: the mapped window. Populating ahead of the tail, reading, letting go of its begin.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "tiering/log/log_writer.h"
+#include "tiering/log/log_writer_private.h"
+
+namespace firn::log {
+namespace {
+
+// How far ahead of the tail pages are populated. The next sync writes all of them, used or not, so
+// it is about what is appended between two syncs.
+constexpr uint64_t kLeastStep = 256 << 10;
+constexpr uint64_t kLargestStep = 2 << 20;
+// Of what is populated on the spot.
+constexpr uint64_t kSpotStep = 64 << 10;
+constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
+
+}  // namespace
+
+// --- populating
+
+uint64_t LogWriter::PopulateStep() const {
+  uint64_t most = std::clamp(options_.window_size_bytes / 4, kLeastStep, kLargestStep);
+  uint64_t recent = bytes_at_last_sync_ == 0 ? appended_bytes_ : bytes_between_syncs_;
+  return PageUp(std::clamp(recent, kLeastStep, most));
+}
+
+// Keeps between one and two steps ahead of the tail populated: in the active segment, then at the
+// begin of the spare that comes next.
+void LogWriter::UpdatePopulation() {
+  populate_at_ = kNever;
+  if (stopped_ || !poison_.ok() || window_.empty()) return;
+  const MappingPtr& active = window_.back();
+  uint64_t usable = std::min(active->capacity, options_.segment_size_bytes);
+  uint64_t step = PopulateStep();
+  uint64_t ahead = active->populated > tail_ ? active->populated - tail_ : 0;
+  bool whole = active->populated >= usable;
+  const MappingPtr& next = whole && !spares_.empty() ? spares_.front() : active;
+  if ((whole && (spares_.empty() || next->populated != 0)) || next->populating) return;
+  if (ahead >= step) {
+    populate_at_ = active->populated - step;
+    return;
+  }
+  StartPopulating(
+      next,
+      whole ? step : std::min(std::max(active->populated, PageUp(tail_)) + step, PageUp(usable)));
+}
+
+void LogWriter::StartPopulating(const MappingPtr& mapping, uint64_t end) {
+  CHECK(!mapping->populating);
+  end = std::min(end, mapping->capacity);
+  uint64_t begin = mapping->populated;
+  if (mapping->segment == active_) begin = std::max(begin, PageDown(tail_));
+  if (begin >= end) return;
+  mapping->populating = true;
+  ++jobs_in_flight_;
+  auto job = std::make_shared<PopulateJob>();
+  job->mapping = mapping;
+  job->begin = begin;
+  job->end = end;
+  job->lock = options_.lock_in_ram && !lock_failed_;
+  loop_->RunOnWorker(
+      io::WorkPriority::kUrgent,
+      [job, file = mapping->file, address = mapping->address] {
+        uint64_t size = job->end - job->begin;
+        job->status = file->Populate(address + job->begin, size);
+        if (job->lock) job->locked = file->LockInRam(address + job->begin, size);
+      },
+      [this, job] { OnPopulated(job.get()); });
+}
+
+void LogWriter::OnPopulated(PopulateJob* job) {
+  --jobs_in_flight_;
+  Mapping& mapping = *job->mapping;
+  mapping.populating = false;
+  if (!job->status.ok()) Poison(job->status);
+  if (!job->locked) lock_failed_ = true;
+  mapping.populated = std::max(mapping.populated, job->end);
+  if (mapping.segment != nullptr && mapping.segment->sealed) {
+    Trim(job->mapping);
+  } else if (mapping.segment == active_ && active_ != nullptr && poison_.ok()) {
+    limit_ = std::min({mapping.populated, mapping.capacity, options_.segment_size_bytes});
+  }
+  UpdatePopulation();
+  NotifyRoom();
+}
+
+// The tail has caught up with the worker: one call for a stretch, not a fault for each page.
+Status LogWriter::PopulateNow(Mapping* mapping, uint64_t end) {
+  uint64_t begin = mapping->populated;
+  if (mapping->segment == active_) begin = std::max(begin, PageDown(tail_));
+  end = std::min((end + kSpotStep - 1) / kSpotStep * kSpotStep, mapping->capacity);
+  if (begin >= end) return Status::Ok();
+  if (Status status = mapping->file->Populate(mapping->address + begin, end - begin);
+      !status.ok()) {
+    Poison(status);
+    return poison_;
+  }
+  if (options_.lock_in_ram && !lock_failed_ &&
+      !mapping->file->LockInRam(mapping->address + begin, end - begin)) {
+    lock_failed_ = true;
+  }
+  mapping->populated = end;
+  return Status::Ok();
+}
+
+// --- reading
+
+std::string_view LogWriter::Warm(PackedPosition position) const {
+  if (lock_failed_) return {};
+  const Segment* segment = segments_->Of(position);
+  if (segment == nullptr || window_.empty()) return {};
+  const Mapping* mapping = window_.back().get();
+  if (segment != active_) {
+    auto at = std::lower_bound(window_.begin(), window_.end(), segment->id,
+                               [](const MappingPtr& m, uint64_t id) { return m->id < id; });
+    if (at == window_.end() || (*at)->segment != segment) return {};
+    mapping = at->get();
+  }
+  uint64_t offset = segments_->OffsetOf(position);
+  if (offset < mapping->start || offset >= segment->end_offset) return {};
+  return {mapping->address + offset, segment->end_offset - offset};
+}
+
+// --- the window's begin
+
+uint64_t LogWriter::WarmBytes() const {
+  uint64_t bytes = 0;
+  for (const MappingPtr& mapping : window_) {
+    uint64_t end = mapping->segment->end_offset;
+    if (end > mapping->start) bytes += end - mapping->start;
+  }
+  return bytes;
+}
+
+uint64_t LogWriter::window_bytes() const {
+  uint64_t bytes = 0;
+  for (const MappingPtr& mapping : window_) bytes += mapping->PopulatedBytes();
+  for (const MappingPtr& spare : spares_) bytes += spare->PopulatedBytes();
+  return bytes;
+}
+
+void LogWriter::AdvanceWindow() {
+  uint64_t keep = lock_failed_ ? 0 : options_.window_size_bytes;
+  uint64_t warm = WarmBytes();
+  while (!window_.empty()) {
+    Mapping* front = window_.front().get();
+    uint64_t end = front->segment->end_offset;
+    uint64_t rest = end > front->start ? end - front->start : 0;
+    uint64_t step = std::min(rest, kWindowStep);
+    if (warm < keep + step || !UnmapStep(front)) break;
+    warm -= step;
+    if (front->start == front->end) {
+      --front->segment->holds;
+      window_.pop_front();
+    }
+  }
+  RunDrops();
+}
+
+// Unmaps the front's next step, or all that is left of a sealed one. False if it must stay.
+bool LogWriter::UnmapStep(Mapping* mapping) {
+  Segment* segment = mapping->segment;
+  if (mapping->populating) return false;
+  uint64_t next = mapping->start + kWindowStep;
+  if (segment->sealed && next >= segment->end_offset) {
+    if (segment->synced_offset < segment->end_offset) return false;
+    next = mapping->end;
+  } else if (next > segment->synced_offset || next > segment->end_offset) {
+    return false;
+  }
+  mapping->file->Unmap(mapping->address + mapping->start, next - mapping->start);
+  PushDrop(*mapping, mapping->start, next);
+  mapping->start = next;
+  return true;
+}
+
+// Whatever a worker is still populating stays mapped: the process ends, or the loop never runs
+// again.
+void LogWriter::UnmapAll() {
+  for (const MappingPtr& mapping : window_) {
+    if (mapping->populating || mapping->start == mapping->end) continue;
+    mapping->file->Unmap(mapping->address + mapping->start, mapping->end - mapping->start);
+    mapping->start = mapping->end;
+  }
+  if (stopped_) {
+    for (const MappingPtr& mapping : window_) --mapping->segment->holds;
+  } else {
+    for (const MappingPtr& spare : spares_) {
+      if (!spare->populating) spare->file->Unmap(spare->address, spare->end);
+    }
+  }
+  window_.clear();
+  drops_.clear();
+}
+
+void LogWriter::set_drop_cache_below(LogPosition position) {
+  drop_below_ = position;
+  RunDrops();
+}
+
+void LogWriter::PushDrop(const Mapping& mapping, uint64_t begin, uint64_t end) {
+  if (!drops_.empty() && drops_.back().segment_id == mapping.id && drops_.back().end == begin) {
+    drops_.back().end = end;
+    return;
+  }
+  drops_.push_back({mapping.file, mapping.id, begin, end});
+}
+
+void LogWriter::RunDrops() {
+  while (!stopped_ && !drops_.empty()) {
+    Drop& drop = drops_.front();
+    uint64_t end = drop.end;
+    if (drop.segment_id > drop_below_.segment_id) return;
+    if (drop.segment_id == drop_below_.segment_id)
+      end = std::min(end, PageDown(drop_below_.offset));
+    bool all = end == drop.end;
+    if (end <= drop.begin || (!all && end - drop.begin < kWindowStep)) return;
+    loop_->RunOnWorker(
+        io::WorkPriority::kBackground,
+        [file = drop.file, begin = drop.begin, end] { file->DropCache(begin, end - begin); }, {});
+    drop.begin = end;
+    if (all) drops_.pop_front();
+  }
+}
+
+}  // namespace firn::log
