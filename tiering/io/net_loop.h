@@ -24,7 +24,8 @@ class SocketHandler {
   // The Send in flight has finished with all its bytes.
   virtual void OnSent() = 0;
   // The peer closed (error 0) or the connection failed (an errno). The last call to the handler
-  // unless it calls Close itself. The handler still has to Close.
+  // unless it calls Close itself. The handler still has to Close. While receiving is paused, only a
+  // Send notices that the peer is gone.
   virtual void OnDisconnected(int error) = 0;
 };
 
@@ -55,16 +56,17 @@ class Socket {
 };
 
 struct ListenOptions {
-  std::string host;  // empty for a unix socket
+  std::string host = {};  // empty for a unix socket
   uint16_t port = 0;
-  std::string unix_path;
+  std::string unix_path = {};
   uint32_t unix_permissions = 0;  // 0 leaves the umask's; set before anybody can connect
   int backlog = 511;
 };
 
 class Listener {
  public:
-  virtual ~Listener() = default;  // stops accepting and closes; removes a unix socket's file
+  // Stops accepting and closes; removes a unix socket's file. Comes before the loop's end.
+  virtual ~Listener() = default;
 };
 
 class NetLoop : public Loop {
@@ -87,6 +89,8 @@ struct NetLoopOptions {
 
 // Creates the loop. With kAuto, a kernel or container that refuses io_uring gets the thread
 // backend, and `*notice` says so in one line (else it is left empty). With kUring that is an error.
+// REQUIRES: called by the thread that will run the loop. The loop's end waits for disk operations
+// and jobs under way, answers none of them, and drops queued jobs, tasks and timers.
 Result<std::unique_ptr<NetLoop>> CreateNetLoop(const NetLoopOptions& options, std::string* notice);
 
 }  // namespace firn::io

@@ -1,0 +1,99 @@
+#include "tiering/io/workers.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "engine/base/check.h"
+
+namespace firn::io {
+namespace {
+
+constexpr int kNice = 5;
+
+}  // namespace
+
+std::thread StartQuietThread(int nice, std::move_only_function<void()> body) {
+  // The thread inherits the mask: there is no moment in which it could take a signal.
+  sigset_t all;
+  sigset_t previous;
+  sigfillset(&all);
+  CHECK(::pthread_sigmask(SIG_SETMASK, &all, &previous) == 0);
+  std::thread thread([nice, body = std::move(body)]() mutable {
+    // Linux keeps niceness by thread. A refusal costs nothing but smoothness.
+    if (nice != 0) {
+      static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice));
+    }
+    body();
+  });
+  CHECK(::pthread_sigmask(SIG_SETMASK, &previous, nullptr) == 0);
+  return thread;
+}
+
+Workers::Workers(int count, Mailbox* mailbox) : mailbox_(mailbox) {
+  CHECK(count >= 1);
+  for (int i = 0; i < count; ++i) {
+    const bool takes_background = i > 0 || count == 1;
+    threads_.push_back(
+        StartQuietThread(kNice, [this, takes_background] { Serve(takes_background); }));
+  }
+}
+
+Workers::~Workers() {
+  std::deque<Work> dropped_urgent;
+  std::deque<Work> dropped_background;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    dropped_urgent.swap(urgent_);
+    dropped_background.swap(background_);
+  }
+  urgent_added_.notify_all();
+  anything_added_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Workers::Run(WorkPriority priority, Task job, Task done) {
+  std::condition_variable* wake = &anything_added_;
+  {
+    const std::lock_guard lock(mutex_);
+    if (priority == WorkPriority::kUrgent) {
+      urgent_.push_back({std::move(job), std::move(done)});
+      // Each idle one is woken for one job; beyond that the others have to come.
+      if (static_cast<size_t>(idle_urgent_only_) >= urgent_.size()) wake = &urgent_added_;
+    } else {
+      background_.push_back({std::move(job), std::move(done)});
+    }
+  }
+  wake->notify_one();
+}
+
+void Workers::Serve(bool takes_background) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    while (!stopping_ && urgent_.empty() && (!takes_background || background_.empty())) {
+      if (takes_background) {
+        anything_added_.wait(lock);
+      } else {
+        ++idle_urgent_only_;
+        urgent_added_.wait(lock);
+        --idle_urgent_only_;
+      }
+    }
+    if (stopping_) return;
+    std::deque<Work>& queue = urgent_.empty() ? background_ : urgent_;
+    Work work = std::move(queue.front());
+    queue.pop_front();
+    lock.unlock();
+    work.job();
+    // What the job holds is freed here, not on the executor.
+    work.job = nullptr;
+    if (work.done) mailbox_->Post(std::move(work.done));
+    lock.lock();
+  }
+}
+
+}  // namespace firn::io
