@@ -1,0 +1,106 @@
+// The log, which is Firn's append-only file, and snapshots.
+#include "server/options/option_table.h"
+#include "server/options/special_options.h"
+
+namespace firn::server {
+namespace {
+
+using V = OptionValues;
+
+constexpr EnumName kFsyncPolicies[] = {
+    {"everysec", static_cast<int64_t>(AppendFsync::kEverySecond)},
+    {"always", static_cast<int64_t>(AppendFsync::kAlways)},
+    {"no", static_cast<int64_t>(AppendFsync::kNo)},
+};
+constexpr EnumName kSanitize[] = {{"no", 0}, {"yes", 1}, {"clients", 2}};
+constexpr std::string_view kSnapshots = "RDB snapshots";
+
+constexpr OptionRow kLogRows[] = {
+    Bool("appendonly", "yes",
+         "Makes every write durable in the log before it is acknowledged (no in Redis). With no, "
+         "the log only holds what does not fit RAM, and the data is gone with the process.")
+        .With(kDenyLoading | kStartOnly)
+        .Store<&V::appendonly>(),
+    Enum("appendfsync", "everysec", kFsyncPolicies,
+         "When the log is flushed to the device: once a second, before each reply, or when the "
+         "kernel likes.")
+        .Store<&V::appendfsync>(),
+    String("appendfilename", "appendonly.aof",
+           "The name of Redis' AOF files; Firn's log has its "
+           "own names in DIR/log.")
+        .With(kImmutable)
+        .Check(CheckAppendFilename)
+        .Ignored(),
+    String("appenddirname", "appendonlydir",
+           "The directory of Redis' AOF files; Firn's log lies "
+           "in DIR/log.")
+        .With(kImmutable)
+        .Check(CheckAppendDirname)
+        .Ignored(),
+    Bool("no-appendfsync-on-rewrite", "no", "Whether Redis stops flushing while a child rewrites.")
+        .Ignored(),
+    Integer("auto-aof-rewrite-percentage", "100", {0, kIntMax},
+            "Growth at which Redis rewrites its AOF; Firn compacts its log all the time.")
+        .In(Unit::kPercent)
+        .Ignored(),
+    Integer("auto-aof-rewrite-min-size", "64mb", {0, kLongMax},
+            "Size below which Redis does not rewrite its AOF.")
+        .In(Unit::kMemory)
+        .Ignored(),
+    Bool("aof-rewrite-incremental-fsync", "yes", "How Redis flushes the AOF it rewrites.")
+        .Ignored(),
+    Bool("aof-load-truncated", "yes",
+         "Cuts and logs a record that a crash left incomplete at the end of the log.")
+        .Future("refusing a log with an incomplete last record"),
+    Bool("aof-use-rdb-preamble", "yes", "Whether Redis' AOF starts with a snapshot.").Ignored(),
+    Bool("aof-timestamp-enabled", "no", "Whether Redis' AOF holds timestamps.").Ignored(),
+    Bool("aof-disable-auto-gc", "no", "For tests of Redis: keeps old AOF files.")
+        .With(kHidden)
+        .Ignored(),
+    Integer("key-load-delay", "0", {kIntMin, kIntMax}, "For tests of Redis: slows loading down.")
+        .In(Unit::kMicroseconds)
+        .With(kHidden)
+        .Ignored(),
+    Integer("loading-process-events-interval-bytes", "2097152", {1024, kIntMax},
+            "For tests of Redis: how often clients are looked after while data is loaded.")
+        .With(kHidden)
+        .Ignored(),
+};
+
+constexpr OptionRow kSnapshotRows[] = {
+    Words("save", "3600 1 300 100 60 10000", ParseSaveRules,
+          "When a snapshot is written: after so many seconds if there were so many changes, for "
+          "each pair. If it is never given, there are no rules while appendonly is on.")
+        .With(kAccumulates)
+        .Future(kSnapshots)
+        .AlsoAccepts("")
+        .StoreBy(StoreSaveRules),
+    String("dbfilename", "dump.rdb", "The name of the snapshot in dir.")
+        .With(kProtected)
+        .Check(CheckDbFilename)
+        .Pending(kSnapshots),
+    Bool("rdbcompression", "yes", "Compresses strings in snapshots.").Pending(kSnapshots),
+    Bool("rdbchecksum", "yes", "Writes and checks a checksum at the end of a snapshot.")
+        .With(kImmutable)
+        .Pending(kSnapshots),
+    Bool("rdb-save-incremental-fsync", "yes", "Flushes a snapshot while it is written.")
+        .Pending(kSnapshots),
+    Bool("rdb-del-sync-files", "no", "Deletes snapshots that only served replication.")
+        .Pending(kSnapshots),
+    Integer("rdb-key-save-delay", "0", {kIntMin, kIntMax}, "For tests of Redis: slows saving down.")
+        .In(Unit::kMicroseconds)
+        .With(kHidden)
+        .Ignored(),
+    Bool("stop-writes-on-bgsave-error", "yes", "Refuses writes after a snapshot has failed.")
+        .Pending(kSnapshots),
+    Enum("sanitize-dump-payload", "no", kSanitize,
+         "How deeply serialized values are checked when they are restored.")
+        .Pending("RESTORE"),
+};
+
+}  // namespace
+
+std::span<const OptionRow> LogRows() { return kLogRows; }
+std::span<const OptionRow> SnapshotRows() { return kSnapshotRows; }
+
+}  // namespace firn::server
