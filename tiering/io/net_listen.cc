@@ -133,9 +133,8 @@ Result<int> OpenListeningSocket(const ListenOptions& options) {
   return ListenTcp(options);
 }
 
-void CloseListeningSocket(int fd, const ListenOptions& options) {
+void StopListening(int fd, const ListenOptions& options) {
   static_cast<void>(::shutdown(fd, SHUT_RDWR));
-  ::close(fd);
   if (!options.unix_path.empty()) ::unlink(options.unix_path.c_str());
 }
 

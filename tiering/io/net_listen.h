@@ -20,9 +20,9 @@ namespace firn::io {
 // replaced, a file of another kind is not. May block on name resolution if `host` is a name.
 Result<int> OpenListeningSocket(const ListenOptions& options);
 
-// Closes a listening socket, so that its address can be bound again at once even while a kernel
-// operation still holds the descriptor, and removes a unix socket's file.
-void CloseListeningSocket(int fd, const ListenOptions& options);
+// Makes a listening socket refuse connections, and removes a unix socket's file. The address can be
+// bound again at once, even if the descriptor is closed later.
+void StopListening(int fd, const ListenOptions& options);
 
 // Addresses of a connection accepted from a listener with `options`.
 SocketAddress DescribeConnection(int fd, const ListenOptions& options);

@@ -288,7 +288,8 @@ void ListenerState::PauseAccepting() {
 
 void ListenerState::Close() {
   if (pause_timer_ != 0) loop_->CancelTimer(pause_timer_);
-  CloseListeningSocket(std::exchange(fd_, -1), options_);
+  StopListening(fd_, options_);
+  ::close(std::exchange(fd_, -1));
   loop_->BuryListener(this);
 }
 
@@ -347,7 +348,8 @@ Result<std::unique_ptr<Listener>> ThreadLoop::Listen(const ListenOptions& option
   auto state = std::make_unique<ListenerState>(this, *fd, options, std::move(on_accept));
   if (error == 0) error = Control(EPOLL_CTL_ADD, *fd, EPOLLIN, state.get());
   if (error != 0) {
-    CloseListeningSocket(*fd, options);
+    StopListening(*fd, options);
+    ::close(*fd);
     return std::unexpected(Status::FromErrno(error, "watch a listening socket"));
   }
   listeners_.push_back(state.get());

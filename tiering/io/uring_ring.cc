@@ -1,0 +1,252 @@
+#include "tiering/io/uring_ring.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <string>
+#include <utility>
+
+#include "engine/base/check.h"
+
+namespace firn::io {
+namespace {
+
+constexpr unsigned kEntriesMax = 2048;
+constexpr unsigned kEntriesMin = 64;
+constexpr unsigned kCompletionsPerEntry = 4;
+constexpr uint32_t kBuffersMax = 32768;
+
+// Small requests use only the first lines of their buffers. With a stride that is a power of two
+// those lines would all fall into a few sets of the processor's caches.
+constexpr uint32_t kStridePaddingBytes = 192;
+
+Status Unsupported(int error, const char* what) {
+  Status status = Status::FromErrno(error, what);
+  return {StatusCode::kUnsupported, status.message(), error};
+}
+
+char* MapMemory(size_t size) {
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<char*>(memory);
+}
+
+// Returns 0 or an errno.
+int InitialiseRing(io_uring* ring, unsigned entries, unsigned flags, unsigned* features) {
+  io_uring_params params = {};
+  params.flags = flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
+  params.cq_entries = entries * kCompletionsPerEntry;
+  const int result = io_uring_queue_init_params(entries, ring, &params);
+  *features = params.features;
+  return -result;
+}
+
+// Tries the best set of flags first, and smaller rings where memory is short.
+int InitialiseBestRing(io_uring* ring, unsigned* features) {
+  // Completions are worked off inside our own io_uring_enter calls only: no interruptions, and all
+  // that an operation does in process context happens on this thread. Kernel 6.1 has the first.
+  constexpr unsigned kFlagSets[] = {
+      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN,
+      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+      0,
+  };
+  int error = 0;
+  for (const unsigned flags : kFlagSets) {
+    for (unsigned entries = kEntriesMax; entries >= kEntriesMin; entries /= 4) {
+      error = InitialiseRing(ring, entries, flags, features);
+      if (error == 0) return 0;
+      if (error != ENOMEM) break;
+    }
+    if (error != EINVAL) break;
+  }
+  return error;
+}
+
+Status CheckOperations(io_uring* ring) {
+  io_uring_probe* probe = io_uring_get_probe_ring(ring);
+  if (probe == nullptr) return Unsupported(ENOSYS, "probe io_uring");
+  // The last one isn't used: it came with the multishot receives of 6.0, which have no probe.
+  constexpr int kOperations[] = {IORING_OP_ACCEPT, IORING_OP_RECV,     IORING_OP_SEND,
+                                 IORING_OP_READ,   IORING_OP_SENDMSG,  IORING_OP_FSYNC,
+                                 IORING_OP_NOP,    IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+                                 IORING_OP_SEND_ZC};
+  bool all = true;
+  for (const int operation : kOperations) {
+    all = all && io_uring_opcode_supported(probe, operation) != 0;
+  }
+  io_uring_free_probe(probe);
+  if (!all) return {StatusCode::kUnsupported, "the kernel's io_uring is older than 6.0"};
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<UringRing>> UringRing::Create(const Options& options) {
+  CHECK(options.buffer_size_bytes > 0);
+  CHECK(std::has_single_bit(options.buffers));
+  CHECK(options.buffers <= kBuffersMax);
+  std::unique_ptr<UringRing> ring(new UringRing());
+  if (Status status = ring->SetUp(options); !status.ok()) return std::unexpected(status);
+  return ring;
+}
+
+Status UringRing::SetUp(const Options& options) {
+  unsigned features = 0;
+  if (const int error = InitialiseBestRing(&ring_, &features); error != 0) {
+    return Unsupported(error, "set up io_uring");
+  }
+  has_ring_ = true;
+  constexpr unsigned kFeatures = IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE |
+                                 IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG | IORING_FEAT_CQE_SKIP;
+  if ((features & kFeatures) != kFeatures) {
+    return {StatusCode::kUnsupported, "the kernel's io_uring lacks features"};
+  }
+  FIRN_RETURN_IF_ERROR(CheckOperations(&ring_));
+  FIRN_RETURN_IF_ERROR(SetUpBuffers(options));
+  // Saves a look-up of the descriptor in each call; not having it costs nothing else.
+  static_cast<void>(io_uring_register_ring_fd(&ring_));
+  return TryOut();
+}
+
+Status UringRing::SetUpBuffers(const Options& options) {
+  buffer_size_bytes_ = options.buffer_size_bytes;
+  buffers_ = options.buffers;
+  buffer_stride_ = (buffer_size_bytes_ + 63) / 64 * 64 + kStridePaddingBytes;
+  buffer_area_ = MapMemory(size_t{buffer_stride_} * buffers_);
+  char* entries = MapMemory(sizeof(io_uring_buf) * buffers_);
+  buffer_ring_ = reinterpret_cast<io_uring_buf_ring*>(entries);
+  if (buffer_area_ == nullptr || buffer_ring_ == nullptr) {
+    return Unsupported(ENOMEM, "map receive buffers");
+  }
+  io_uring_buf_reg registration = {};
+  registration.ring_addr = reinterpret_cast<uintptr_t>(buffer_ring_);
+  registration.ring_entries = buffers_;
+  registration.bgid = kBufferGroup;
+  if (const int result = io_uring_register_buf_ring(&ring_, &registration, 0); result != 0) {
+    return Unsupported(-result, "register receive buffers with io_uring");
+  }
+  io_uring_buf_ring_init(buffer_ring_);
+  for (uint32_t id = 0; id < buffers_; ++id) {
+    io_uring_buf_ring_add(buffer_ring_, BufferAt(id), buffer_size_bytes_, static_cast<uint16_t>(id),
+                          io_uring_buf_ring_mask(buffers_), static_cast<int>(id));
+  }
+  io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(buffers_));
+  return Status::Ok();
+}
+
+// A filter on system calls may let the ring be created and refuse its use.
+Status UringRing::TryOut() {
+  io_uring_prep_nop(NextEntry());
+  if (const int result = io_uring_submit_and_wait(&ring_, 1); result < 0) {
+    return Unsupported(-result, "use io_uring");
+  }
+  CHECK(CompletionsReady() == 1);
+  TakeCompletion();
+  io_uring_sync_cancel_reg nothing = {};
+  nothing.addr = 1;
+  if (const int result = io_uring_register_sync_cancel(&ring_, &nothing); result != -ENOENT) {
+    return Unsupported(-result, "cancel with io_uring");
+  }
+  return Status::Ok();
+}
+
+UringRing::~UringRing() {
+  if (has_ring_) io_uring_queue_exit(&ring_);
+  if (buffer_ring_ != nullptr) ::munmap(buffer_ring_, sizeof(io_uring_buf) * buffers_);
+  if (buffer_area_ != nullptr) ::munmap(buffer_area_, size_t{buffer_stride_} * buffers_);
+}
+
+io_uring_sqe* UringRing::NextEntry() {
+  io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+  if (entry == nullptr) {
+    SubmitAll();
+    entry = io_uring_get_sqe(&ring_);
+    CHECK(entry != nullptr);
+  }
+  return entry;
+}
+
+void UringRing::SubmitAll() {
+  // Only a kernel that is out of memory takes less than all of it, for a while.
+  for (int i = 0; io_uring_sq_ready(&ring_) > 0; ++i) {
+    const int result = io_uring_submit(&ring_);
+    CHECK_MSG(result >= 0 || result == -EAGAIN || result == -EINTR || result == -EBUSY ||
+                  result == -ENOMEM,
+              strerror(-result));
+    CHECK_MSG(i < 10'000'000, "the kernel takes no more io_uring entries");
+  }
+}
+
+void UringRing::Enter(int64_t wait_micros) {
+  int result;
+  if (wait_micros == 0) {
+    result = io_uring_submit_and_get_events(&ring_);
+  } else if (wait_micros < 0) {
+    result = io_uring_submit_and_wait(&ring_, 1);
+  } else {
+    __kernel_timespec timeout = {.tv_sec = wait_micros / 1'000'000,
+                                 .tv_nsec = wait_micros % 1'000'000 * 1000};
+    io_uring_cqe* completion = nullptr;
+    result = io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &timeout, nullptr);
+  }
+  CHECK_MSG(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN ||
+                result == -EBUSY || result == -ENOMEM,
+            strerror(-result));
+  // An entry that stayed behind would be submitted later, when its memory may be gone.
+  if (io_uring_sq_ready(&ring_) > 0) SubmitAll();
+}
+
+UringRing::Completion UringRing::TakeCompletion() {
+  // This is io_uring_for_each_cqe for one: callers act on each before they take the next.
+  const unsigned head = *ring_.cq.khead;
+  const io_uring_cqe& entry = ring_.cq.cqes[head & *ring_.cq.kring_mask];
+  const Completion completion = {
+      .user_data = entry.user_data, .result = entry.res, .flags = entry.flags};
+  io_uring_cq_advance(&ring_, 1);
+  return completion;
+}
+
+void UringRing::CancelNow(uint64_t user_data) {
+  io_uring_sync_cancel_reg request = {};
+  request.addr = user_data;
+  request.fd = -1;
+  request.timeout = {.tv_sec = -1, .tv_nsec = -1};
+  int result;
+  do {
+    result = io_uring_register_sync_cancel(&ring_, &request);
+  } while (result == -EINTR);
+  CHECK_MSG(result >= 0 || result == -ENOENT || result == -EALREADY, strerror(-result));
+}
+
+void UringRing::CancelAllNow() {
+  io_uring_sync_cancel_reg request = {};
+  request.fd = -1;
+  request.flags = IORING_ASYNC_CANCEL_ANY;
+  request.timeout = {.tv_sec = 1, .tv_nsec = 0};
+  static_cast<void>(io_uring_register_sync_cancel(&ring_, &request));
+}
+
+std::string_view UringRing::BufferBytes(const Completion& completion) const {
+  const uint32_t id = completion.flags >> IORING_CQE_BUFFER_SHIFT;
+  CHECK((completion.flags & IORING_CQE_F_BUFFER) != 0 && id < buffers_);
+  CHECK(completion.result >= 0 && static_cast<uint32_t>(completion.result) <= buffer_size_bytes_);
+  return {BufferAt(id), static_cast<size_t>(completion.result)};
+}
+
+void UringRing::GiveBackBuffer(const Completion& completion) {
+  const uint32_t id = completion.flags >> IORING_CQE_BUFFER_SHIFT;
+  CHECK(id < buffers_);
+  io_uring_buf_ring_add(buffer_ring_, BufferAt(id), buffer_size_bytes_, static_cast<uint16_t>(id),
+                        io_uring_buf_ring_mask(buffers_), static_cast<int>(given_back_));
+  ++given_back_;
+}
+
+void UringRing::PublishBuffers() {
+  if (given_back_ == 0) return;
+  io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(given_back_));
+  given_back_ = 0;
+}
+
+}  // namespace firn::io

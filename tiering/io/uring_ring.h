@@ -1,0 +1,82 @@
+// The io_uring instance of UringLoop: its set-up, entering the kernel, and the receive buffers that
+// it shares with the kernel. Knows nothing of what the entries mean.
+#pragma once
+
+#include <liburing.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "engine/base/status.h"
+
+namespace firn::io {
+
+// Belongs to the thread that creates it.
+class UringRing {
+ public:
+  struct Options {
+    uint32_t buffer_size_bytes = 0;
+    uint32_t buffers = 0;  // power of two
+  };
+  // The group that receives take their buffers from.
+  static constexpr uint16_t kBufferGroup = 0;
+
+  // Fails with kUnsupported and a reason where the kernel (6.0 at least is needed), a container or
+  // a limit refuses what is used here.
+  static Result<std::unique_ptr<UringRing>> Create(const Options& options);
+  ~UringRing();
+  UringRing(const UringRing&) = delete;
+  UringRing& operator=(const UringRing&) = delete;
+
+  // An entry for the next Enter, to be prepared at once. If the queue is full, what is in it is
+  // submitted first.
+  io_uring_sqe* NextEntry();
+  // Submits everything and waits for a completion, at most so long; negative: for ever, 0: not at
+  // all. One system call in all but rare cases.
+  void Enter(int64_t wait_micros);
+
+  // How many completions can be taken without entering the kernel.
+  uint32_t CompletionsReady() const { return io_uring_cq_ready(&ring_); }
+  struct Completion {
+    uint64_t user_data;
+    int32_t result;
+    uint32_t flags;
+  };
+  // REQUIRES: CompletionsReady() > 0.
+  Completion TakeCompletion();
+
+  // Cancels a submitted operation; when it returns, the kernel no longer reads or writes its
+  // memory. Its completion still comes (if it hasn't).
+  void CancelNow(uint64_t user_data);
+  // The same for everything. For the end: gives up on what can't be cancelled in a second.
+  void CancelAllNow();
+
+  // The bytes of a receive's completion, which has a buffer. Valid until it is given back.
+  std::string_view BufferBytes(const Completion& completion) const;
+  // Gives the buffer back to the kernel at the next PublishBuffers.
+  void GiveBackBuffer(const Completion& completion);
+  void PublishBuffers();
+
+ private:
+  UringRing() = default;
+  Status SetUp(const Options& options);
+  Status SetUpBuffers(const Options& options);
+  Status TryOut();
+  void SubmitAll();
+  char* BufferAt(uint32_t id) const { return buffer_area_ + size_t{id} * buffer_stride_; }
+
+  // Constant after Create.
+  io_uring ring_ = {};
+  bool has_ring_ = false;
+  uint32_t buffer_size_bytes_ = 0;
+  uint32_t buffer_stride_ = 0;
+  uint32_t buffers_ = 0;
+  char* buffer_area_ = nullptr;
+  io_uring_buf_ring* buffer_ring_ = nullptr;
+
+  uint32_t given_back_ = 0;  // since the last PublishBuffers
+};
+
+}  // namespace firn::io
