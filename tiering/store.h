@@ -42,6 +42,18 @@ class StoreImpl;
 
 enum class SyncPolicy : uint8_t { kNo, kEverySecond, kAlways };
 
+// What happens at max_memory_bytes when values can't leave RAM (tiering off).
+enum class EvictionPolicy : uint8_t {
+  kNone,
+  kAllKeysLru,
+  kAllKeysLfu,
+  kAllKeysRandom,
+  kVolatileLru,
+  kVolatileLfu,
+  kVolatileRandom,
+  kVolatileTtl,
+};
+
 // What a command wants of a key, from its row in the command table.
 enum class Access : uint8_t {
   kMetadata,   // existence, type, expiry: the value may stay where it is
@@ -79,14 +91,21 @@ class Ticket {
   const Status& error() const { return error_; }
 
  private:
-  friend class StoreImpl;
-  friend class Store;
+  friend class Fetcher;
   struct Pin {
     uint32_t keyspace;
     uint64_t hash;
     std::string key;
   };
+  // A candidate that turned out to be another key's record (position 0: the index doesn't know the
+  // key).
+  struct Rejected {
+    uint32_t keyspace;
+    uint64_t hash;
+    uint64_t position;
+  };
   std::vector<Pin> pins_;
+  std::vector<Rejected> rejected_;
   uint32_t reads_in_flight_ = 0;
   uint64_t serial_ = 0;  // identifies the ticket to reads that outlive it
   bool queued_ = false;
@@ -173,6 +192,9 @@ class Store {
   // counts.
   void BeginGroup();
   void EndGroup();
+  // Why a change of the last command was not made (its record could not be appended), ok if all
+  // were. Resets it.
+  Status TakeRunError();
 
   void SwapDatabases(uint32_t a, uint32_t b);
   // Empties a database; the memory is freed in slices. Returns the number of keys it had.
@@ -185,6 +207,9 @@ class Store {
   // when that has changed.
   bool MayReply(uint64_t lsn) const;
   void set_on_may_reply(std::function<void()> callback);
+  // The log has failed: replies that MayReply holds back will never be allowed; their clients must
+  // be disconnected.
+  bool LogFailed() const;
   // Publishes this iteration's records, starts syncs, advances background work by a bounded slice.
   // Returns in how many microseconds it wants to be called again (0: at once, work is left).
   int64_t EndIteration();
@@ -236,7 +261,8 @@ class Store {
   void SetCompression(bool on, int level);
   void SetMinValue(uint64_t bytes);
   void SetActiveExpire(bool on);
-  void SetLfu(bool on, int log_factor, int decay_time);
+  // Also gives the access clock its meaning: LFU for the *Lfu policies, else LRU.
+  void SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time);
   // Bytes that the server holds outside the store (clients' buffers): count in max_memory.
   void SetOutsideMemory(uint64_t bytes);
   void set_listener(StoreListener* listener);

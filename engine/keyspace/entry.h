@@ -71,7 +71,12 @@ class Entry {
   static Entry* Create(const Spec& spec);
   static void Free(Entry* entry);
 
-  Kind kind() const { return static_cast<Kind>(bytes_[0] & 0x0f); }
+  Kind kind() const { return static_cast<Kind>(bytes_[0] & 0x07); }
+  // The CLOCK algorithm's bit: set by an access, cleared when the hand passes.
+  bool referenced() const { return bytes_[0] & 0x08; }
+  void set_referenced(bool referenced) {
+    bytes_[0] = static_cast<uint8_t>(referenced ? bytes_[0] | 0x08 : bytes_[0] & ~0x08);
+  }
   ValueType type() const { return static_cast<ValueType>(bytes_[0] >> 4); }
   bool Has(Flag flag) const { return bytes_[1] & flag; }
   void Set(Flag flag) { bytes_[1] |= flag; }

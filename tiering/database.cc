@@ -1,0 +1,213 @@
+// Database: what commands do to the keys of one numbered database. Every call finds its key
+// resident, as planned.
+
+#include <algorithm>
+#include <charconv>
+
+#include "engine/base/check.h"
+#include "tiering/fetcher.h"
+#include "tiering/store_impl.h"
+
+namespace firn {
+namespace {
+
+// Longer strings change by effects in the log; shorter ones are logged whole, so that no value that
+// is written often has to be imaged again before the log can be cut.
+bool UsesEffects(const Entry& entry) { return entry.Has(Entry::kPaged); }
+
+}  // namespace
+
+Database::KeyInfo Database::Lookup(const HashedKey& key, LookupOptions options) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  Entry* entry = impl_->FindEntry(keyspace, key);
+  if (entry == nullptr) {
+    bool planned = !keyspace.IsMapped(key.hash) || !keyspace.cold.MayContain(key.hash) ||
+                   impl_->fetcher_->KnownAbsent(keyspace.id, key.hash);
+    CHECK_MSG(planned, "a key was looked up that had not been planned");
+  }
+  if (entry != nullptr && entry->Has(Entry::kHasExpiry) && entry->expiry_ms() <= impl_->now_ms()) {
+    impl_->Expire(keyspace, key);
+    entry = nullptr;
+  }
+  if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) {
+    if (options.count_hit) ++impl_->stats_.keyspace_misses;
+    return {};
+  }
+  if (options.count_hit) {
+    ++impl_->stats_.keyspace_hits;
+    if (!entry->Has(Entry::kTransient)) ++impl_->stats_.hot.hits;
+  }
+  if (options.touch) {
+    entry->set_access(
+        impl_->access_clock_.OnAccess(entry->access(), impl_->now_ms(), &impl_->random_));
+    entry->set_referenced(true);
+  }
+  return {.type = entry->type(), .expiry_ms = entry->expiry_ms()};
+}
+
+StringValue Database::GetString(const HashedKey& key) {
+  Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), key);
+  CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
+  StringValue value;
+  if (entry->Has(Entry::kInteger)) {
+    value.is_integer_ = true;
+    value.integer_ = entry->integer();
+    auto [end, error] =
+        std::to_chars(value.digits_, value.digits_ + sizeof value.digits_, value.integer_);
+    value.size_ = static_cast<uint8_t>(end - value.digits_);
+  } else {
+    value.view_ = entry->value();
+    if (entry->Has(Entry::kPaged)) value.page_ = entry->page();
+  }
+  return value;
+}
+
+namespace {
+
+// The expiry that a write leaves on its key; false if the key is to vanish at once.
+bool ResolveExpiry(StoreImpl* store, Keyspace& keyspace, const HashedKey& key,
+                   const Database::SetOptions& options, int64_t* expiry_ms) {
+  *expiry_ms = Entry::kNoExpiry;
+  switch (options.expiry) {
+    case Database::ExpiryChange::kRemove:
+      return true;
+    case Database::ExpiryChange::kKeep: {
+      Entry* entry = store->FindEntry(keyspace, key);
+      if (entry != nullptr && entry->kind() != Entry::Kind::kTombstone) {
+        *expiry_ms = entry->expiry_ms();
+      }
+      return true;
+    }
+    case Database::ExpiryChange::kSet:
+      *expiry_ms = options.expiry_ms;
+      return options.expiry_ms > store->now_ms();
+  }
+  return true;
+}
+
+}  // namespace
+
+void Database::SetString(const HashedKey& key, std::string_view value, SetOptions options) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  int64_t expiry_ms;
+  bool lives = ResolveExpiry(impl_, keyspace, key, options, &expiry_ms);
+  impl_->WriteValue(keyspace, key, {.bytes = value, .raw = options.raw, .expiry_ms = expiry_ms});
+  if (!lives) impl_->DeleteKey(keyspace, key);
+}
+
+void Database::SetInteger(const HashedKey& key, int64_t value, SetOptions options) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  int64_t expiry_ms;
+  bool lives = ResolveExpiry(impl_, keyspace, key, options, &expiry_ms);
+  impl_->WriteValue(keyspace, key, {.is_integer = true, .integer = value, .expiry_ms = expiry_ms});
+  if (!lives) impl_->DeleteKey(keyspace, key);
+}
+
+uint64_t Database::AppendString(const HashedKey& key, std::string_view bytes) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  Entry* entry = impl_->FindEntry(keyspace, key);
+  if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) {
+    impl_->WriteValue(keyspace, key, {.bytes = bytes});
+    return bytes.size();
+  }
+  CHECK(entry->kind() == Entry::Kind::kHot);
+  if (UsesEffects(*entry)) {
+    uint64_t size = entry->value().size() + bytes.size();
+    impl_->ApplyEffect(keyspace, key, entry, log::EffectCode::kAppend, entry->value().size(),
+                       bytes);
+    return size;
+  }
+  std::string grown(GetString(key).bytes());
+  grown.append(bytes);
+  impl_->WriteValue(keyspace, key, {.bytes = grown, .raw = true, .expiry_ms = entry->expiry_ms()});
+  return grown.size();
+}
+
+uint64_t Database::SetRange(const HashedKey& key, uint64_t offset, std::string_view bytes) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  Entry* entry = impl_->FindEntry(keyspace, key);
+  bool exists = entry != nullptr && entry->kind() != Entry::Kind::kTombstone;
+  if (exists && UsesEffects(*entry)) {
+    uint64_t size = std::max<uint64_t>(entry->value().size(), offset + bytes.size());
+    impl_->ApplyEffect(keyspace, key, entry, log::EffectCode::kSetRange, offset, bytes);
+    return size;
+  }
+  std::string changed;
+  int64_t expiry_ms = Entry::kNoExpiry;
+  if (exists) {
+    changed = GetString(key).bytes();
+    expiry_ms = entry->expiry_ms();
+  }
+  if (changed.size() < offset + bytes.size()) changed.resize(offset + bytes.size());
+  std::memcpy(changed.data() + offset, bytes.data(), bytes.size());
+  impl_->WriteValue(keyspace, key, {.bytes = changed, .raw = true, .expiry_ms = expiry_ms});
+  return changed.size();
+}
+
+bool Database::Delete(const HashedKey& key) {
+  return impl_->DeleteKey(impl_->KeyspaceOf(number_), key);
+}
+
+void Database::SetExpiry(const HashedKey& key, int64_t expiry_ms) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  Entry* entry = impl_->FindEntry(keyspace, key);
+  CHECK(entry != nullptr && entry->kind() != Entry::Kind::kTombstone);
+  if (expiry_ms == entry->expiry_ms()) return;
+  impl_->SetExpiry(keyspace, key, entry, expiry_ms);
+}
+
+void Database::Copy(const HashedKey& from, Database& target, const HashedKey& to) {
+  Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), from);
+  CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
+  NewValue value{.is_integer = entry->Has(Entry::kInteger),
+                 .raw = entry->Has(Entry::kRaw),
+                 .expiry_ms = entry->expiry_ms()};
+  // The target may be the key's own entry's neighbour in memory: the bytes are kept until written.
+  std::string bytes;
+  if (value.is_integer) {
+    value.integer = entry->integer();
+  } else {
+    bytes = entry->value();
+    value.bytes = bytes;
+  }
+  impl_->WriteValue(impl_->KeyspaceOf(target.number_), to, value);
+}
+
+void Database::Rename(const HashedKey& from, Database& target, const HashedKey& to) {
+  impl_->BeginGroup();
+  Copy(from, target, to);
+  impl_->DeleteKey(impl_->KeyspaceOf(number_), from);
+  impl_->EndGroup();
+}
+
+Database::ObjectInfo Database::Inspect(const HashedKey& key) {
+  Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), key);
+  ObjectInfo info;
+  if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) return info;
+  constexpr uint64_t kEmbeddedStringMax = 44;
+  info.type = entry->type();
+  info.access = entry->access();
+  info.memory_bytes = entry->MemoryBytes();
+  uint64_t size = 0;
+  if (entry->kind() == Entry::Kind::kStub) {
+    info.memory_bytes = entry->stub_size();
+    size = entry->stub_size();
+  } else if (!entry->Has(Entry::kInteger)) {
+    size = entry->value().size();
+  }
+  if (entry->Has(Entry::kInteger)) {
+    info.encoding = "int";
+  } else {
+    bool raw = entry->Has(Entry::kRaw) || size > kEmbeddedStringMax;
+    info.encoding = raw ? "raw" : "embstr";
+  }
+  info.serialized_bytes = impl_->LogicalSizeOf(*entry);
+  return info;
+}
+
+void Database::SetAccess(const HashedKey& key, uint32_t access) {
+  Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), key);
+  if (entry != nullptr) entry->set_access(access);
+}
+
+}  // namespace firn

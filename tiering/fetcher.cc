@@ -1,0 +1,453 @@
+#include "tiering/fetcher.h"
+
+#include "engine/base/check.h"
+#include "engine/base/coding.h"
+#include "tiering/settler.h"
+#include "tiering/store_impl.h"
+#include "tiering/sweeper.h"
+
+namespace firn {
+namespace {
+
+constexpr size_t kDoorkeeperBits = 1 << 20;
+// With so much room below the level where demotion begins, everything that is asked for may stay.
+constexpr int64_t kRoomyBytes = 4 << 20;
+
+uint64_t PinId(uint32_t keyspace, uint64_t hash) {
+  return hash ^ (uint64_t{keyspace} * 0x9e3779b97f4a7c15ULL);
+}
+
+bool WantsValue(Access access) { return access == Access::kRead || access == Access::kUpdate; }
+
+}  // namespace
+
+Fetcher::Fetcher(StoreImpl* store) : store_(*store), seen_(kDoorkeeperBits / 64) {}
+
+bool Fetcher::KnownAbsent(uint32_t keyspace, uint64_t hash) const {
+  for (const auto& [id, absent] : known_absent_) {
+    if (id == keyspace && absent == hash) return true;
+  }
+  return false;
+}
+
+// --- planning
+
+PlanResult Fetcher::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
+  known_absent_.clear();
+  if (!ticket->error_.ok()) return PlanResult::kReadError;
+  bool complete = true;
+  for (const KeyAccess& access : keys) {
+    Keyspace& keyspace = store_.KeyspaceOf(access.db);
+    switch (Judge(keyspace, access, ticket)) {
+      case Verdict::kResident:
+        break;
+      case Verdict::kNeedsRead:
+        complete = false;
+        StartReads(keyspace, access, ticket);
+        break;
+      case Verdict::kNeedsIndex:
+        complete = false;
+        StartIndexLookup(keyspace, access, ticket);
+        break;
+    }
+  }
+  if (complete) return PlanResult::kReady;
+  // What is here already must still be here when the rest has come.
+  for (const KeyAccess& access : keys) {
+    Keyspace& keyspace = store_.KeyspaceOf(access.db);
+    Entry* entry = store_.FindEntry(keyspace, access.key);
+    if (entry != nullptr) Pin(keyspace, access.key, entry, ticket);
+  }
+  return PlanResult::kWaiting;
+}
+
+Fetcher::Verdict Fetcher::Judge(Keyspace& keyspace, const KeyAccess& access, Ticket* ticket) {
+  Entry* entry = store_.FindEntry(keyspace, access.key);
+  if (entry != nullptr) {
+    if (entry->kind() != Entry::Kind::kStub || !WantsValue(access.access)) {
+      return Verdict::kResident;
+    }
+    bool warm = InstallWarm(keyspace, access, {.position = entry->position()}, ticket);
+    return warm ? Verdict::kResident : Verdict::kNeedsRead;
+  }
+  auto is_rejected = [&](PackedPosition position) {
+    for (const Ticket::Rejected& rejected : ticket->rejected_) {
+      if (rejected.keyspace == keyspace.id && rejected.hash == access.key.hash &&
+          rejected.position == position) {
+        return true;
+      }
+    }
+    return false;
+  };
+  if (!keyspace.IsMapped(access.key.hash)) {
+    return is_rejected(0) ? Verdict::kResident : Verdict::kNeedsIndex;
+  }
+  if (access.access == Access::kOverwrite) return Verdict::kResident;
+  ColdMap::Candidates found;
+  uint32_t count = keyspace.cold.Find(access.key.hash, &found);
+  for (uint32_t i = 0; i < count; ++i) {
+    if (is_rejected(found.slots[i].position)) continue;
+    if (InstallWarm(keyspace, access, found.slots[i], ticket)) return Verdict::kResident;
+    if (is_rejected(found.slots[i].position)) continue;
+    return Verdict::kNeedsRead;
+  }
+  if (count > 0) known_absent_.emplace_back(keyspace.id, access.key.hash);
+  return Verdict::kResident;
+}
+
+// Takes a value from the mapped window; false if the slot isn't there or is another key's.
+bool Fetcher::InstallWarm(Keyspace& keyspace, const KeyAccess& access, ColdSlot slot,
+                          Ticket* ticket) {
+  std::string_view bytes = store_.log_->Warm(slot.position);
+  if (bytes.empty()) return false;
+  FetchedRecord fetched;
+  uint64_t needed = 0;
+  if (log::DecodeRecord(bytes, &fetched.record, &needed) != log::DecodeOutcome::kOk) return false;
+  if (fetched.record.keyspace != keyspace.id || fetched.record.key != access.key.bytes) {
+    ticket->rejected_.push_back({keyspace.id, access.key.hash, slot.position});
+    return false;
+  }
+  if (fetched.record.compression != log::Compression::kNone) return false;
+  Entry* entry = store_.InstallImage(keyspace, access.key,
+                                     {.position = slot.position,
+                                      .record = &fetched.record,
+                                      .value = fetched.record.payload,
+                                      .flags = Entry::kTransient});
+  Pin(keyspace, access.key, entry, ticket);
+  ++store_.stats_.warm.hits;
+  return true;
+}
+
+void Fetcher::StartReads(Keyspace& keyspace, const KeyAccess& access, Ticket* ticket) {
+  Entry* entry = store_.FindEntry(keyspace, access.key);
+  if (entry != nullptr) {
+    StartRead(keyspace, access, {entry->position(), SizeClassFor(entry->stub_size())}, ticket);
+    return;
+  }
+  ColdMap::Candidates found;
+  uint32_t count = keyspace.cold.Find(access.key.hash, &found);
+  for (uint32_t i = 0; i < count; ++i) {
+    bool rejected = false;
+    for (const Ticket::Rejected& old : ticket->rejected_) {
+      rejected |= old.position == found.slots[i].position && old.hash == access.key.hash;
+    }
+    if (!rejected) StartRead(keyspace, access, found.slots[i], ticket);
+  }
+}
+
+void Fetcher::StartRead(Keyspace& keyspace, const KeyAccess& access, ColdSlot slot,
+                        Ticket* ticket) {
+  uint64_t serial = Register(ticket);
+  bool head_only = !WantsValue(access.access);
+  auto it = reads_.find(slot.position);
+  if (it != reads_.end()) {
+    for (uint64_t waiting : it->second.tickets) {
+      if (waiting == serial) return;
+    }
+    ++ticket->reads_in_flight_;
+    it->second.tickets.push_back(serial);
+    return;
+  }
+  ++ticket->reads_in_flight_;
+  reads_[slot.position] = {.keyspace = keyspace.id,
+                           .hash = access.key.hash,
+                           .key = std::string(access.key.bytes),
+                           .head_only = head_only,
+                           .begun_micros = store_.environment_.loop->NowMicros(),
+                           .tickets = {serial}};
+  ++store_.stats_.fetches;
+  StartRecordFetch(&store_,
+                   {.position = slot.position,
+                    .size_guess_bytes = SizeClassBytes(slot.size_class),
+                    .head_only = head_only},
+                   [this, position = slot.position](Result<FetchedRecord> result) {
+                     OnRead(position, std::move(result));
+                   });
+}
+
+void Fetcher::OnRead(PackedPosition position, Result<FetchedRecord> result) {
+  auto node = reads_.extract(position);
+  CHECK(!node.empty());
+  Read& read = node.mapped();
+  latency_.Add(static_cast<uint64_t>(
+      std::max<int64_t>(0, store_.environment_.loop->NowMicros() - read.begun_micros)));
+  Status error;
+  PackedPosition rejected = 0;
+  if (!result) {
+    error = result.error();
+  } else if (result->record.key != read.key || result->record.keyspace != read.keyspace) {
+    rejected = position;
+    ++store_.stats_.false_candidates;
+  } else {
+    InstallRead(read, position, *result, &error);
+  }
+  AnswerTickets(read.tickets, read, rejected, error);
+}
+
+void Fetcher::InstallRead(const Read& read, PackedPosition position, const FetchedRecord& fetched,
+                          Status* error) {
+  Keyspace* keyspace = store_.KeyspaceById(read.keyspace);
+  if (keyspace == nullptr) return;
+  HashedKey key{read.key, read.hash};
+  Entry* entry = store_.FindEntry(*keyspace, key);
+  // Only if the record is still the newest of its key.
+  if (entry != nullptr) {
+    if (entry->kind() != Entry::Kind::kStub || entry->position() != position) return;
+  } else if (!keyspace->cold.Contains(read.hash, position)) {
+    return;
+  }
+  StoreImpl::FetchedImage image{.position = position,
+                                .record = &fetched.record,
+                                .value = fetched.record.payload,
+                                .head_only = !fetched.complete,
+                                .flags = Entry::kTransient};
+  std::string raw;
+  if (fetched.complete && fetched.record.compression != log::Compression::kNone) {
+    auto uncompressed = log::UncompressPayload(fetched.record);
+    if (!uncompressed) {
+      *error = uncompressed.error();
+      return;
+    }
+    raw = std::move(*uncompressed);
+    image.value = raw;
+  }
+  if (entry != nullptr && image.head_only) return;  // a stub has that already
+  ++store_.stats_.cold.hits;
+  store_.InstallImage(*keyspace, key, image);
+}
+
+void Fetcher::StartIndexLookup(Keyspace& keyspace, const KeyAccess& access, Ticket* ticket) {
+  uint64_t serial = Register(ticket);
+  std::string id(12, '\0');
+  StoreFixed(id.data(), keyspace.id);
+  StoreFixed(id.data() + 4, access.key.hash);
+  id.append(access.key.bytes);
+  auto it = lookups_.find(id);
+  if (it != lookups_.end()) {
+    for (uint64_t waiting : it->second.tickets) {
+      if (waiting == serial) return;
+    }
+    ++ticket->reads_in_flight_;
+    it->second.tickets.push_back(serial);
+    return;
+  }
+  ++ticket->reads_in_flight_;
+  lookups_[id] = {.keyspace = keyspace.id,
+                  .hash = access.key.hash,
+                  .key = std::string(access.key.bytes),
+                  .head_only = true,
+                  .begun_micros = store_.environment_.loop->NowMicros(),
+                  .tickets = {serial}};
+  auto root = std::make_shared<Result<std::optional<IndexRoot>>>();
+  IndexKey key{keyspace.id, access.key.hash, std::string(access.key.bytes)};
+  store_.RunJob(
+      io::WorkPriority::kUrgent,
+      [index = store_.index_, key = std::move(key), root] { *root = index->Find(key); },
+      [this, id, root] { OnIndexLookup(id, std::move(*root)); });
+}
+
+void Fetcher::OnIndexLookup(const std::string& id, Result<std::optional<IndexRoot>> root) {
+  auto node = lookups_.extract(id);
+  CHECK(!node.empty());
+  Read& read = node.mapped();
+  Status error;
+  Keyspace* keyspace = store_.KeyspaceById(read.keyspace);
+  bool absent = root && !root->has_value();
+  if (!root) {
+    error = root.error();
+    ++store_.stats_.read_errors;
+  } else if (keyspace != nullptr && root->has_value() && !keyspace->IsMapped(read.hash) &&
+             store_.FindEntry(*keyspace, {read.key, read.hash}) == nullptr) {
+    const IndexRoot& found = **root;
+    PackedPosition position = store_.segments_->Pack(found.position);
+    if (position == kNoPosition) {
+      error =
+          Status::Corruption("index: a root points into segment " +
+                             std::to_string(found.position.segment_id) + ", which is not there");
+      ++store_.stats_.read_errors;
+    } else {
+      store_.Install(*keyspace, {read.key, read.hash},
+                     Entry::Create({.kind = Entry::Kind::kStub,
+                                    .type = static_cast<ValueType>(found.type),
+                                    .key = read.key,
+                                    .expiry_ms = found.expiry_ms,
+                                    .position = position,
+                                    .stub_size = found.logical_size}));
+      store_.AddLive(*keyspace, position, found.logical_size);
+    }
+  }
+  if (absent) {
+    for (uint64_t serial : read.tickets) {
+      auto it = waiting_.find(serial);
+      if (it != waiting_.end()) it->second->rejected_.push_back({read.keyspace, read.hash, 0});
+    }
+  }
+  AnswerTickets(read.tickets, read, 0, error);
+}
+
+// --- tickets
+
+uint64_t Fetcher::Register(Ticket* ticket) {
+  if (ticket->serial_ == 0) {
+    ticket->serial_ = next_serial_++;
+    waiting_[ticket->serial_] = ticket;
+  }
+  return ticket->serial_;
+}
+
+void Fetcher::AnswerTickets(const std::vector<uint64_t>& serials, const Read& read,
+                            PackedPosition rejected, const Status& error) {
+  Keyspace* keyspace = store_.KeyspaceById(read.keyspace);
+  HashedKey key{read.key, read.hash};
+  Entry* entry = keyspace != nullptr ? store_.FindEntry(*keyspace, key) : nullptr;
+  bool pinned = false;
+  for (uint64_t serial : serials) {
+    auto it = waiting_.find(serial);
+    if (it == waiting_.end()) continue;
+    Ticket* ticket = it->second;
+    if (rejected != 0) ticket->rejected_.push_back({read.keyspace, read.hash, rejected});
+    if (!error.ok()) ticket->error_ = error;
+    if (entry != nullptr) {
+      Pin(*keyspace, key, entry, ticket);
+      pinned = true;
+    }
+    CHECK(ticket->reads_in_flight_ > 0);
+    --ticket->reads_in_flight_;
+  }
+  // Nobody waits any more: what was brought goes back.
+  if (entry != nullptr && !pinned && entry->Has(Entry::kTransient) && !entry->Has(Entry::kPinned)) {
+    Settle(*keyspace, key, entry);
+  }
+  for (uint64_t serial : serials) {
+    auto it = waiting_.find(serial);
+    if (it == waiting_.end() || it->second->reads_in_flight_ > 0) continue;
+    if (it->second->on_ready) it->second->on_ready();
+  }
+}
+
+void Fetcher::Pin(Keyspace& keyspace, const HashedKey& key, Entry* entry, Ticket* ticket) {
+  for (const Ticket::Pin& pin : ticket->pins_) {
+    if (pin.keyspace == keyspace.id && pin.hash == key.hash && pin.key == key.bytes) return;
+  }
+  ticket->pins_.push_back({keyspace.id, key.hash, std::string(key.bytes)});
+  ++pins_[PinId(keyspace.id, key.hash)];
+  entry->Set(Entry::kPinned);
+}
+
+void Fetcher::Unpin(const Ticket::Pin& pin) {
+  auto it = pins_.find(PinId(pin.keyspace, pin.hash));
+  CHECK(it != pins_.end());
+  if (--it->second > 0) return;
+  pins_.erase(it);
+  Keyspace* keyspace = store_.KeyspaceById(pin.keyspace);
+  if (keyspace == nullptr) return;
+  HashedKey key{pin.key, pin.hash};
+  Entry* entry = store_.FindEntry(*keyspace, key);
+  if (entry == nullptr) return;
+  entry->Clear(Entry::kPinned);
+  Settle(*keyspace, key, entry);
+}
+
+// What becomes of an entry that nobody waits for any more.
+void Fetcher::Settle(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  if (entry->kind() == Entry::Kind::kTombstone) {
+    if (!entry->Has(Entry::kBlind) && keyspace.IsMapped(key.hash)) {
+      store_.Discard(keyspace, key, entry);
+    }
+    return;
+  }
+  if (!entry->Has(Entry::kTransient)) return;
+  entry->Clear(Entry::kTransient);
+  if (!store_.options_.tiering || !store_.IsDemotable(*entry)) return;
+  if (entry->kind() == Entry::Kind::kHot && Admit(key.hash)) {
+    ++store_.stats_.promotions;
+    return;
+  }
+  if (entry->kind() == Entry::Kind::kHot) ++store_.stats_.admissions_refused;
+  store_.Demote(keyspace, key, entry);
+}
+
+bool Fetcher::Admit(uint64_t hash) {
+  if (store_.MemoryPressure() < -kRoomyBytes) return true;
+  size_t bit = hash % kDoorkeeperBits;
+  uint64_t mask = 1ull << (bit % 64);
+  bool seen = seen_[bit / 64] & mask;
+  if (!seen) {
+    seen_[bit / 64] |= mask;
+    if (++seen_count_ > kDoorkeeperBits / 2) {
+      std::fill(seen_.begin(), seen_.end(), 0);
+      seen_count_ = 0;
+    }
+  }
+  return seen;
+}
+
+void Fetcher::Release(Ticket* ticket) {
+  if (ticket->serial_ != 0) {
+    waiting_.erase(ticket->serial_);
+    ticket->serial_ = 0;
+  }
+  ticket->reads_in_flight_ = 0;
+  ticket->queued_ = false;
+  ticket->error_ = Status::Ok();
+  ticket->rejected_.clear();
+  for (const Ticket::Pin& pin : std::exchange(ticket->pins_, {})) Unpin(pin);
+}
+
+// --- writers
+
+void Fetcher::Queue(Ticket* ticket) {
+  if (ticket->queued_) return;
+  ticket->queued_ = true;
+  queued_.push_back(Register(ticket));
+}
+
+Store::WriteGate Fetcher::CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket) {
+  using Gate = Store::WriteGate;
+  if (!store_.log_->poison().ok()) return Gate::kLogFailed;
+  if (store_.options_.durable || store_.options_.tiering) {
+    auto urgency =
+        frees_space ? log::LogWriter::Urgency::kFreesSpace : log::LogWriter::Urgency::kNormal;
+    switch (store_.log_->CheckRoom(bytes, urgency)) {
+      case log::LogWriter::Room::kReady:
+        break;
+      case log::LogWriter::Room::kWait:
+        Queue(ticket);
+        return Gate::kWait;
+      case log::LogWriter::Room::kNoSpace:
+        return store_.log_->out_of_space() ? Gate::kDiskFull : Gate::kOutOfSpace;
+      case log::LogWriter::Room::kPoisoned:
+        return Gate::kLogFailed;
+    }
+  }
+  if (frees_space) return Gate::kOk;
+  if (store_.settler_->overloaded()) {
+    Queue(ticket);
+    return Gate::kWait;
+  }
+  switch (store_.sweeper_->CheckMemory(bytes)) {
+    case Sweeper::MemoryGate::kOk:
+      return Gate::kOk;
+    case Sweeper::MemoryGate::kWait:
+      Queue(ticket);
+      return Gate::kWait;
+    case Sweeper::MemoryGate::kFull:
+      return Gate::kOutOfMemory;
+  }
+  return Gate::kOk;
+}
+
+void Fetcher::Step() {
+  // Waiters that are refused again queue up anew: each is woken at most once a step.
+  for (size_t left = queued_.size(); left > 0; --left) {
+    if (store_.settler_->overloaded() || !store_.sweeper_->MayWrite()) break;
+    uint64_t serial = queued_.front();
+    queued_.pop_front();
+    auto it = waiting_.find(serial);
+    if (it == waiting_.end() || !it->second->queued_) continue;
+    it->second->queued_ = false;
+    if (it->second->on_ready) it->second->on_ready();
+  }
+}
+
+}  // namespace firn

@@ -1,0 +1,103 @@
+// Indexer: brings the index up to what the log has made durable, in batches and in LSN order,
+// through one worker at a time that reads the log's tail. A batch holds only records that are
+// synced, keeps the last change of each key, and carries the replay position: where a start would
+// begin.
+//
+// Executor thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tiering/index/index.h"
+#include "tiering/index_meta.h"
+#include "tiering/log/log_reader.h"
+#include "tiering/log/segment.h"
+
+namespace firn {
+
+class StoreImpl;
+
+class Indexer {
+ public:
+  explicit Indexer(StoreImpl* store) : store_(*store) {}
+
+  // Before the first Step: what the index and the replay say.
+  void Begin(const log::LogPosition& indexed, uint64_t indexed_lsn,
+             const log::LogPosition& flushed_replay, uint64_t flushed_lsn);
+
+  // To be called just before a sync is asked for: a batch can end there.
+  void NoteSyncPoint();
+  void Step();
+  // Somebody waits for values to become demotable.
+  void Urge() { urged_ = true; }
+  // A batch is wanted, and what it lacks is a sync.
+  bool WantsSync() const;
+  bool busy() const { return job_running_ || !points_.empty(); }
+  bool job_running() const { return job_running_; }
+
+  // Every record before this position has been put into the index.
+  const log::LogPosition& indexed_position() const { return indexed_position_; }
+  uint64_t indexed_lsn() const { return indexed_lsn_; }
+  // What a start would replay from now, and what the flushed index covers.
+  const log::LogPosition& flushed_replay_position() const { return flushed_replay_position_; }
+  uint64_t flushed_lsn() const { return flushed_lsn_; }
+  uint64_t ReplayBytesFrom(const log::LogPosition& position) const;
+
+  // A copy that compaction made is now the newest place of its key.
+  struct Move {
+    IndexKey key;
+    IndexRoot root;
+  };
+  void AddMoves(std::vector<Move> moves);
+  void AddSpentHints(std::vector<IndexBatch::Hint> hints);
+  // Calls back once everything up to `lsn`, and every move added before, is in the index, flushed
+  // if `flushed`.
+  struct WaitFor {
+    uint64_t lsn = 0;
+    bool flushed = false;
+  };
+  void WhenIndexed(WaitFor what, std::move_only_function<void(Status)> done);
+
+ private:
+  struct SyncPoint {
+    uint64_t lsn = 0;
+    log::LogPosition tail;
+    IndexMeta meta;
+  };
+  struct Job;
+  struct Waiter {
+    WaitFor what;
+    uint64_t batch;  // the first batch that has the moves
+    std::move_only_function<void(Status)> done;
+  };
+  bool Due(const SyncPoint& target) const;
+  void StartJob(SyncPoint target);
+  void OnJobDone(std::shared_ptr<Job> job);
+  log::LogPosition ReplayPositionFor(const SyncPoint& target, uint64_t* lsn) const;
+  static void RunJob(Job* job);
+
+  StoreImpl& store_;
+  std::deque<SyncPoint> points_;
+  log::LogPosition indexed_position_;
+  uint64_t indexed_lsn_ = 0;
+  log::LogPosition flushed_replay_position_;
+  uint64_t flushed_lsn_ = 0;
+  uint64_t batches_begun_ = 0;
+  uint64_t batches_done_ = 0;
+  uint64_t unflushed_records_ = 0;
+  uint64_t unflushed_bytes_ = 0;
+  int64_t last_batch_micros_ = 0;
+  bool urged_ = false;
+  bool job_running_ = false;
+  bool failed_ = false;
+  std::vector<Move> moves_;
+  std::vector<IndexBatch::Hint> spent_hints_;
+  std::vector<Waiter> waiters_;
+};
+
+}  // namespace firn

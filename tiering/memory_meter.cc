@@ -1,0 +1,66 @@
+#include "tiering/memory_meter.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#ifdef FIRN_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
+namespace firn {
+namespace {
+
+// The resident size costs a system call: once in this many samples is enough for INFO.
+constexpr uint32_t kSamplesPerResident = 16;
+
+uint64_t ReadResident() {
+  int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  char text[128] = {};
+  ssize_t size = read(fd, text, sizeof text - 1);
+  close(fd);
+  unsigned long long total = 0, resident = 0;
+  if (size <= 0 || std::sscanf(text, "%llu %llu", &total, &resident) != 2) return 0;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+void MemoryMeter::Sample() {
+#ifdef FIRN_JEMALLOC
+  uint64_t epoch = 1;
+  size_t size = sizeof epoch;
+  mallctl("epoch", &epoch, &size, &epoch, size);
+  auto read = [](const char* name) {
+    size_t value = 0, value_size = sizeof value;
+    return mallctl(name, &value, &value_size, nullptr, 0) == 0 ? value : 0;
+  };
+  active_ = read("stats.active") + read("stats.metadata");
+  allocated_ = read("stats.allocated");
+  since_sample_ = 0;
+#endif
+  if (samples_++ % kSamplesPerResident == 0) resident_ = ReadResident();
+}
+
+uint64_t MemoryMeter::InUse() const {
+#ifdef FIRN_JEMALLOC
+  int64_t bytes = static_cast<int64_t>(active_) + since_sample_;
+#else
+  int64_t bytes = entries_;
+#endif
+  return bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
+}
+
+uint64_t MemoryMeter::Allocated() const {
+#ifdef FIRN_JEMALLOC
+  int64_t bytes = static_cast<int64_t>(allocated_) + since_sample_;
+#else
+  int64_t bytes = entries_;
+#endif
+  return bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
+}
+
+}  // namespace firn

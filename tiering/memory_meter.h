@@ -1,0 +1,34 @@
+// MemoryMeter: what the process holds, as one number. Where jemalloc is the allocator, its count of
+// pages in use (which includes what fragmentation wastes) is sampled every few milliseconds, and
+// the bytes that the engine itself takes and gives back in between are added; elsewhere the
+// engine's own count stands alone. Executor thread.
+#pragma once
+
+#include <cstdint>
+
+namespace firn {
+
+class MemoryMeter {
+ public:
+  void Add(int64_t bytes) { since_sample_ += bytes, entries_ += bytes; }
+  void Sample();
+
+  // Pages that the allocator has in use, plus what was taken since the sample.
+  uint64_t InUse() const;
+  // Bytes that are allocated: without what fragmentation wastes.
+  uint64_t Allocated() const;
+  // What Add has counted in all.
+  int64_t entries() const { return entries_; }
+  // The process's resident size as of the last Sample, 0 if it can't be told.
+  uint64_t resident() const { return resident_; }
+
+ private:
+  int64_t since_sample_ = 0;
+  int64_t entries_ = 0;
+  uint64_t active_ = 0;
+  uint64_t allocated_ = 0;
+  uint64_t resident_ = 0;
+  uint32_t samples_ = 0;
+};
+
+}  // namespace firn

@@ -1,0 +1,371 @@
+#include "tiering/recovery.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "engine/base/check.h"
+#include "tiering/index_rebuild.h"
+#include "tiering/indexer.h"
+#include "tiering/map_rebuild.h"
+
+namespace firn {
+namespace {
+
+constexpr uint64_t kProgressEvery = 1 << 16;
+
+// Memory for RocksDB's memtables: at most a sixteenth of all.
+uint64_t MemtableBytes(uint64_t max_memory) {
+  if (max_memory == 0) return 32 << 20;
+  return std::clamp<uint64_t>(max_memory / 16, 1 << 20, 64 << 20);
+}
+uint64_t CacheBytes(uint64_t max_memory) {
+  if (max_memory == 0) return 64 << 20;
+  return std::clamp<uint64_t>(max_memory / 32, 2 << 20, 256 << 20);
+}
+uint64_t WindowBytes(const StoreOptions& options) {
+  if (options.warm_memory_bytes != 0) return options.warm_memory_bytes;
+  if (options.max_memory_bytes == 0) return 64 << 20;
+  return std::clamp<uint64_t>(options.max_memory_bytes / 16, 4 << 20, 256 << 20);
+}
+
+}  // namespace
+
+Status Recovery::Run() {
+  int64_t begin = store_.environment_.loop->NowMicros();
+  log_directory_ = store_.options_.directory + "/log";
+  FIRN_RETURN_IF_ERROR(LoadIdentity());
+  FIRN_RETURN_IF_ERROR(OpenSegments());
+  FIRN_RETURN_IF_ERROR(OpenIndex());
+  FIRN_RETURN_IF_ERROR(Replay());
+  FIRN_RETURN_IF_ERROR(StartLog());
+  store_.environment_.loop->RunOnce(0);
+  int64_t micros = store_.environment_.loop->NowMicros() - begin;
+  store_.stats_.replay_us = static_cast<uint64_t>(micros);
+  store_.Log(2, "Log replayed: " + std::to_string(store_.stats_.replayed_records) + " records, " +
+                    std::to_string(store_.stats_.replayed_bytes) + " bytes in " +
+                    std::to_string(micros / 1000) + " ms");
+  return Status::Ok();
+}
+
+Status Recovery::LoadIdentity() {
+  io::FileSystem& files = *store_.environment_.file_system;
+  const std::string& directory = store_.options_.directory;
+  FIRN_RETURN_IF_ERROR(files.CreateDirectories(log_directory_));
+  auto identity = ReadIdentity(&files, directory);
+  if (identity) {
+    store_.identity_ = *identity;
+    if (store_.identity_.durable && !store_.options_.durable) {
+      return Status::Invalid(directory +
+                             " holds durable data, which appendonly no would leave behind: start "
+                             "with appendonly yes, or with another dir");
+    }
+  } else if (identity.error().code() == StatusCode::kNotFound) {
+    auto names = files.List(log_directory_);
+    if (!names) return names.error();
+    for (const std::string& name : *names) {
+      uint64_t id;
+      if (log::ParseSegmentFileName(name, &id)) {
+        return Status::Corruption(directory + "/IDENTITY is missing, but " + log_directory_ +
+                                  " holds segments of a log");
+      }
+    }
+    store_.identity_.directory_id = store_.random_.Next();
+    store_.identity_.secret = {store_.random_.Next(), store_.random_.Next()};
+    store_.identity_.durable = store_.options_.durable;
+    store_.identity_.segment_size_log2 =
+        static_cast<uint8_t>(std::bit_width(store_.options_.segment_size_bytes) - 1);
+    FIRN_RETURN_IF_ERROR(WriteIdentity(&files, directory, store_.identity_));
+    FIRN_RETURN_IF_ERROR(files.SyncDirectory(directory));
+  } else {
+    return identity.error();
+  }
+  if (!store_.identity_.durable) {
+    // The log of a volatile server is only its cold tier: it begins empty.
+    FIRN_RETURN_IF_ERROR(WipeVolatileData(&files, directory));
+    if (store_.options_.durable) {
+      store_.identity_.durable = true;
+      FIRN_RETURN_IF_ERROR(WriteIdentity(&files, directory, store_.identity_));
+    }
+  }
+  uint64_t width = std::max<uint64_t>(1ull << store_.identity_.segment_size_log2,
+                                      store_.options_.segment_size_bytes);
+  if (width > 1ull << store_.identity_.segment_size_log2) {
+    store_.identity_.segment_size_log2 = static_cast<uint8_t>(std::bit_width(width) - 1);
+    FIRN_RETURN_IF_ERROR(WriteIdentity(&files, directory, store_.identity_));
+  }
+  store_.segments_ = std::make_unique<log::SegmentTable>(width);
+  return Status::Ok();
+}
+
+Status Recovery::OpenSegments() {
+  auto names = store_.environment_.file_system->List(log_directory_);
+  if (!names) return names.error();
+  std::vector<uint64_t> ids;
+  for (const std::string& name : *names) {
+    uint64_t id;
+    if (log::ParseSegmentFileName(name, &id)) ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());
+  for (uint64_t id : ids) FIRN_RETURN_IF_ERROR(OpenSegment(id));
+  return Status::Ok();
+}
+
+Status Recovery::OpenSegment(uint64_t id) {
+  io::FileSystem& files = *store_.environment_.file_system;
+  std::string path = log_directory_ + "/" + log::SegmentFileName(id);
+  max_segment_id_ = std::max(max_segment_id_, id);
+  auto opened = files.Open(path, {});
+  if (!opened) return opened.error();
+  std::shared_ptr<io::File> file = std::move(*opened);
+  std::string block(log::kSegmentHeaderSize, '\0');
+  auto size = file->ReadAt(0, block);
+  if (!size) return size.error();
+  block.resize(*size);
+  auto file_size = file->Size();
+  if (!file_size) return file_size.error();
+  bool is_spare = *size < log::kSegmentHeaderSize;
+  Result<log::SegmentHeader> header = std::unexpected(Status());
+  if (!is_spare) {
+    header = log::DecodeSegmentHeader(block, path);
+    if (!header && header.error().code() == StatusCode::kNotFound) is_spare = true;
+  }
+  if (is_spare) {
+    file.reset();
+    return files.Remove(path);
+  }
+  if (!header) return header.error();
+  if (header->segment_id != id || header->directory_id != store_.identity_.directory_id) {
+    return Status::Corruption(path + " belongs to another log");
+  }
+  log::Segment* segment = store_.segments_->Add(id);
+  if (segment == nullptr) return Status(StatusCode::kNoSpace, "the log has too many segments");
+  segment->stream = static_cast<log::Stream>(header->stream);
+  segment->epoch = header->epoch;
+  segment->as_of_lsn = header->as_of_lsn;
+  segment->max_expiry_ms = UINT64_MAX;
+  segment->file = std::move(file);
+  segment->end_offset = *file_size;
+  segment->file_bytes = *file_size;
+  segment->synced_offset = (*file_size + io::kDirectAlignment - 1) & ~(io::kDirectAlignment - 1);
+  segment->sealed = true;
+  last_epoch_ = std::max(last_epoch_, header->epoch);
+  if (segment->stream == log::Stream::kFresh) last_fresh_segment_ = id;
+  headers_[id] = *header;
+  return Status::Ok();
+}
+
+std::vector<log::ReadableSegment> Recovery::Readable(log::Stream stream, uint64_t from_id) const {
+  std::vector<log::ReadableSegment> readable;
+  for (const auto& [id, segment] : store_.segments_->all()) {
+    if (segment->stream == stream && id >= from_id) {
+      readable.push_back({id, segment->file, segment->end_offset});
+    }
+  }
+  return readable;
+}
+
+Status Recovery::OpenIndex() {
+  Index::Options options{.directory = store_.options_.directory + "/index",
+                         .env = store_.environment_.index_env,
+                         .memtable_bytes = MemtableBytes(store_.options_.max_memory_bytes),
+                         .cache_bytes = CacheBytes(store_.options_.max_memory_bytes),
+                         .background_compaction = store_.environment_.index_env == nullptr};
+  auto index = Index::Open(options);
+  if (!index) {
+    return Status(index.error().code(),
+                  index.error().message() + " (firn-log rebuild-index makes it anew from the log)");
+  }
+  store_.index_ = std::move(*index);
+  auto bytes = store_.index_->ReadMeta();
+  if (!bytes) return bytes.error();
+  if (bytes->empty() && !Readable(log::Stream::kFresh, 0).empty()) {
+    store_.Log(2, "The index is empty: making it from the log");
+    FIRN_RETURN_IF_ERROR(
+        RebuildIndex(store_.index_.get(), store_.identity_.secret,
+                     {Readable(log::Stream::kCold, 0), Readable(log::Stream::kFresh, 0)},
+                     store_.options_.databases));
+    bytes = store_.index_->ReadMeta();
+    if (!bytes) return bytes.error();
+  }
+  if (!bytes->empty()) {
+    auto meta = DecodeIndexMeta(*bytes);
+    if (!meta) return meta.error();
+    meta_ = std::move(*meta);
+    has_meta_ = true;
+  } else {
+    for (uint32_t db = 0; db < store_.options_.databases; ++db) {
+      meta_.keyspaces.push_back({.id = db + 1, .db = db});
+    }
+    meta_.next_keyspace_id = store_.options_.databases + 1;
+    meta_.replay_lsn = 1;
+  }
+  AdoptKeyspaces(meta_);
+  return Status::Ok();
+}
+
+void Recovery::AdoptKeyspaces(const IndexMeta& meta) {
+  store_.next_keyspace_id_ = meta.next_keyspace_id;
+  uint32_t databases = store_.options_.databases;
+  for (const KeyspaceMeta& keyspace : meta.keyspaces) {
+    databases = std::max(databases, keyspace.db + 1);
+  }
+  // Databases that hold data stay, even if fewer are configured now.
+  store_.by_db_.assign(databases, nullptr);
+  for (const KeyspaceMeta& remembered : meta.keyspaces) {
+    Keyspace* keyspace = store_.MakeKeyspace(remembered.id, remembered.db);
+    keyspace->keys = remembered.keys;
+    keyspace->expiring = remembered.expiring;
+    keyspace->counts_exact = meta.counts_exact;
+  }
+  for (uint32_t db = 0; db < databases; ++db) {
+    if (store_.by_db_[db] == nullptr) store_.MakeKeyspace(store_.next_keyspace_id_++, db);
+  }
+  if (has_meta_) {
+    store_.map_rebuild_->Begin();
+  }
+}
+
+void Recovery::ReportProgress() {
+  if (store_.stats_.replayed_records % kProgressEvery == 0 && progress_) progress_();
+}
+
+Status Recovery::Replay() {
+  auto segments = Readable(log::Stream::kFresh, meta_.replay_position.segment_id);
+  end_ = meta_.replay_position;
+  last_lsn_ = meta_.replay_lsn > 0 ? meta_.replay_lsn - 1 : 0;
+  uint64_t offset = meta_.replay_position.offset;
+  if (segments.empty() || segments.front().id != meta_.replay_position.segment_id) {
+    if (meta_.replay_position.segment_id != 0) {
+      return Status::Corruption(log_directory_ + "/" +
+                                log::SegmentFileName(meta_.replay_position.segment_id) +
+                                " is missing: the index expects the log to go on there");
+    }
+    offset = log::kSegmentHeaderSize;
+  }
+  if (segments.empty()) return Status::Ok();
+  log::LogReader reader(segments, offset, {});
+  log::RecordView record;
+  log::LogReader::Outcome outcome;
+  while ((outcome = reader.Next(&record)) == log::LogReader::Outcome::kRecord) {
+    log::LogPosition position = reader.position();
+    last_lsn_ = record.lsn;
+    last_crc_ = record.crc;
+    last_wall_ms_ = std::max(last_wall_ms_, record.wall_ms);
+    ++store_.stats_.replayed_records;
+    store_.stats_.replayed_bytes += log::PaddedSize(record.size);
+    ReportProgress();
+    if (record.kind == log::RecordKind::kGroupBegin) {
+      in_group_ = true;
+      group_begin_ = position;
+      group_.clear();
+    } else if (record.kind == log::RecordKind::kGroupCommit) {
+      in_group_ = false;
+      for (const Held& held : group_) {
+        FIRN_RETURN_IF_ERROR(ApplyRecord(held.record, held.position));
+      }
+      group_.clear();
+    } else if (in_group_) {
+      group_.push_back({record, std::string(record.key), std::string(record.payload), position});
+      group_.back().record.key = {};
+      group_.back().record.payload = {};
+    } else {
+      FIRN_RETURN_IF_ERROR(ApplyRecord(record, position));
+    }
+    end_ = {position.segment_id,
+            position.offset + static_cast<uint32_t>(log::PaddedSize(record.size))};
+  }
+  return StopAt(&reader, outcome);
+}
+
+Status Recovery::StopAt(log::LogReader* reader, log::LogReader::Outcome outcome) {
+  if (outcome == log::LogReader::Outcome::kError) return reader->status();
+  if (auto proof = reader->FindProofOfDamage(last_lsn_ + 1)) {
+    std::string where = log_directory_ + "/" + log::SegmentFileName(reader->position().segment_id) +
+                        " at offset " + std::to_string(reader->position().offset);
+    std::string why = reader->message().empty() ? "records are missing" : reader->message();
+    if (!store_.options_.skip_damage) {
+      return Status::Corruption("The log is damaged: " + where + ": " + why +
+                                ". What was there had been synced. firn-log verify tells more, "
+                                "firn-log mend cuts the log there");
+    }
+    store_.Log(3, "The log is damaged and was cut: " + where + ": " + why);
+  }
+  if (in_group_) {
+    // Its commit is not there: none of it happened.
+    uint64_t group_records = group_.size() + 1;
+    last_lsn_ -= group_records;
+    end_ = group_begin_;
+  }
+  return Cut(end_);
+}
+
+// Makes the log end here: what lies behind was never acknowledged as durable.
+Status Recovery::Cut(const log::LogPosition& position) {
+  io::FileSystem& files = *store_.environment_.file_system;
+  std::vector<log::Segment*> behind;
+  for (const auto& [id, segment] : store_.segments_->all()) {
+    if (segment->stream == log::Stream::kFresh && id > position.segment_id) {
+      behind.push_back(segment.get());
+    }
+  }
+  for (log::Segment* segment : behind) {
+    uint64_t used = segment->end_offset;
+    store_.stats_.torn_bytes += used > log::kSegmentHeaderSize ? used - log::kSegmentHeaderSize : 0;
+    std::string path = segment->file->path();
+    store_.segments_->Remove(segment);
+    FIRN_RETURN_IF_ERROR(files.Remove(path));
+  }
+  log::Segment* last = store_.segments_->ById(position.segment_id);
+  if (last != nullptr && last->end_offset > position.offset) {
+    uint64_t tail = last->end_offset - position.offset;
+    FIRN_RETURN_IF_ERROR(last->file->Truncate(position.offset));
+    FIRN_RETURN_IF_ERROR(last->file->Sync());
+    last->end_offset = position.offset;
+    last->file_bytes = position.offset;
+    last->synced_offset = position.offset & ~(io::kDirectAlignment - 1);
+    store_.stats_.torn_bytes += tail;
+  }
+  last_fresh_segment_ = last != nullptr ? position.segment_id : 0;
+  if (!behind.empty()) FIRN_RETURN_IF_ERROR(files.SyncDirectory(log_directory_));
+  return Status::Ok();
+}
+
+Status Recovery::StartLog() {
+  if (store_.stats_.torn_bytes > 0) {
+    store_.Log(2, "The log was cut after " + std::to_string(last_lsn_) +
+                      " records: " + std::to_string(store_.stats_.torn_bytes) +
+                      " bytes behind were unused or torn");
+  }
+  // The crc that the next record links to, if nothing was replayed, stands in the segment before.
+  if (last_crc_ == 0 && last_fresh_segment_ != 0) {
+    FIRN_RETURN_IF_ERROR(FindLastCrc());
+  }
+  log::LogWriterOptions options{
+      .directory = log_directory_,
+      .segment_size_bytes = store_.options_.segment_size_bytes,
+      .window_size_bytes = WindowBytes(store_.options_),
+      .directory_id = store_.identity_.directory_id,
+      .epoch = last_epoch_ + 1,
+      .next_segment_id = max_segment_id_ + 1,
+      .first_lsn = last_lsn_ + 1,
+      .previous_segment_id = last_fresh_segment_,
+      .previous_crc = last_crc_,
+  };
+  store_.log_ = std::make_unique<log::LogWriter>(
+      store_.environment_.file_system, store_.environment_.loop, store_.segments_.get(), options);
+  store_.log_->set_max_bytes(store_.options_.max_disk_bytes);
+  store_.last_wall_ms_ = last_wall_ms_;
+  FIRN_RETURN_IF_ERROR(store_.log_->Start());
+  log::LogPosition indexed = meta_.replay_position;
+  if (indexed.segment_id == 0) {
+    // Nothing was ever indexed: the indexer begins with the first segment there is.
+    auto segments = Readable(log::Stream::kFresh, 0);
+    CHECK(!segments.empty());
+    indexed = {segments.front().id, log::kSegmentHeaderSize};
+  }
+  store_.indexer_->Begin(indexed, meta_.replay_lsn > 0 ? meta_.replay_lsn - 1 : 0, indexed,
+                         meta_.replay_lsn > 0 ? meta_.replay_lsn - 1 : 0);
+  return Status::Ok();
+}
+
+}  // namespace firn

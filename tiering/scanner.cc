@@ -1,0 +1,222 @@
+#include "tiering/scanner.h"
+
+#include "engine/base/check.h"
+#include "tiering/map_rebuild.h"
+#include "tiering/record_fetch.h"
+#include "tiering/settler.h"
+#include "tiering/store_impl.h"
+
+namespace firn {
+namespace {
+
+// A cursor is the top 52 bits of a hash: clients turn cursors into doubles.
+constexpr int kCursorShift = 12;
+constexpr int kRandomTries = 100;
+
+bool IsLiveKey(const Entry& entry, int64_t now_ms) {
+  if (entry.kind() == Entry::Kind::kTombstone) return false;
+  return !entry.Has(Entry::kHasExpiry) || entry.expiry_ms() > now_ms;
+}
+
+}  // namespace
+
+struct Scanner::ColdSlice {
+  struct Item {
+    uint64_t hash;
+    bool is_long;
+    std::string key;
+    IndexRoot root;
+  };
+  uint32_t keyspace = 0;
+  uint64_t first = 0;  // hashes, both included
+  uint64_t last = 0;
+  bool to_the_end = false;
+  std::vector<Item> items;
+  Status status;
+  Store::ScanCallback done;
+};
+
+void Scanner::AppendResident(Keyspace& keyspace, uint64_t first, uint64_t last,
+                             Store::ScanResult* out) {
+  int64_t now = store_.now_ms();
+  keyspace.table.WalkRange(first, last, [&](Entry* entry) {
+    if (IsLiveKey(*entry, now)) out->keys.push_back({std::string(entry->key()), entry->type()});
+  });
+}
+
+void Scanner::Scan(uint32_t db, uint64_t cursor, uint64_t count, Store::ScanCallback done) {
+  Keyspace& keyspace = store_.KeyspaceOf(db);
+  uint64_t first = cursor << kCursorShift;
+  // How far RAM alone would go for so many keys.
+  uint64_t seen = 0;
+  uint64_t next = keyspace.table.Walk(first, count, [&](Entry*) { ++seen; });
+  constexpr uint64_t kLow = (1ull << kCursorShift) - 1;
+  // Keys that share a cursor come in one reply: the range ends on a cursor's boundary.
+  uint64_t last = next == 0 ? UINT64_MAX : (next - 1) | kLow;
+  if (keyspace.fully_mapped() && keyspace.cold.size() == 0) {
+    Store::ScanResult result;
+    AppendResident(keyspace, first, last, &result);
+    result.next = last == UINT64_MAX ? 0 : (last >> kCursorShift) + 1;
+    done(std::move(result));
+    return;
+  }
+  auto slice = std::make_shared<ColdSlice>();
+  slice->keyspace = keyspace.id;
+  slice->first = first;
+  slice->last = last;
+  slice->done = std::move(done);
+  store_.RunJob(
+      io::WorkPriority::kUrgent,
+      [slice, count, index = store_.index_] {
+        slice->status =
+            index->Visit(slice->keyspace, slice->first, [&](const Index::Visited& visited) {
+              if (visited.hash > slice->last) return false;
+              bool enough = slice->items.size() >= count;
+              if (enough && (visited.hash | kLow) != (slice->items.back().hash | kLow)) {
+                slice->last = slice->items.back().hash | kLow;
+                return false;
+              }
+              slice->items.push_back(
+                  {visited.hash, visited.is_long, std::string(visited.key), visited.root});
+              return true;
+            });
+      },
+      [this, slice] { OnColdSlice(slice); });
+}
+
+void Scanner::OnColdSlice(std::shared_ptr<ColdSlice> slice) {
+  Keyspace* keyspace = store_.KeyspaceById(slice->keyspace);
+  if (keyspace == nullptr || !slice->status.ok()) {  // flushed meanwhile: nothing is left
+    slice->done({.next = 0, .keys = {}, .status = slice->status});
+    return;
+  }
+  int64_t now = store_.now_ms();
+  std::erase_if(slice->items, [&](const ColdSlice::Item& item) {
+    if (item.root.expiry_ms >= 0 && item.root.expiry_ms <= now) return true;
+    if (!item.is_long && keyspace->table.Find({item.key, item.hash}) != nullptr) return true;
+    // A key that was deleted since is in neither; one that compaction moved has another position.
+    return keyspace->IsMapped(item.hash) && !keyspace->cold.MayContain(item.hash);
+  });
+  ReadLongKeys(slice, 0);
+}
+
+// The bytes of keys that are too long for the index come from their records.
+void Scanner::ReadLongKeys(std::shared_ptr<ColdSlice> slice, size_t next) {
+  while (next < slice->items.size() && !slice->items[next].is_long) ++next;
+  if (next == slice->items.size()) {
+    FinishScan(slice);
+    return;
+  }
+  ColdSlice::Item& item = slice->items[next];
+  StartRecordFetch(&store_,
+                   {.position = store_.segments_->Pack(item.root.position),
+                    .size_guess_bytes = item.root.size,
+                    .head_only = true},
+                   [this, slice, next](Result<FetchedRecord> read) {
+                     ColdSlice::Item& item = slice->items[next];
+                     if (!read) {
+                       slice->status = read.error();
+                     } else {
+                       item.key = std::string(read->record.key);
+                     }
+                     Keyspace* keyspace = store_.KeyspaceById(slice->keyspace);
+                     // Present in RAM: the walk of the table names it.
+                     if (keyspace == nullptr || item.key.empty() ||
+                         keyspace->table.Find({item.key, item.hash}) != nullptr) {
+                       slice->items.erase(slice->items.begin() + static_cast<ptrdiff_t>(next));
+                     } else {
+                       item.is_long = false;
+                     }
+                     ReadLongKeys(slice, next);
+                   });
+}
+
+void Scanner::FinishScan(std::shared_ptr<ColdSlice> slice) {
+  Store::ScanResult result;
+  result.status = slice->status;
+  Keyspace* keyspace = store_.KeyspaceById(slice->keyspace);
+  if (keyspace != nullptr) {
+    AppendResident(*keyspace, slice->first, slice->last, &result);
+    for (ColdSlice::Item& item : slice->items) {
+      // Fetched into RAM while long keys were read?
+      if (keyspace->table.Find({item.key, item.hash}) != nullptr) continue;
+      result.keys.push_back({std::move(item.key), static_cast<ValueType>(item.root.type)});
+    }
+    result.next = slice->last == UINT64_MAX ? 0 : (slice->last >> kCursorShift) + 1;
+  }
+  slice->done(std::move(result));
+}
+
+// --- RANDOMKEY
+
+void Scanner::RandomKey(uint32_t db, RandomDone done) {
+  TryRandom(db, kRandomTries, std::move(done));
+}
+
+void Scanner::TryRandom(uint32_t db, int tries, RandomDone done) {
+  Keyspace& keyspace = store_.KeyspaceOf(db);
+  int64_t now = store_.now_ms();
+  for (; tries > 0; --tries) {
+    uint64_t total = keyspace.resident + keyspace.cold.size();
+    if (total == 0) break;
+    if (store_.random_.Below(total) < keyspace.resident) {
+      Entry* entry = keyspace.table.Sample(store_.random_.Next());
+      if (entry != nullptr && IsLiveKey(*entry, now)) {
+        done(std::string(entry->key()));
+        return;
+      }
+      continue;
+    }
+    ColdSlot slot;
+    uint64_t prefix = 0;
+    if (!keyspace.cold.Sample(store_.random_.Next(), &slot, &prefix)) continue;
+    StartRecordFetch(&store_,
+                     {.position = slot.position,
+                      .size_guess_bytes = SizeClassBytes(slot.size_class),
+                      .head_only = true},
+                     [this, db, tries, id = keyspace.id,
+                      done = std::move(done)](Result<FetchedRecord> read) mutable {
+                       bool live =
+                           read && read->record.keyspace == id &&
+                           (read->record.expiry_ms < 0 || read->record.expiry_ms > store_.now_ms());
+                       if (live) {
+                         done(std::string(read->record.key));
+                       } else {
+                         TryRandom(db, tries - 1, std::move(done));
+                       }
+                     });
+    return;
+  }
+  if (keyspace.fully_mapped() && keyspace.resident + keyspace.cold.size() == 0) {
+    done(std::nullopt);
+    return;
+  }
+  // All samples had expired, or the map is not complete: the first key from a random place on.
+  uint64_t cursor = tries > 0 ? store_.random_.Next() >> kCursorShift : 0;
+  Scan(db, cursor, 1, [this, db, cursor, done = std::move(done)](Store::ScanResult result) mutable {
+    if (!result.keys.empty()) {
+      done(std::move(result.keys[store_.random_.Below(result.keys.size())].key));
+    } else if (cursor != 0) {
+      TryRandom(db, 0, std::move(done));
+    } else {
+      done(std::nullopt);
+    }
+  });
+}
+
+void Scanner::CountKeys(uint32_t db, std::move_only_function<void(uint64_t)> done) {
+  Keyspace& keyspace = store_.KeyspaceOf(db);
+  if (!keyspace.counts_exact) {
+    store_.map_rebuild_->WhenComplete(
+        [this, db, done = std::move(done)]() mutable { CountKeys(db, std::move(done)); });
+    return;
+  }
+  if (keyspace.unsettled > 0) {
+    store_.settler_->WhenSettled(
+        [this, db, done = std::move(done)]() mutable { done(store_.KeyspaceOf(db).keys); });
+    return;
+  }
+  done(keyspace.keys);
+}
+
+}  // namespace firn

@@ -1,0 +1,106 @@
+#include "tiering/settler.h"
+
+#include "engine/base/check.h"
+#include "tiering/record_fetch.h"
+#include "tiering/store_impl.h"
+
+namespace firn {
+namespace {
+
+constexpr uint64_t kReadsInFlight = 64;
+constexpr uint64_t kOverloaded = 4096;
+
+}  // namespace
+
+void Settler::Add(Keyspace& keyspace, const HashedKey& key) {
+  ++keyspace.unsettled;
+  ++store_.stats_.unsettled_writes;
+  queue_.push_back({keyspace.id, key.hash, std::string(key.bytes)});
+}
+
+bool Settler::overloaded() const { return pending() > kOverloaded; }
+
+void Settler::Step() {
+  while (!queue_.empty() && in_flight_ < kReadsInFlight) {
+    Item item = std::move(queue_.front());
+    queue_.pop_front();
+    Begin(std::move(item));
+  }
+}
+
+void Settler::Begin(Item item) {
+  ++in_flight_;
+  Keyspace* keyspace = store_.KeyspaceById(item.keyspace);
+  if (keyspace == nullptr) {  // flushed meanwhile
+    --in_flight_;
+    --store_.stats_.unsettled_writes;
+    AnswerWaiters();
+    return;
+  }
+  // Candidates are tried one after the other: more than one is an accident of 36 hash bits.
+  ColdMap::Candidates found;
+  uint32_t count = keyspace->cold.Find(item.hash, &found);
+  for (uint32_t i = 0; i < count; ++i) {
+    bool tried = false;
+    for (PackedPosition position : item.tried) tried |= position == found.slots[i].position;
+    if (tried) continue;
+    PackedPosition position = found.slots[i].position;
+    RecordFetchRequest request{.position = position,
+                               .size_guess_bytes = SizeClassBytes(found.slots[i].size_class),
+                               .head_only = true};
+    StartRecordFetch(&store_, request,
+                     [this, item = std::move(item), position](Result<FetchedRecord> read) mutable {
+                       --in_flight_;
+                       Examine(std::move(item), position, read ? &read->record : nullptr);
+                     });
+    return;
+  }
+  --in_flight_;
+  Finish(*keyspace, {item.key, item.hash});
+}
+
+void Settler::Examine(Item item, PackedPosition position, const log::RecordView* head) {
+  Keyspace* keyspace = store_.KeyspaceById(item.keyspace);
+  bool is_predecessor = keyspace != nullptr && head != nullptr && head->keyspace == item.keyspace &&
+                        head->key == item.key;
+  if (is_predecessor && keyspace->cold.Remove(item.hash, position)) {
+    bool has_expiry = head->expiry_ms != log::kNoExpiry;
+    store_.AddLive(*keyspace, position,
+                   -static_cast<int64_t>(
+                       LogicalRecordSize(item.key.size(), head->raw_payload_size, has_expiry)));
+    --keyspace->keys;
+    if (has_expiry) --keyspace->expiring;
+    Finish(*keyspace, {item.key, item.hash});
+    return;
+  }
+  // Another key's record, or compaction has moved it meanwhile: look again.
+  if (!is_predecessor) item.tried.push_back(position);
+  Begin(std::move(item));
+}
+
+void Settler::Finish(Keyspace& keyspace, const HashedKey& key) {
+  --keyspace.unsettled;
+  --store_.stats_.unsettled_writes;
+  Entry* entry = store_.FindEntry(keyspace, key);
+  CHECK(entry != nullptr && entry->Has(Entry::kBlind));
+  entry->Clear(Entry::kBlind);
+  if (entry->kind() == Entry::Kind::kTombstone && !entry->Has(Entry::kPinned) &&
+      keyspace.IsMapped(key.hash)) {
+    store_.Discard(keyspace, key, entry);
+  }
+  AnswerWaiters();
+}
+
+void Settler::AnswerWaiters() {
+  if (store_.stats_.unsettled_writes != 0 || waiters_.empty()) return;
+  for (auto& waiter : std::exchange(waiters_, {})) waiter();
+}
+
+void Settler::WhenSettled(std::move_only_function<void()> done) {
+  waiters_.push_back(std::move(done));
+  store_.environment_.loop->Post([this, alive = store_.alive()] {
+    if (!alive.expired()) AnswerWaiters();
+  });
+}
+
+}  // namespace firn

@@ -1,0 +1,531 @@
+#include "tiering/store_impl.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "tiering/indexer.h"
+#include "tiering/settler.h"
+
+namespace firn {
+namespace {
+
+uint64_t ColdKeysGuess(const StoreOptions& options) {
+  // Sized for values of about 256 bytes on a disk some 16 times the memory.
+  uint64_t memory = options.max_memory_bytes != 0 ? options.max_memory_bytes : 4ull << 30;
+  return options.tiering ? memory / 64 : 1024;
+}
+
+}  // namespace
+
+uint64_t LogicalRecordSize(uint64_t key_size, uint64_t payload_size, bool has_expiry) {
+  return log::PaddedSize(sizeof(log::RecordHeader) + (has_expiry ? 8 : 0) + key_size +
+                         payload_size);
+}
+
+// --- keyspaces
+
+Keyspace* StoreImpl::KeyspaceById(uint32_t id) {
+  auto it = keyspaces_.find(id);
+  return it == keyspaces_.end() ? nullptr : it->second.get();
+}
+
+Keyspace* StoreImpl::MakeKeyspace(uint32_t id, uint32_t db) {
+  int bits = ColdMap::PartitionBitsFor(ColdKeysGuess(options_));
+  // Databases other than the first are small as a rule; each directory takes 8 bytes a partition.
+  if (db != 0) bits = std::max(8, bits - 4);
+  auto keyspace = std::make_unique<Keyspace>(id, identity_.secret, bits);
+  keyspace->db = db;
+  Keyspace* raw = keyspace.get();
+  keyspaces_[id] = std::move(keyspace);
+  by_db_[db] = raw;
+  return raw;
+}
+
+void StoreImpl::LogKeyspaceNames() {
+  KeyspaceNames names;
+  names.next_id = next_keyspace_id_;
+  for (Keyspace* keyspace : by_db_) names.id_of_db.push_back(keyspace->id);
+  std::string payload = EncodeKeyspaceNames(names);
+  Append({.kind = log::RecordKind::kKeyspaces, .payload = payload});
+}
+
+void StoreImpl::SwapDatabases(uint32_t a, uint32_t b) {
+  if (a == b) return;
+  std::swap(by_db_[a], by_db_[b]);
+  by_db_[a]->db = a;
+  by_db_[b]->db = b;
+  LogKeyspaceNames();
+}
+
+void StoreImpl::FlushDatabase(uint32_t db) {
+  Keyspace* old = by_db_[db];
+  uint32_t old_id = old->id;
+  if (old->keys == 0 && old->table.empty() && old->cold.size() == 0 && old->fully_mapped()) return;
+  memo_ = {};
+  MakeKeyspace(next_keyspace_id_++, db);
+  auto it = keyspaces_.find(old_id);
+  dropped_.push_back(std::move(it->second));
+  keyspaces_.erase(it);
+  DropLiveShares(old_id);
+  LogKeyspaceNames();
+  dropped_ids_.push_back({old_id, log_->appended_lsn()});
+}
+
+// --- entries
+
+void StoreImpl::Install(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  memo_ = {keyspace.id, key.hash, entry};
+  keyspace.table.Insert(key, entry);
+  memory_.Add(static_cast<int64_t>(entry->MemoryBytes()) + 9);
+  if (entry->kind() != Entry::Kind::kTombstone) ++keyspace.resident;
+}
+
+void StoreImpl::Exchange(Keyspace& keyspace, const HashedKey& key, Entry* old, Entry* entry) {
+  if (old->Has(Entry::kPinned)) entry->Set(Entry::kPinned);
+  if (old->Has(Entry::kBlind)) entry->Set(Entry::kBlind);
+  memory_.Add(static_cast<int64_t>(entry->MemoryBytes()) -
+              static_cast<int64_t>(old->MemoryBytes()));
+  if (entry->kind() != Entry::Kind::kTombstone) ++keyspace.resident;
+  if (old->kind() != Entry::Kind::kTombstone) --keyspace.resident;
+  keyspace.table.Replace(key, old, entry);
+  memo_ = {keyspace.id, key.hash, entry};
+  Entry::Free(old);
+}
+
+void StoreImpl::Discard(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  memory_.Add(-static_cast<int64_t>(entry->MemoryBytes()) - 9);
+  if (entry->kind() != Entry::Kind::kTombstone) --keyspace.resident;
+  keyspace.table.Remove(key, entry);
+  memo_ = {};
+  Entry::Free(entry);
+}
+
+uint64_t StoreImpl::LogicalSizeOf(const Entry& entry) const {
+  switch (entry.kind()) {
+    case Entry::Kind::kTombstone:
+      return 0;
+    case Entry::Kind::kStub:
+      return entry.stub_size();
+    case Entry::Kind::kHot:
+      break;
+  }
+  uint64_t payload = entry.Has(Entry::kInteger) ? 8 : entry.value().size();
+  return LogicalRecordSize(entry.key().size(), payload, entry.Has(Entry::kHasExpiry));
+}
+
+void StoreImpl::AddLive(const Keyspace& keyspace, PackedPosition position, int64_t logical_bytes) {
+  if (!IsLogPosition(position)) return;
+  log::Segment* segment = segments_->Of(position);
+  if (segment == nullptr) return;
+  segment->live_bytes += static_cast<uint64_t>(logical_bytes);
+  if (live_by_keyspace_.size() <= segment->slot) live_by_keyspace_.resize(segment->slot + 1);
+  for (LiveShare& share : live_by_keyspace_[segment->slot]) {
+    if (share.keyspace != keyspace.id) continue;
+    share.bytes += logical_bytes;
+    return;
+  }
+  live_by_keyspace_[segment->slot].push_back({keyspace.id, logical_bytes});
+}
+
+void StoreImpl::DropLiveShares(uint32_t keyspace_id) {
+  for (const auto& [id, segment] : segments_->all()) {
+    if (segment->slot >= live_by_keyspace_.size()) continue;
+    std::erase_if(live_by_keyspace_[segment->slot], [&](const LiveShare& share) {
+      if (share.keyspace != keyspace_id) return false;
+      segment->live_bytes -= static_cast<uint64_t>(share.bytes);
+      return true;
+    });
+  }
+}
+
+void StoreImpl::ForgetLive(const log::Segment& segment) {
+  if (segment.slot < live_by_keyspace_.size()) live_by_keyspace_[segment.slot].clear();
+}
+
+// --- the log
+
+std::optional<log::LogWriter::Appended> StoreImpl::Append(const log::RecordSpec& spec) {
+  log::RecordSpec stamped = spec;
+  if (group_depth_ > 0) stamped.flags |= log::kFlagInGroup;
+  auto appended = log_->Append(stamped, now_ms());
+  if (!appended) {
+    run_error_ = appended.error();
+    stats_.last_write_ok = false;
+    return std::nullopt;
+  }
+  stats_.last_write_ok = true;
+  stats_.log_appended_bytes += log::PaddedSize(appended->size);
+  return *appended;
+}
+
+void StoreImpl::BeginGroup() {
+  if (group_depth_++ > 0 || !options_.durable) return;
+  if (Status status = log_->BeginGroup(now_ms()); !status.ok()) run_error_ = status;
+}
+
+void StoreImpl::EndGroup() {
+  CHECK(group_depth_ > 0);
+  if (--group_depth_ > 0 || !options_.durable) return;
+  if (Status status = log_->EndGroup(now_ms()); !status.ok()) run_error_ = status;
+}
+
+// --- changes
+
+StoreImpl::Predecessor StoreImpl::FindPredecessor(Keyspace& keyspace, const HashedKey& key) {
+  Predecessor found;
+  found.entry = FindEntry(keyspace, key);
+  if (found.entry != nullptr) {
+    if (found.entry->kind() == Entry::Kind::kTombstone) return found;
+    found.exists = true;
+    found.has_expiry = found.entry->Has(Entry::kHasExpiry);
+    found.position = found.entry->position();
+    // A dirty value's size has changed since its image was counted; its segment is corrected by the
+    // rebuild of counts.
+    found.logical_size = found.entry->Has(Entry::kDirty) ? 0 : LogicalSizeOf(*found.entry);
+    return found;
+  }
+  if (!keyspace.IsMapped(key.hash)) return found;  // the plan has looked: absent
+  keyspace.cold.ForCandidates(key.hash, [&](ColdSlot slot) {
+    if (found.exists) return;
+    std::string_view bytes = log_->Warm(slot.position);
+    if (bytes.empty()) {
+      found.blind = true;
+      return;
+    }
+    log::RecordView record;
+    uint64_t needed = 0;
+    if (log::DecodeRecordHead(bytes, &record, &needed) != log::DecodeOutcome::kOk) return;
+    if (record.keyspace != keyspace.id || record.key != key.bytes) return;
+    found.exists = true;
+    found.has_expiry = record.expiry_ms != log::kNoExpiry;
+    found.position = slot.position;
+    found.logical_size = LogicalRecordSize(record.key.size(), record.raw_payload_size,
+                                           record.expiry_ms != log::kNoExpiry);
+    found.warm_slot = slot;
+  });
+  if (found.exists) found.blind = false;
+  return found;
+}
+
+// Takes the predecessor out of the counters and the cold map; the table is the caller's.
+void StoreImpl::Supersede(Keyspace& keyspace, const HashedKey& key,
+                          const Predecessor& predecessor) {
+  if (predecessor.exists) {
+    AddLive(keyspace, predecessor.position, -static_cast<int64_t>(predecessor.logical_size));
+    --keyspace.keys;
+    if (predecessor.has_expiry) --keyspace.expiring;
+    if (predecessor.warm_slot.position != 0) {
+      CHECK(keyspace.cold.Remove(key.hash, predecessor.warm_slot.position));
+    }
+  }
+}
+
+void StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const NewValue& value) {
+  Predecessor predecessor = FindPredecessor(keyspace, key);
+  uint8_t integer_bytes[8];
+  StoreFixed(integer_bytes, value.integer);
+  std::string_view payload =
+      value.is_integer ? std::string_view(reinterpret_cast<char*>(integer_bytes), 8) : value.bytes;
+  bool has_expiry = value.expiry_ms != Entry::kNoExpiry;
+
+  PackedPosition position = kNoPosition;
+  if (options_.durable) {
+    uint8_t flags = value.raw ? log::kFlagRawString : 0;
+    if (predecessor.blind) {
+      flags |= log::kFlagBlind;
+    } else if (!predecessor.exists) {
+      flags |= log::kFlagNewKey;
+    }
+    if (predecessor.has_expiry) flags |= log::kFlagSupersededExpiring;
+    auto appended = Append({.kind = log::RecordKind::kImage,
+                            .flags = flags,
+                            .type = log::kDiskString,
+                            .encoding = value.is_integer ? log::PayloadEncoding::kInteger
+                                                         : log::PayloadEncoding::kBytes,
+                            .keyspace = keyspace.id,
+                            .expiry_ms = value.expiry_ms,
+                            .key = key.bytes,
+                            .payload = payload});
+    if (!appended) return;
+    position = appended->position;
+    AddLive(keyspace, position,
+            static_cast<int64_t>(LogicalRecordSize(key.bytes.size(), payload.size(), has_expiry)));
+  } else if (predecessor.blind || predecessor.position != kNoPosition) {
+    position = kStalePosition;
+  }
+
+  Entry* entry =
+      Entry::Create({.key = key.bytes,
+                     .value = value.bytes,
+                     .is_integer = value.is_integer,
+                     .integer = value.integer,
+                     .expiry_ms = value.expiry_ms,
+                     .access = access_clock_.OnWrite(
+                         predecessor.entry != nullptr ? predecessor.entry->access() : 0, now_ms()),
+                     .position = position,
+                     .flags = value.raw ? uint8_t{Entry::kRaw} : uint8_t{0}});
+  Supersede(keyspace, key, predecessor);
+  ++keyspace.keys;
+  if (has_expiry) ++keyspace.expiring;
+  if (predecessor.entry != nullptr) {
+    Exchange(keyspace, key, predecessor.entry, entry);
+  } else {
+    Install(keyspace, key, entry);
+  }
+  if (predecessor.blind) {
+    entry->Set(Entry::kBlind);
+    settler_->Add(keyspace, key);
+  }
+}
+
+bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key) {
+  Entry* entry = FindEntry(keyspace, key);
+  if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) return false;
+  if (options_.durable || entry->position() != kNoPosition) {
+    uint8_t flags = entry->Has(Entry::kHasExpiry) ? log::kFlagSupersededExpiring : 0;
+    auto appended = Append({.kind = log::RecordKind::kDelete,
+                            .flags = flags,
+                            .keyspace = keyspace.id,
+                            .key = key.bytes});
+    if (!appended) return false;
+  }
+  if (!entry->Has(Entry::kDirty)) {
+    AddLive(keyspace, entry->position(), -static_cast<int64_t>(LogicalSizeOf(*entry)));
+  }
+  --keyspace.keys;
+  if (entry->Has(Entry::kHasExpiry)) --keyspace.expiring;
+  // The index may still know the key, and nothing else says that it is gone; or a cold predecessor
+  // waits to be taken out of the map.
+  bool needs_tombstone =
+      !keyspace.IsMapped(key.hash) || entry->Has(Entry::kBlind) || entry->Has(Entry::kPinned);
+  if (needs_tombstone) {
+    // key.bytes may be the entry's own bytes; they are copied before the entry is freed.
+    Entry* tombstone = Entry::Create({.kind = Entry::Kind::kTombstone, .key = key.bytes});
+    Exchange(keyspace, key, entry, tombstone);
+  } else {
+    Discard(keyspace, key, entry);
+  }
+  return true;
+}
+
+void StoreImpl::Expire(Keyspace& keyspace, const HashedKey& key) {
+  std::string name(key.bytes);
+  if (!DeleteKey(keyspace, {name, key.hash})) return;
+  ++stats_.expired_keys;
+  if (listener_ != nullptr) listener_->OnExpired(keyspace.db, name);
+}
+
+void StoreImpl::Evict(Keyspace& keyspace, const HashedKey& key) {
+  std::string name(key.bytes);
+  if (!DeleteKey(keyspace, {name, key.hash})) return;
+  ++stats_.evicted_keys;
+  if (listener_ != nullptr) listener_->OnEvicted(keyspace.db, name);
+}
+
+void StoreImpl::MarkDirty(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                          const log::LogWriter::Appended& appended) {
+  if (entry->Has(Entry::kDirty)) return;
+  AddLive(keyspace, entry->position(), -static_cast<int64_t>(LogicalSizeOf(*entry)));
+  entry->Set(Entry::kDirty);
+  // Replay needs the root until an image that includes the effects has been indexed.
+  log::Segment* root_segment = segments_->Of(entry->position());
+  if (root_segment != nullptr) ++root_segment->holds;
+  dirty_.push_back({.keyspace = keyspace.id,
+                    .key = std::string(key.bytes),
+                    .root_segment = root_segment != nullptr ? root_segment->id : 0,
+                    .first_effect = segments_->Unpack(appended.position),
+                    .first_lsn = appended.lsn});
+}
+
+void StoreImpl::ApplyEffect(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                            log::EffectCode code, uint64_t offset, std::string_view bytes) {
+  CHECK(entry->Has(Entry::kPaged));
+  if (options_.durable) {
+    std::string operands(1, static_cast<char>(code));
+    if (code == log::EffectCode::kSetRange) AppendFixed(&operands, offset);
+    auto appended = Append({.kind = log::RecordKind::kEffect,
+                            .type = log::kDiskString,
+                            .keyspace = keyspace.id,
+                            .key = key.bytes,
+                            .payload_prefix = operands,
+                            .payload = bytes});
+    if (!appended) return;
+    MarkDirty(keyspace, key, entry, *appended);
+  } else if (entry->position() != kNoPosition) {
+    if (!entry->Has(Entry::kDirty)) {
+      AddLive(keyspace, entry->position(), -static_cast<int64_t>(LogicalSizeOf(*entry)));
+    }
+    entry->set_position(kStalePosition);
+  }
+  int64_t before = static_cast<int64_t>(entry->MemoryBytes());
+  uint64_t size = std::max<uint64_t>(entry->value().size(), offset + bytes.size());
+  Page* page = entry->page();
+  // Growth by half, so that a value built by appends is copied a logarithmic number of times.
+  uint64_t capacity = size > page->capacity() ? size + size / 2 : page->capacity();
+  page = Page::MakeUnique(page, size, capacity);
+  entry->exchange_page(page);
+  std::memcpy(page->data() + offset, bytes.data(), bytes.size());
+  entry->Set(Entry::kRaw);
+  entry->Clear(Entry::kTransient);
+  memory_.Add(static_cast<int64_t>(entry->MemoryBytes()) - before);
+}
+
+void StoreImpl::SetExpiry(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                          int64_t expiry_ms) {
+  CHECK(entry->kind() == Entry::Kind::kHot);
+  bool had = entry->Has(Entry::kHasExpiry);
+  bool has = expiry_ms != Entry::kNoExpiry;
+  // A long value is not written again for eight bytes.
+  if (entry->Has(Entry::kPaged) && options_.durable) {
+    std::string operands(1, static_cast<char>(log::EffectCode::kSetExpiry));
+    AppendFixed(&operands, expiry_ms);
+    auto appended = Append({.kind = log::RecordKind::kEffect,
+                            .type = log::kDiskString,
+                            .keyspace = keyspace.id,
+                            .key = key.bytes,
+                            .payload = operands});
+    if (!appended) return;
+    MarkDirty(keyspace, key, entry, *appended);
+    entry->page()->Acquire();
+    Entry* changed = Entry::Create(
+        {.key = key.bytes,
+         .page = entry->page(),
+         .expiry_ms = expiry_ms,
+         .access = entry->access(),
+         .position = entry->position(),
+         .flags = static_cast<uint8_t>(entry->flags() & (Entry::kRaw | Entry::kDirty))});
+    keyspace.expiring += (has ? 1 : 0) - (had ? 1 : 0);
+    Exchange(keyspace, key, entry, changed);
+    return;
+  }
+  std::string name(key.bytes);
+  std::string bytes;
+  if (!entry->Has(Entry::kInteger)) bytes = entry->value();
+  WriteValue(keyspace, {name, key.hash},
+             {.bytes = bytes,
+              .is_integer = entry->Has(Entry::kInteger),
+              .integer = entry->Has(Entry::kInteger) ? entry->integer() : 0,
+              .raw = entry->Has(Entry::kRaw),
+              .expiry_ms = expiry_ms});
+}
+
+bool StoreImpl::Checkpoint(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  CHECK(entry->kind() == Entry::Kind::kHot);
+  if (IsLogPosition(entry->position()) && !entry->Has(Entry::kDirty)) return true;
+  uint8_t integer_bytes[8];
+  bool integer = entry->Has(Entry::kInteger);
+  if (integer) StoreFixed(integer_bytes, entry->integer());
+  std::string_view payload =
+      integer ? std::string_view(reinterpret_cast<char*>(integer_bytes), 8) : entry->value();
+  auto appended =
+      Append({.kind = log::RecordKind::kImage,
+              .flags = entry->Has(Entry::kRaw) ? log::kFlagRawString : uint8_t{0},
+              .type = log::kDiskString,
+              .encoding = integer ? log::PayloadEncoding::kInteger : log::PayloadEncoding::kBytes,
+              .keyspace = keyspace.id,
+              .expiry_ms = entry->expiry_ms(),
+              .key = key.bytes,
+              .payload = payload});
+  if (!appended) return false;
+  entry->set_position(appended->position);
+  entry->Clear(Entry::kDirty);
+  AddLive(keyspace, appended->position, static_cast<int64_t>(LogicalSizeOf(*entry)));
+  return true;
+}
+
+// --- tiers
+
+bool StoreImpl::IsIndexed(PackedPosition position) const {
+  if (!IsLogPosition(position)) return false;
+  log::Segment* segment = segments_->Of(position);
+  if (segment == nullptr) return false;
+  if (segment->stream == log::Stream::kCold) return true;
+  log::LogPosition end = indexer_->indexed_position();
+  if (segment->id != end.segment_id) return segment->id < end.segment_id;
+  return segments_->OffsetOf(position) < end.offset;
+}
+
+bool StoreImpl::IsDemotable(const Entry& entry) const {
+  if (entry.flags() & (Entry::kDirty | Entry::kBlind | Entry::kPinned)) return false;
+  return entry.kind() != Entry::Kind::kTombstone && IsIndexed(entry.position());
+}
+
+void StoreImpl::Demote(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  uint64_t logical = LogicalSizeOf(*entry);
+  if (keyspace.IsMapped(key.hash)) {
+    keyspace.cold.Insert(key.hash, {entry->position(), SizeClassFor(logical)});
+    Discard(keyspace, key, entry);
+    return;
+  }
+  if (entry->kind() == Entry::Kind::kStub) return;
+  Entry* stub = Entry::Create({.kind = Entry::Kind::kStub,
+                               .type = entry->type(),
+                               .key = key.bytes,
+                               .expiry_ms = entry->expiry_ms(),
+                               .access = entry->access(),
+                               .position = entry->position(),
+                               .flags = static_cast<uint8_t>(entry->flags() & Entry::kRaw),
+                               .stub_size = static_cast<uint32_t>(logical)});
+  Exchange(keyspace, key, entry, stub);
+}
+
+Entry* StoreImpl::InstallImage(Keyspace& keyspace, const HashedKey& key,
+                               const FetchedImage& image) {
+  const log::RecordView& record = *image.record;
+  bool has_expiry = record.expiry_ms != log::kNoExpiry;
+  Entry::Spec spec{.kind = image.head_only ? Entry::Kind::kStub : Entry::Kind::kHot,
+                   .key = key.bytes,
+                   .expiry_ms = record.expiry_ms,
+                   .access = access_clock_.Fresh(now_ms()),
+                   .position = image.position,
+                   .flags = image.flags};
+  if (record.flags & log::kFlagRawString) spec.flags |= Entry::kRaw;
+  if (image.head_only) {
+    spec.stub_size = static_cast<uint32_t>(
+        LogicalRecordSize(key.bytes.size(), record.raw_payload_size, has_expiry));
+  } else if (record.encoding == log::PayloadEncoding::kInteger) {
+    spec.is_integer = true;
+    spec.integer = LoadFixed<int64_t>(image.value.data());
+  } else {
+    spec.value = image.value;
+  }
+  Entry* old = keyspace.table.Find(key);
+  Entry* entry = Entry::Create(spec);
+  if (old != nullptr) {
+    Exchange(keyspace, key, old, entry);
+  } else {
+    keyspace.cold.Remove(key.hash, image.position);
+    Install(keyspace, key, entry);
+  }
+  return entry;
+}
+
+Entry* StoreImpl::InstallStub(Keyspace& keyspace, const HashedKey& key, PackedPosition position,
+                              const IndexRoot& root) {
+  keyspace.cold.Remove(key.hash, position);
+  Entry* stub = Entry::Create({.kind = Entry::Kind::kStub,
+                               .type = static_cast<ValueType>(root.type),
+                               .key = key.bytes,
+                               .expiry_ms = root.expiry_ms,
+                               .position = position,
+                               .stub_size = root.logical_size});
+  Install(keyspace, key, stub);
+  return stub;
+}
+
+double StoreImpl::EvictionScore(const Entry& entry, int64_t now_ms) {
+  switch (options_.eviction) {
+    case EvictionPolicy::kAllKeysLru:
+    case EvictionPolicy::kVolatileLru:
+      return IdleSeconds(entry.access(), now_ms);
+    case EvictionPolicy::kAllKeysLfu:
+    case EvictionPolicy::kVolatileLfu:
+      return 255.0 - LfuDecayed(entry.access(), now_ms, access_clock_.parameters);
+    case EvictionPolicy::kVolatileTtl:
+      return -static_cast<double>(entry.expiry_ms());
+    default:
+      return random_.Fraction();
+  }
+}
+
+}  // namespace firn

@@ -1,0 +1,270 @@
+// StoreImpl: the state behind Store, and the elementary operations on it that keep its parts in
+// step: the table, the cold map, the log, the counters. What is built from them lies beside it:
+// planning and fetching (fetcher), settling blind writes (settler), index batches (indexer), the
+// hand (sweeper), the rebuild of the cold map (map_rebuild), compaction (compactor), walks over all
+// tiers (scanner), the start (recovery).
+//
+// Executor thread only, but for the jobs that it gives to workers; those touch shared_ptr'd files
+// and the index alone.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/base/random.h"
+#include "engine/keyspace/access_clock.h"
+#include "tiering/identity.h"
+#include "tiering/index/index.h"
+#include "tiering/index_meta.h"
+#include "tiering/keyspace_state.h"
+#include "tiering/log/log_writer.h"
+#include "tiering/log/segment.h"
+#include "tiering/memory_meter.h"
+#include "tiering/store.h"
+
+namespace firn {
+
+class Compactor;
+class Fetcher;
+class Indexer;
+class MapRebuild;
+class Scanner;
+class Settler;
+class Sweeper;
+
+// The meaning of the access clock, from maxmemory-policy.
+struct AccessPolicy {
+  bool lfu = false;
+  LfuParameters parameters;
+  uint32_t Fresh(int64_t now_ms) const { return lfu ? LfuInit(now_ms) : LruNow(now_ms); }
+  uint32_t OnWrite(uint32_t old, int64_t now_ms) const {
+    return lfu && old != 0 ? old : Fresh(now_ms);
+  }
+  uint32_t OnAccess(uint32_t old, int64_t now_ms, Random* random) const {
+    return lfu ? LfuTouch(old, now_ms, parameters, random) : LruNow(now_ms);
+  }
+};
+
+// Positions that are no place in the log (slot 0 is never used).
+inline constexpr PackedPosition kNoPosition = 0;
+// The index holds an older root of this key, but no record has the present value.
+inline constexpr PackedPosition kStalePosition = 1;
+inline bool IsLogPosition(PackedPosition position) { return position > kStalePosition; }
+
+// Padded bytes of an image record of these parts, uncompressed: what live bytes are counted in.
+uint64_t LogicalRecordSize(uint64_t key_size, uint64_t payload_size, bool has_expiry);
+
+// A new value for a key. Either bytes or an integer.
+struct NewValue {
+  std::string_view bytes;
+  bool is_integer = false;
+  int64_t integer = 0;
+  bool raw = false;
+  int64_t expiry_ms = Entry::kNoExpiry;
+};
+
+class StoreImpl {
+ public:
+  StoreImpl(const StoreOptions& options, const StoreEnvironment& environment);
+  ~StoreImpl();
+
+  Status Open(std::function<void()> progress);
+  Status Close();
+
+  // --- keyspaces
+  Keyspace& KeyspaceOf(uint32_t db) { return *by_db_[db]; }
+  Keyspace* KeyspaceById(uint32_t id);  // null if it has been dropped
+  Keyspace* MakeKeyspace(uint32_t id, uint32_t db);
+  void SwapDatabases(uint32_t a, uint32_t b);
+  void FlushDatabase(uint32_t db);
+  void LogKeyspaceNames();
+
+  // --- entries: the table, memory and counters in step. `key` must be the entry's.
+  void Install(Keyspace& keyspace, const HashedKey& key, Entry* entry);
+  // Frees `old`. Pins and an unsettled predecessor carry over.
+  void Exchange(Keyspace& keyspace, const HashedKey& key, Entry* old, Entry* entry);
+  void Discard(Keyspace& keyspace, const HashedKey& key, Entry* entry);
+  // The hot look-up of the command path, remembered until the next change of any table.
+  Entry* FindEntry(Keyspace& keyspace, const HashedKey& key) {
+    if (memo_.keyspace == keyspace.id && memo_.hash == key.hash && memo_.entry != nullptr &&
+        memo_.entry->key() == key.bytes) {
+      return memo_.entry;
+    }
+    Entry* entry = keyspace.table.Find(key);
+    memo_ = {keyspace.id, key.hash, entry};
+    return entry;
+  }
+
+  // --- changes of a key's value; each appends its record first and changes nothing if that fails
+  void WriteValue(Keyspace& keyspace, const HashedKey& key, const NewValue& value);
+  bool DeleteKey(Keyspace& keyspace, const HashedKey& key);
+  void SetExpiry(Keyspace& keyspace, const HashedKey& key, Entry* entry, int64_t expiry_ms);
+  // Changes the bytes of a long string in place and logs only the change. REQUIRES: hot, kPaged.
+  void ApplyEffect(Keyspace& keyspace, const HashedKey& key, Entry* entry, log::EffectCode code,
+                   uint64_t offset, std::string_view bytes);
+  // Logs the whole value of a dirty or never logged entry; false if the log refuses.
+  bool Checkpoint(Keyspace& keyspace, const HashedKey& key, Entry* entry);
+  // Deletes a key that has expired: by a record, with the listener told.
+  void Expire(Keyspace& keyspace, const HashedKey& key);
+  void Evict(Keyspace& keyspace, const HashedKey& key);
+
+  // --- tiers
+  bool IsIndexed(PackedPosition position) const;
+  // Whether the entry could leave RAM now: clean, indexed, unpinned, settled.
+  bool IsDemotable(const Entry& entry) const;
+  // Moves the entry's value out of RAM. REQUIRES: IsDemotable.
+  void Demote(Keyspace& keyspace, const HashedKey& key, Entry* entry);
+  // Makes an entry of a fetched image; the cold slot, if it has one, goes.
+  struct FetchedImage {
+    PackedPosition position = 0;
+    const log::RecordView* record = nullptr;
+    std::string_view value;  // uncompressed; ignored for a head
+    bool head_only = false;
+    uint8_t flags = 0;  // of Entry::Flag
+  };
+  Entry* InstallImage(Keyspace& keyspace, const HashedKey& key, const FetchedImage& image);
+  // Takes a cold key into the table as a stub. REQUIRES: its slot in the cold map has this
+  // position.
+  Entry* InstallStub(Keyspace& keyspace, const HashedKey& key, PackedPosition position,
+                     const IndexRoot& root);
+  // The higher, the better a victim under the eviction policy.
+  double EvictionScore(const Entry& entry, int64_t now_ms);
+  bool IsWarm(PackedPosition position) const { return !log_->Warm(position).empty(); }
+
+  // --- accounting
+  void AddLive(const Keyspace& keyspace, PackedPosition position, int64_t logical_bytes);
+  void DropLiveShares(uint32_t keyspace_id);
+  // Forgets a segment that is about to be removed from the table of segments.
+  void ForgetLive(const log::Segment& segment);
+  uint64_t LogicalSizeOf(const Entry& entry) const;
+  uint64_t UsedMemory() const;
+  // Bytes over (positive) or under the level at which demotion begins.
+  int64_t MemoryPressure() const;
+  void SampleMemory();
+
+  // --- time
+  int64_t now_ms() {
+    int64_t wall = environment_.loop->WallMillis();
+    if (wall > last_wall_ms_) last_wall_ms_ = wall;
+    return last_wall_ms_;
+  }
+
+  // --- the log
+  // Appends, or remembers the failure for TakeRunError.
+  std::optional<log::LogWriter::Appended> Append(const log::RecordSpec& spec);
+  void BeginGroup();
+  void EndGroup();
+  int64_t EndIteration();
+  bool MayReply(uint64_t lsn) const;
+  void StartSync();
+  void OnSynced();
+  void SyncNow(std::move_only_function<void(Status)> done);
+
+  // --- work on other threads, answered while this object lives
+  void RunJob(io::WorkPriority priority, std::move_only_function<void()> job,
+              std::move_only_function<void()> done);
+  // Wraps a callback so that it does nothing once this object is gone.
+  std::weak_ptr<StoreImpl*> alive() const { return alive_; }
+
+  void Log(int level, const std::string& line) {
+    if (environment_.log) environment_.log(level, line);
+  }
+
+  // Constant after Open.
+  StoreOptions options_;
+  StoreEnvironment environment_;
+  Identity identity_;
+
+  std::unique_ptr<log::SegmentTable> segments_;
+  std::unique_ptr<log::LogWriter> log_;
+  std::shared_ptr<Index> index_;
+
+  std::unique_ptr<Fetcher> fetcher_;
+  std::unique_ptr<Settler> settler_;
+  std::unique_ptr<Indexer> indexer_;
+  std::unique_ptr<Sweeper> sweeper_;
+  std::unique_ptr<MapRebuild> map_rebuild_;
+  std::unique_ptr<Compactor> compactor_;
+  std::unique_ptr<Scanner> scanner_;
+
+  std::vector<Keyspace*> by_db_;
+  std::map<uint32_t, std::unique_ptr<Keyspace>> keyspaces_;
+  uint32_t next_keyspace_id_ = 1;
+  std::vector<Database> databases_;
+
+  // Values changed by effects that no image includes yet, oldest first: they hold the replay
+  // position back.
+  struct DirtyValue {
+    uint32_t keyspace = 0;
+    std::string key;
+    uint64_t root_segment = 0;  // held until then
+    log::LogPosition first_effect;
+    uint64_t first_lsn = 0;
+    uint64_t clean_lsn = 0;  // once an image or a delete has been logged: the LSN that covers it
+  };
+  std::deque<DirtyValue> dirty_;
+
+  AccessPolicy access_clock_;
+  MemoryMeter memory_;
+  Random random_;
+  StoreStats stats_;
+  StoreListener* listener_ = nullptr;
+  Status run_error_;
+  uint64_t outside_memory_ = 0;
+  uint64_t fetch_memory_ = 0;  // reserved by fetches in flight
+  bool active_expire_ = true;
+  bool closing_ = false;
+  int group_depth_ = 0;
+  uint64_t jobs_in_flight_ = 0;
+  std::function<void()> on_may_reply_;
+
+  std::deque<std::unique_ptr<Keyspace>> dropped_;  // being freed in slices
+  std::vector<uint32_t> dropped_ids_;              // to be told to the index
+
+ private:
+  friend class Recovery;
+  struct Memo {
+    uint32_t keyspace = 0;
+    uint64_t hash = 0;
+    Entry* entry = nullptr;
+  };
+  struct UnsyncedMark {
+    uint64_t lsn;
+    int64_t appended_micros;
+  };
+  struct SyncWaiter {
+    uint64_t lsn;
+    std::move_only_function<void(Status)> done;
+  };
+  // What is known of the key that a write replaces.
+  struct Predecessor {
+    Entry* entry = nullptr;
+    bool exists = false;
+    bool blind = false;
+    bool has_expiry = false;
+    PackedPosition position = 0;
+    uint64_t logical_size = 0;
+    ColdSlot warm_slot;
+  };
+  Predecessor FindPredecessor(Keyspace& keyspace, const HashedKey& key);
+  void Supersede(Keyspace& keyspace, const HashedKey& key, const Predecessor& predecessor);
+  void MarkDirty(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                 const log::LogWriter::Appended& appended);
+  void AnswerSyncWaiters();
+
+  Memo memo_;
+  int64_t last_wall_ms_ = 0;
+  uint64_t published_lsn_ = 0;
+  std::deque<UnsyncedMark> unsynced_;
+  std::deque<SyncWaiter> sync_waiters_;
+  int64_t last_memory_sample_micros_ = 0;
+  std::shared_ptr<StoreImpl*> alive_;
+};
+
+}  // namespace firn

@@ -1,0 +1,153 @@
+// What StoreImpl does once an iteration of the loop: syncs, replies' gates, memory, and the
+// background work's slices.
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "tiering/compactor.h"
+#include "tiering/fetcher.h"
+#include "tiering/indexer.h"
+#include "tiering/map_rebuild.h"
+#include "tiering/settler.h"
+#include "tiering/store_impl.h"
+#include "tiering/sweeper.h"
+
+namespace firn {
+namespace {
+
+// A sync is started once the oldest unsynced record is this old, so that it is over before
+// everysec's one second.
+constexpr int64_t kSyncAfterMicros = 500'000;
+// Or once this much waits for it: the index and the window can only follow what is synced.
+constexpr uint64_t kSyncAfterBytes = 8 << 20;
+// everysec: with an acknowledged record unsynced for this long nothing more is acknowledged.
+constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
+constexpr int64_t kMemorySampleMicros = 10'000;
+constexpr int64_t kBusyWaitMicros = 2'000;
+constexpr int64_t kIdleWaitMicros = 100'000;
+// Demotion begins at this share of max_memory, so that the writers' limit is not met at once.
+constexpr double kDemoteShare = 0.92;
+// Partitions of a dropped keyspace that one iteration frees.
+constexpr uint64_t kDropSlice = 64;
+
+}  // namespace
+
+void StoreImpl::SampleMemory() {
+  last_memory_sample_micros_ = environment_.loop->NowMicros();
+  memory_.Sample();
+  stats_.peak_memory = std::max(stats_.peak_memory, UsedMemory());
+}
+
+uint64_t StoreImpl::UsedMemory() const {
+  return memory_.InUse() + (log_ ? log_->window_bytes() : 0) + fetch_memory_;
+}
+
+int64_t StoreImpl::MemoryPressure() const {
+  if (options_.max_memory_bytes == 0) return INT64_MIN;
+  double level = static_cast<double>(options_.max_memory_bytes) * kDemoteShare;
+  return static_cast<int64_t>(UsedMemory()) - static_cast<int64_t>(level);
+}
+
+void StoreImpl::StartSync() {
+  if (log_->appended_lsn() > log_->durable_lsn()) {
+    indexer_->NoteSyncPoint();
+    log_->Sync();
+  }
+}
+
+void StoreImpl::OnSynced() {
+  ++stats_.syncs;
+  uint64_t durable = log_->durable_lsn();
+  while (!unsynced_.empty() && unsynced_.front().lsn <= durable) unsynced_.pop_front();
+  AnswerSyncWaiters();
+  // Under `always` what was appended while that sync ran waits for the next.
+  if (options_.sync_policy == SyncPolicy::kAlways) StartSync();
+  if (on_may_reply_) on_may_reply_();
+}
+
+void StoreImpl::AnswerSyncWaiters() {
+  while (!sync_waiters_.empty() &&
+         (sync_waiters_.front().lsn <= log_->durable_lsn() || !log_->poison().ok())) {
+    auto waiter = std::move(sync_waiters_.front());
+    sync_waiters_.pop_front();
+    waiter.done(waiter.lsn <= log_->durable_lsn() ? Status::Ok() : log_->poison());
+  }
+}
+
+void StoreImpl::SyncNow(std::move_only_function<void(Status)> done) {
+  sync_waiters_.push_back({log_->appended_lsn(), std::move(done)});
+  if (log_->appended_lsn() <= log_->durable_lsn() || !log_->poison().ok()) {
+    environment_.loop->Post([this, alive = std::weak_ptr<StoreImpl*>(alive_)] {
+      if (!alive.expired()) AnswerSyncWaiters();
+    });
+    return;
+  }
+  StartSync();
+}
+
+bool StoreImpl::MayReply(uint64_t lsn) const {
+  if (!options_.durable || lsn <= log_->durable_lsn()) return true;
+  switch (options_.sync_policy) {
+    case SyncPolicy::kAlways:
+      return false;
+    case SyncPolicy::kEverySecond:
+      return unsynced_.empty() ||
+             environment_.loop->NowMicros() - unsynced_.front().appended_micros <
+                 kMaxUnsyncedMicros;
+    case SyncPolicy::kNo:
+      return log_->poison().ok();
+  }
+  return true;
+}
+
+int64_t StoreImpl::EndIteration() {
+  int64_t now = environment_.loop->NowMicros();
+  uint64_t appended = log_->appended_lsn();
+  if (appended > published_lsn_) {
+    published_lsn_ = appended;
+    unsynced_.push_back({appended, now});
+  }
+  if (!unsynced_.empty() && log_->poison().ok()) {
+    bool due = now - unsynced_.front().appended_micros >= kSyncAfterMicros;
+    if (options_.sync_policy == SyncPolicy::kAlways) due = true;
+    if (log_->unsynced_bytes() >= kSyncAfterBytes || indexer_->WantsSync()) due = true;
+    if (due) StartSync();
+    if (options_.sync_policy == SyncPolicy::kEverySecond && options_.durable &&
+        now - unsynced_.front().appended_micros >= kMaxUnsyncedMicros) {
+      ++stats_.delayed_syncs;
+    }
+  }
+  log_->AdvanceWindow();
+  if (now - last_memory_sample_micros_ >= kMemorySampleMicros) SampleMemory();
+
+  bool busy = sweeper_->Step();
+  settler_->Step();
+  fetcher_->Step();
+  indexer_->Step();
+  map_rebuild_->Step();
+  compactor_->Step();
+  if (!dropped_.empty()) {
+    Keyspace& keyspace = *dropped_.front();
+    bool more = keyspace.cold.FreeSome(kDropSlice) || sweeper_->FreeSome(keyspace);
+    if (!more) dropped_.pop_front();
+    busy = true;
+  }
+  if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
+  if (busy) return 0;
+  bool waiting = !unsynced_.empty() || indexer_->busy() || settler_->busy();
+  return waiting ? kBusyWaitMicros : kIdleWaitMicros;
+}
+
+void StoreImpl::RunJob(io::WorkPriority priority, std::move_only_function<void()> job,
+                       std::move_only_function<void()> done) {
+  ++jobs_in_flight_;
+  environment_.loop->RunOnWorker(
+      priority, std::move(job),
+      [this, alive = std::weak_ptr<StoreImpl*>(alive_), done = std::move(done)]() mutable {
+        if (alive.expired()) return;
+        --jobs_in_flight_;
+        if (done) done();
+      });
+}
+
+}  // namespace firn

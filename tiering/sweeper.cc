@@ -1,0 +1,323 @@
+#include "tiering/sweeper.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "tiering/indexer.h"
+#include "tiering/store_impl.h"
+
+namespace firn {
+namespace {
+
+constexpr uint64_t kDemoteSlice = 512;
+constexpr uint64_t kExpireSlice = 2000;
+constexpr int64_t kExpireEveryMicros = 50'000;
+constexpr int64_t kHintsEveryMicros = 200'000;
+constexpr size_t kHintsAtOnce = 2000;
+constexpr uint64_t kFreeSlice = 4096;
+// Writers wait once this share of max_memory is in use.
+constexpr double kWriterShare = 0.98;
+// With less than this share in entries there is nothing to gain by waiting for demotion.
+constexpr uint64_t kNothingToDemoteShare = 32;
+constexpr int kEvictionSamples = 16;
+
+}  // namespace
+
+Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entries,
+                              uint64_t bytes_wanted) {
+  Slice slice;
+  visited_.clear();
+  keyspace.sweep_hash = keyspace.table.Walk(keyspace.sweep_hash, entries,
+                                            [&](Entry* entry) { visited_.push_back(entry); });
+  if (keyspace.sweep_hash == 0 && tidy_rounds_ > 0) --tidy_rounds_;
+  int64_t now = store_.now_ms();
+  for (Entry* entry : visited_) {
+    ++slice.visited;
+    HashedKey key{entry->key(), keyspace.table.HashOf(entry->key())};
+    if (entry->kind() == Entry::Kind::kTombstone) {
+      if (!(entry->flags() & (Entry::kBlind | Entry::kPinned)) && keyspace.IsMapped(key.hash)) {
+        store_.Discard(keyspace, key, entry);
+      }
+      continue;
+    }
+    if (entry->Has(Entry::kHasExpiry) && entry->expiry_ms() <= now) {
+      if (store_.active_expire_ && !entry->Has(Entry::kPinned)) store_.Expire(keyspace, key);
+      continue;
+    }
+    bool tidy = entry->kind() == Entry::Kind::kStub && keyspace.IsMapped(key.hash);
+    if (!tidy) {
+      if (purpose != Purpose::kDemote || slice.freed_bytes >= bytes_wanted) continue;
+      if (entry->kind() == Entry::Kind::kStub) continue;
+      if (entry->referenced()) {
+        entry->set_referenced(false);
+        continue;
+      }
+      if (store_.LogicalSizeOf(*entry) < store_.options_.min_value_bytes) continue;
+      if (!IsLogPosition(entry->position()) && !store_.options_.durable) {
+        store_.Checkpoint(keyspace, key, entry);
+        continue;
+      }
+    }
+    if (!store_.IsDemotable(*entry)) continue;
+    uint64_t bytes = entry->MemoryBytes();
+    store_.Demote(keyspace, key, entry);
+    if (tidy) continue;
+    slice.freed_bytes += bytes;
+    ++slice.demoted;
+  }
+  store_.stats_.demotions += slice.demoted;
+  return slice;
+}
+
+// Under pressure: demotes what brings memory back to its level, a slice at a time.
+bool Sweeper::Relieve() {
+  int64_t pressure = store_.MemoryPressure();
+  if (pressure <= 0 || !store_.options_.tiering) {
+    fruitless_ = 0;
+    return false;
+  }
+  uint64_t total = 0;
+  for (Keyspace* keyspace : store_.by_db_) total += keyspace->table.size();
+  if (total == 0) return false;
+  for (size_t tries = 0; tries < store_.by_db_.size(); ++tries) {
+    Keyspace& keyspace = *store_.by_db_[keyspace_turn_ % store_.by_db_.size()];
+    if (keyspace.table.empty()) {
+      ++keyspace_turn_;
+      continue;
+    }
+    Slice slice = Sweep(keyspace, Purpose::kDemote, kDemoteSlice, static_cast<uint64_t>(pressure));
+    if (keyspace.sweep_hash == 0) ++keyspace_turn_;
+    fruitless_ = slice.freed_bytes > 0 ? 0 : fruitless_ + slice.visited;
+    break;
+  }
+  // What is left is too young: not synced, or not in the index yet. That is what has to move on.
+  bool stuck = fruitless_ > 2 * total + kDemoteSlice;
+  store_.indexer_->Urge();
+  return !stuck;
+}
+
+bool Sweeper::Step() {
+  for (Keyspace* keyspace : store_.by_db_) keyspace->table.Step();
+  bool more = Relieve();
+
+  double headroom =
+      store_.options_.max_memory_bytes * kWriterShare - static_cast<double>(store_.UsedMemory());
+  // In one iteration writers may take a quarter of what is left: they slow down as it shrinks.
+  write_credit_bytes_ = static_cast<int64_t>(std::max(0.0, headroom / 4));
+
+  int64_t now = store_.environment_.loop->NowMicros();
+  if (store_.active_expire_ && now - last_expire_micros_ >= kExpireEveryMicros) {
+    last_expire_micros_ = now;
+    ExpireHot();
+  }
+  if (tidy_rounds_ > 0) {
+    for (Keyspace* keyspace : store_.by_db_) {
+      if (!keyspace->table.empty()) Sweep(*keyspace, Purpose::kExpire, kDemoteSlice, 0);
+    }
+  }
+  ExpireCold();
+  CheckpointOldest();
+  return more;
+}
+
+void Sweeper::ExpireHot() {
+  for (Keyspace* keyspace : store_.by_db_) {
+    if (keyspace->expiring == 0 || keyspace->table.empty()) continue;
+    Sweep(*keyspace, Purpose::kExpire, kExpireSlice, 0);
+  }
+}
+
+// Cold keys that are due, by the index's hints.
+void Sweeper::ExpireCold() {
+  int64_t now = store_.environment_.loop->NowMicros();
+  if (hints_in_flight_ || !store_.active_expire_ || store_.closing_) return;
+  if (!hints_left_ && now - last_hint_micros_ < kHintsEveryMicros) return;
+  bool any = false;
+  for (Keyspace* keyspace : store_.by_db_) {
+    if (!keyspace->fully_mapped()) return;
+    any |= keyspace->expiring > 0;
+  }
+  if (!any && !hints_left_) return;
+  last_hint_micros_ = now;
+  hints_in_flight_ = true;
+  struct Found {
+    std::vector<IndexBatch::Hint> hints;
+    std::vector<std::pair<IndexKey, IndexRoot>> roots;
+    Status status;
+  };
+  auto found = std::make_shared<Found>();
+  store_.RunJob(
+      io::WorkPriority::kBackground,
+      [index = store_.index_, found, now_ms = store_.now_ms()] {
+        auto hints = index->DueHints(static_cast<uint64_t>(now_ms), kHintsAtOnce);
+        if (!hints) {
+          found->status = hints.error();
+          return;
+        }
+        found->hints = std::move(*hints);
+        for (const IndexBatch::Hint& hint : found->hints) {
+          auto roots = index->FindByHash(hint.keyspace, hint.hash);
+          if (!roots) {
+            found->status = roots.error();
+            return;
+          }
+          for (auto& [key, root] : *roots) {
+            if (root.expiry_ms < 0 || root.expiry_ms > now_ms) continue;
+            found->roots.push_back({{hint.keyspace, hint.hash, std::move(key)}, root});
+          }
+        }
+      },
+      [this, found] {
+        hints_in_flight_ = false;
+        if (!found->status.ok()) {
+          ++store_.stats_.read_errors;
+          store_.Log(3, found->status.message());
+          return;
+        }
+        OnDueHints(std::move(found->hints), std::move(found->roots));
+      });
+}
+
+void Sweeper::OnDueHints(std::vector<IndexBatch::Hint> hints,
+                         std::vector<std::pair<IndexKey, IndexRoot>> roots) {
+  hints_left_ = hints.size() >= kHintsAtOnce;
+  std::vector<uint64_t> kept;  // hashes whose hint must stay
+  for (auto& [index_key, root] : roots) {
+    Keyspace* keyspace = store_.KeyspaceById(index_key.keyspace);
+    if (keyspace == nullptr) continue;
+    PackedPosition position = store_.segments_->Pack(root.position);
+    if (index_key.key.empty() && position != kNoPosition &&
+        keyspace->cold.Contains(index_key.hash, position)) {
+      // A key too long for the index, or the empty one: it is deleted when it is next met.
+      if (root.logical_size > Index::kMaxInlineKeySize) continue;
+    }
+    HashedKey key{index_key.key, index_key.hash};
+    Entry* entry = store_.FindEntry(*keyspace, key);
+    if (entry != nullptr) {
+      bool due = entry->kind() != Entry::Kind::kTombstone && entry->Has(Entry::kHasExpiry) &&
+                 entry->expiry_ms() <= store_.now_ms();
+      if (due && entry->Has(Entry::kPinned)) {
+        kept.push_back(index_key.hash);
+      } else if (due) {
+        store_.Expire(*keyspace, key);
+      }
+      continue;
+    }
+    if (!keyspace->cold.Contains(index_key.hash, position)) continue;
+    // Its record is the newest of the key, so that the root says all that a stub has to know.
+    store_.InstallStub(*keyspace, key, position, root);
+    store_.Expire(*keyspace, key);
+  }
+  std::erase_if(hints, [&](const IndexBatch::Hint& hint) {
+    return std::find(kept.begin(), kept.end(), hint.hash) != kept.end();
+  });
+  store_.indexer_->AddSpentHints(std::move(hints));
+}
+
+void Sweeper::CheckpointOldest() {
+  auto& dirty = store_.dirty_;
+  uint64_t appended = store_.log_->appended_lsn();
+  int checkpoints = 0;
+  for (auto& value : dirty) {
+    if (value.clean_lsn != 0) continue;
+    Keyspace* keyspace = store_.KeyspaceById(value.keyspace);
+    HashedKey key{value.key, keyspace != nullptr ? keyspace->table.HashOf(value.key) : 0};
+    Entry* entry = keyspace != nullptr ? store_.FindEntry(*keyspace, key) : nullptr;
+    if (entry == nullptr || entry->kind() != Entry::Kind::kHot || !entry->Has(Entry::kDirty)) {
+      value.clean_lsn = std::max<uint64_t>(appended, 1);
+      continue;
+    }
+    bool old = appended - value.first_lsn > store_.options_.replay_limit_records / 2 ||
+               store_.indexer_->ReplayBytesFrom(value.first_effect) >
+                   store_.options_.replay_limit_bytes / 2;
+    bool pressed = store_.MemoryPressure() > 0 || store_.closing_;
+    if (!old && !pressed) break;
+    if (++checkpoints > 8 || !store_.Checkpoint(*keyspace, key, entry)) break;
+    value.clean_lsn = store_.log_->appended_lsn();
+  }
+  while (!dirty.empty() && dirty.front().clean_lsn != 0 &&
+         dirty.front().clean_lsn <= store_.indexer_->flushed_lsn()) {
+    log::Segment* segment = store_.segments_->ById(dirty.front().root_segment);
+    if (segment != nullptr) --segment->holds;
+    dirty.pop_front();
+  }
+}
+
+// --- the writers' gate
+
+bool Sweeper::MayWrite() const {
+  uint64_t limit = store_.options_.max_memory_bytes;
+  if (limit == 0) return true;
+  uint64_t used = store_.UsedMemory();
+  if (static_cast<double>(used) < static_cast<double>(limit) * kWriterShare) return true;
+  // Waiting is in vain if hardly any of the memory is entries.
+  return !store_.options_.tiering ||
+         store_.memory_.entries() < static_cast<int64_t>(limit / kNothingToDemoteShare);
+}
+
+Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
+  uint64_t limit = store_.options_.max_memory_bytes;
+  if (limit == 0) return MemoryGate::kOk;
+  if (!store_.options_.tiering) {
+    while (store_.UsedMemory() > limit) {
+      if (!EvictOne()) return MemoryGate::kFull;
+    }
+    return MemoryGate::kOk;
+  }
+  bool pressed = store_.MemoryPressure() > 0;
+  if (!pressed) return MemoryGate::kOk;
+  if (!MayWrite()) return MemoryGate::kWait;
+  if (store_.memory_.entries() < static_cast<int64_t>(limit / kNothingToDemoteShare)) {
+    return MemoryGate::kOk;
+  }
+  if (write_credit_bytes_ <= 0) return MemoryGate::kWait;
+  write_credit_bytes_ -= static_cast<int64_t>(bytes) + 64;
+  return MemoryGate::kOk;
+}
+
+bool Sweeper::EvictOne() {
+  EvictionPolicy policy = store_.options_.eviction;
+  if (policy == EvictionPolicy::kNone) return false;
+  bool volatile_only =
+      policy == EvictionPolicy::kVolatileLru || policy == EvictionPolicy::kVolatileLfu ||
+      policy == EvictionPolicy::kVolatileRandom || policy == EvictionPolicy::kVolatileTtl;
+  int64_t now = store_.now_ms();
+  Keyspace* best_keyspace = nullptr;
+  Entry* best = nullptr;
+  double best_score = 0;
+  for (Keyspace* keyspace : store_.by_db_) {
+    if (keyspace->table.empty() || (volatile_only && keyspace->expiring == 0)) continue;
+    // Volatile keys may be rare among all: look longer for them.
+    int samples = volatile_only ? 16 * kEvictionSamples : kEvictionSamples;
+    for (int i = 0, taken = 0; i < samples && taken < kEvictionSamples; ++i) {
+      Entry* entry = keyspace->table.Sample(store_.random_.Next());
+      if (entry == nullptr || entry->kind() != Entry::Kind::kHot || entry->Has(Entry::kPinned) ||
+          (volatile_only && !entry->Has(Entry::kHasExpiry))) {
+        continue;
+      }
+      ++taken;
+      double score = store_.EvictionScore(*entry, now);
+      if (best == nullptr || score > best_score) {
+        best = entry;
+        best_score = score;
+        best_keyspace = keyspace;
+      }
+    }
+  }
+  if (best == nullptr) return false;
+  store_.Evict(*best_keyspace, {best->key(), best_keyspace->table.HashOf(best->key())});
+  return true;
+}
+
+bool Sweeper::FreeSome(Keyspace& keyspace) {
+  if (keyspace.table.empty()) return false;
+  visited_.clear();
+  keyspace.sweep_hash = keyspace.table.Walk(keyspace.sweep_hash, kFreeSlice,
+                                            [&](Entry* entry) { visited_.push_back(entry); });
+  for (Entry* entry : visited_) {
+    store_.Discard(keyspace, {entry->key(), keyspace.table.HashOf(entry->key())}, entry);
+  }
+  return !keyspace.table.empty();
+}
+
+}  // namespace firn

@@ -1,0 +1,62 @@
+// Sweeper: the one hand that goes round the key order, a bounded slice at a time: it expires, ages
+// (CLOCK), demotes what was not used since its last round, tidies up what a rebuild of the cold map
+// left in the table, and logs whole values whose effects would otherwise hold the replay position
+// back. Its pace is set by memory pressure. Also the gate that makes writers wait for it. Executor
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tiering/index/index.h"
+#include "tiering/keyspace_state.h"
+
+namespace firn {
+
+class StoreImpl;
+
+class Sweeper {
+ public:
+  explicit Sweeper(StoreImpl* store) : store_(*store) {}
+
+  // True if it wants to go on at once.
+  bool Step();
+
+  enum class MemoryGate : uint8_t { kOk, kWait, kFull };
+  MemoryGate CheckMemory(uint64_t bytes);
+  bool MayWrite() const;
+  // Frees a slice of a dropped keyspace's table; true while something is left.
+  bool FreeSome(Keyspace& keyspace);
+  // The cold map is complete: stubs and tombstones have to be tidied up.
+  void NoteMapComplete() { tidy_rounds_ = 2; }
+
+ private:
+  enum class Purpose : uint8_t { kDemote, kExpire };
+  struct Slice {
+    uint64_t visited = 0;
+    uint64_t demoted = 0;
+    uint64_t freed_bytes = 0;
+  };
+  // Moves the hand of one keyspace on by about `entries` entries.
+  Slice Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entries, uint64_t bytes_wanted);
+  bool Relieve();
+  void ExpireHot();
+  void ExpireCold();
+  void OnDueHints(std::vector<IndexBatch::Hint> hints,
+                  std::vector<std::pair<IndexKey, IndexRoot>> roots);
+  void CheckpointOldest();
+  bool EvictOne();
+
+  StoreImpl& store_;
+  std::vector<Entry*> visited_;
+  uint32_t keyspace_turn_ = 0;
+  int64_t write_credit_bytes_ = 0;
+  uint64_t fruitless_ = 0;  // entries passed since the hand last freed something
+  int64_t last_expire_micros_ = 0;
+  int64_t last_hint_micros_ = 0;
+  bool hints_in_flight_ = false;
+  bool hints_left_ = false;
+  int tidy_rounds_ = 0;
+};
+
+}  // namespace firn
