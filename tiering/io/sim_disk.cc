@@ -34,7 +34,8 @@ class SimLock : public FileLock {
 std::shared_ptr<SimDiskState> MakeState(const SimDiskOptions& options, SimTree tree) {
   auto state = std::make_shared<SimDiskState>(options);
   state->live = std::move(tree);
-  state->checkpoints.emplace_back(state->live, SimDurableOptions{options.sync_persists_name});
+  state->checkpoints.emplace_back(
+      state->live, SimDurableOptions{options.sync_persists_name, options.sizes_wait_for_data});
   for (const auto& [id, node] : state->live) {
     state->used += node.content->AllocatedBytes();
     state->next_node = std::max(state->next_node, id + 1);

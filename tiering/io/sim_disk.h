@@ -37,6 +37,9 @@ struct SimDiskOptions {
   uint64_t capacity_bytes = 1ull << 40;
   // As ext4: the sync of a new file makes its name durable too.
   bool sync_persists_name = false;
+  // As ext4 (data=ordered) and XFS: a file is found longer only if what was appended is on the
+  // disk. Blocks inside its size, such as allocated ones, are free of this.
+  bool sizes_wait_for_data = true;
   // A direct read of bytes that are not synced ends the process; it is counted in any case.
   bool check_direct_reads = false;
   uint64_t seed = 1;  // for failed syncs

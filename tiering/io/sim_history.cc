@@ -68,8 +68,16 @@ uint64_t SizeAfter(uint64_t size, const SimEvent& event) {
 // one of its versions.
 class SectorLottery {
  public:
-  SectorLottery(SimContent* content, uint64_t sector_size, Random* random)
-      : content_(content), old_size_(content->size()), sector_size_(sector_size), random_(random) {
+  struct Rules {
+    uint64_t sector_size = kSimSectorSize;
+    bool sizes_wait_for_data = true;
+  };
+  SectorLottery(SimContent* content, Rules rules, Random* random)
+      : content_(content),
+        old_size_(content->size()),
+        sector_size_(rules.sector_size),
+        sizes_wait_for_data_(rules.sizes_wait_for_data),
+        random_(random) {
     static constexpr uint32_t kOdds[] = {20, 128, 235};  // of 256
     stop_odds_ = kOdds[random->Below(3)];
   }
@@ -77,13 +85,19 @@ class SectorLottery {
   void Settle(const SimHistory& history, std::span<const uint64_t> events) {
     uint64_t sized = random_->Below(events.size() + 1);  // changes of size among the first `sized`
     uint64_t size = old_size_;
+    uint64_t shortest = old_size_;  // what was appended behind this has a size that waited for it
+    for (size_t i = 0; i < sized; ++i) {
+      size = SizeAfter(size, history[events[i]]);
+      shortest = std::min(shortest, size);
+    }
+    size = old_size_;
     for (size_t i = 0; i < events.size(); ++i) {
       const SimEvent& event = history[events[i]];
       bool shrinks = event.kind == Kind::kTruncate;
       // The blocks of what is written after a truncation are new ones: without it they are lost.
       if (shrinks && i >= sized) break;
       if (event.kind == Kind::kWrite) {
-        WriteSome(event);
+        WriteSome(event, sizes_wait_for_data_ && i < sized ? shortest : UINT64_MAX);
       } else if (i < sized) {
         ApplyData(content_, event);
       }
@@ -111,13 +125,15 @@ class SectorLottery {
   }
 
  private:
-  void WriteSome(const SimEvent& event) {
+  // Sectors that reach behind `certain_from` are written.
+  void WriteSome(const SimEvent& event, uint64_t certain_from) {
     std::string_view bytes = *event.bytes;
     for (uint64_t at = event.offset; !bytes.empty();) {
       uint64_t sector = at / sector_size_;
       uint64_t count = std::min<uint64_t>(bytes.size(), (sector + 1) * sector_size_ - at);
       if (sector >= stopped_.size()) stopped_.resize(sector + 1);
-      if (!stopped_[sector] && (random_->Next() & 255) < stop_odds_) {
+      bool certain = (sector + 1) * sector_size_ > certain_from;
+      if (!certain && !stopped_[sector] && (random_->Next() & 255) < stop_odds_) {
         stopped_[sector] = true;
         if (content_->IsHole(at)) new_and_lost_.push_back(sector);
       }
@@ -146,6 +162,7 @@ class SectorLottery {
   SimContent* const content_;
   const uint64_t old_size_;
   const uint64_t sector_size_;
+  const bool sizes_wait_for_data_;
   Random* const random_;
   uint64_t stop_odds_;
   std::vector<bool> stopped_;  // no later version of the sector reaches the disk
@@ -268,7 +285,8 @@ void SimDurable::SyncFile(const SimHistory& history, const SimEvent& event) {
       for (auto i = events.begin(); i != end; ++i) ApplyData(&content, history[*i]);
     } else {
       Random random(event.offset);
-      SectorLottery(&content, kSimSectorSize, &random).Settle(history, {events.begin(), end});
+      SectorLottery(&content, {.sizes_wait_for_data = options_.sizes_wait_for_data}, &random)
+          .Settle(history, {events.begin(), end});
     }
     events.erase(events.begin(), end);
     if (events.empty()) data_.erase(pending);
@@ -374,6 +392,8 @@ std::vector<bool> SimDurable::ChooseNames(const SimHistory& history, Random* ran
 SimTree SimDurable::ByChance(const SimHistory& history, const CrashPolicy& policy,
                              Random* random) const {
   SimTree tree = tree_;
+  bool garbage = policy.kind == CrashPolicy::Kind::kGarbage;
+  SectorLottery::Rules rules = {policy.sector_size, options_.sizes_wait_for_data && !garbage};
   std::vector<bool> chosen = ChooseNames(history, random);
   for (size_t i = 0; i < names_.size(); ++i) {
     if (chosen[i]) ApplyNames(&tree, history[names_[i]]);
@@ -382,9 +402,9 @@ SimTree SimDurable::ByChance(const SimHistory& history, const CrashPolicy& polic
     auto node = tree.find(id);
     if (node == tree.end()) continue;
     SimContent& content = Own(node->second.content);
-    SectorLottery lottery(&content, policy.sector_size, random);
+    SectorLottery lottery(&content, rules, random);
     lottery.Settle(history, events);
-    if (policy.kind == CrashPolicy::Kind::kGarbage) lottery.AddGarbage(tree_);
+    if (garbage) lottery.AddGarbage(tree_);
   }
   return tree;
 }
@@ -417,9 +437,11 @@ SimTree SimDurable::Torn(const SimHistory& history, const CrashPolicy& policy,
     if (end > event.offset) {
       content.Write(event.offset, std::string_view(*event.bytes).substr(0, end - event.offset));
     }
-    if (random->Below(2) == 0) content.Resize(SizeAfter(old_size, event));
+    if (!options_.sizes_wait_for_data && random->Below(2) == 0) {
+      content.Resize(SizeAfter(old_size, event));
+    }
   } else {
-    SectorLottery(&content, policy.sector_size, random)
+    SectorLottery(&content, {policy.sector_size, options_.sizes_wait_for_data}, random)
         .Settle(history, {&pending[torn], static_cast<size_t>(1)});
   }
   return tree;

@@ -80,8 +80,8 @@ struct CrashPolicy {
     kRandomSectors,  // sectors, sizes and names each by chance; a later version of a sector
                      // includes the earlier ones, and a name its history
     kTornWrite,      // all before one of them, of which a part
-    kGarbage,        // as kRandomSectors, and bytes that nobody wrote (random, or of other files)
-                     // in sectors that are new and were never synced
+    kGarbage,  // as kRandomSectors, but sizes don't wait for data, and bytes that nobody wrote
+               // (random, or of other files) in sectors that are new and were never synced
   };
   Kind kind = Kind::kNone;
   uint64_t sector_size = kSimSectorSize;  // 512 or 4096: what is written whole or not at all
@@ -92,6 +92,7 @@ const char* CrashPolicyName(CrashPolicy::Kind kind);
 struct SimDurableOptions {
   // As ext4 does: syncing a new file makes its name durable too, with all earlier name changes.
   bool sync_persists_name = false;
+  bool sizes_wait_for_data = true;  // see SimDiskOptions
 };
 
 class SimDurable {

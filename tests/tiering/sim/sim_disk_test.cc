@@ -63,10 +63,18 @@ TEST(SimDiskTest, SyncedDataIsInEveryImageAndUnsyncedDataInSome) {
       for (char c : bytes.substr(5000, 5000)) ASSERT_TRUE(c == 's' || c == 'u');
       seen.insert(bytes);
     }
-    if (policy == Policy::kNone) EXPECT_EQ(*seen.begin(), std::string(10000, 's'));
-    if (policy == Policy::kAll) EXPECT_EQ(seen.begin()->substr(5000), std::string(10000, 'u'));
-    if (policy == Policy::kNone || policy == Policy::kAll) EXPECT_EQ(seen.size(), 1u);
-    if (policy == Policy::kRandomSectors) EXPECT_GT(seen.size(), 20u);
+    if (policy == Policy::kNone) {
+      EXPECT_EQ(*seen.begin(), std::string(10000, 's'));
+    }
+    if (policy == Policy::kAll) {
+      EXPECT_EQ(seen.begin()->substr(5000), std::string(10000, 'u'));
+    }
+    if (policy == Policy::kNone || policy == Policy::kAll) {
+      EXPECT_EQ(seen.size(), 1u);
+    }
+    if (policy == Policy::kRandomSectors) {
+      EXPECT_GT(seen.size(), 20u);
+    }
   }
 }
 
@@ -97,6 +105,24 @@ TEST(SimDiskTest, SectorsAreWholeAndLaterVersionsIncludeEarlierOnes) {
         }
       }
     }
+  }
+}
+
+TEST(SimDiskTest, AFileGrowsByAppendedBytesOnlyUnlessSizesDoNotWaitForData) {
+  for (bool wait : {true, false}) {
+    SimDisk disk({.sizes_wait_for_data = wait});
+    auto file = OpenFile(&disk, "a");
+    ASSERT_TRUE(disk.SyncDirectory("/").ok());
+    for (uint64_t at = 0; at < 20'000; at += 700) {
+      ASSERT_TRUE(file->WriteAt(at, std::string(700, 'x')).ok());
+    }
+    int with_holes = 0;
+    for (uint64_t seed = 0; seed < 100; ++seed) {
+      CrashPolicy policy{.kind = seed % 2 == 0 ? Policy::kRandomSectors : Policy::kTornWrite};
+      std::string bytes = ReadAll(disk.CrashImage(disk.event_count(), policy, seed).get(), "a");
+      with_holes += bytes != std::string(bytes.size(), 'x');
+    }
+    EXPECT_EQ(with_holes > 0, !wait);
   }
 }
 
@@ -233,6 +259,8 @@ TEST(SimDiskTest, AFailedSyncLosesDataThatNoLaterSyncBringsBack) {
     SimDisk disk({.seed = seed});
     auto file = OpenFile(&disk, "a");
     ASSERT_TRUE(disk.SyncDirectory("/").ok());
+    ASSERT_TRUE(file->Allocate(2048).ok());
+    ASSERT_TRUE(file->Sync().ok());
     ASSERT_TRUE(file->WriteAt(0, std::string(2048, 'x')).ok());
     disk.Inject({.call = Call::kSync});
     EXPECT_EQ(file->Sync().code(), StatusCode::kIoError);
@@ -466,7 +494,9 @@ TEST(SimDiskTest, AnImageOfAFewMegabytesTakesFarLessThanAMillisecond) {
   for (int i = 0; i < 3000; ++i) {
     File& file = *files[random.Below(files.size())];
     ASSERT_TRUE(file.WriteAt(random.Below(400'000), std::string(random.Below(2000), 'y')).ok());
-    if (i % 20 == 0) ASSERT_TRUE(files[random.Below(files.size())]->Sync().ok());
+    if (i % 20 == 0) {
+      ASSERT_TRUE(files[random.Below(files.size())]->Sync().ok());
+    }
   }
   auto begin = std::chrono::steady_clock::now();
   uint64_t images = 0;
