@@ -114,8 +114,8 @@ struct OptionRow {
   Unit unit = Unit::kNone;
   uint32_t flags = 0;  // of OptionFlag
   Effect effect = Effect::kLive;
-  std::string_view feature = {};        // kPending, kFuture: what is missing
-  std::string_view also_accepted = {};  // kFuture: a second value that is fine
+  std::string_view derived_default = {};  // for people, if default_text is not all of it
+  std::string_view feature = {};          // kPending, kFuture: what is missing
   ParseWordsFunction parse_words = nullptr;
   CheckFunction check = nullptr;
   StoreFunction store = nullptr;
@@ -143,6 +143,11 @@ struct OptionRow {
     row.flags &= ~static_cast<uint32_t>(kManyWords);
     return row;
   }
+  constexpr OptionRow DefaultMeans(std::string_view text) const {
+    OptionRow row = *this;
+    row.derived_default = text;
+    return row;
+  }
   constexpr OptionRow Ignored() const {
     OptionRow row = *this;
     row.effect = Effect::kIgnored;
@@ -158,11 +163,6 @@ struct OptionRow {
     OptionRow row = *this;
     row.effect = Effect::kFuture;
     row.feature = missing;
-    return row;
-  }
-  constexpr OptionRow AlsoAccepts(std::string_view text) const {
-    OptionRow row = *this;
-    row.also_accepted = text;
     return row;
   }
   constexpr OptionRow Check(CheckFunction function) const {

@@ -27,6 +27,7 @@ constexpr OptionRow kRows[] = {
             "that number.")
         .In(Unit::kMemory)
         .With(kUnsigned)
+        .DefaultMeans("half of the memory")
         .Store<&V::maxmemory>(),
     Enum("maxmemory-policy", "noeviction", kPolicies,
          "What is deleted when no room can be made otherwise; noeviction refuses writes instead.")

@@ -72,8 +72,8 @@ constexpr OptionRow kSnapshotRows[] = {
           "When a snapshot is written: after so many seconds if there were so many changes, for "
           "each pair. If it is never given, there are no rules while appendonly is on.")
         .With(kAccumulates)
+        .DefaultMeans("none; without appendonly `3600 1 300 100 60 10000`")
         .Future(kSnapshots)
-        .AlsoAccepts("")
         .StoreBy(StoreSaveRules),
     String("dbfilename", "dump.rdb", "The name of the snapshot in dir.")
         .With(kProtected)
