@@ -50,6 +50,7 @@ class File {
   // the file. The caller unmaps. Bytes stored there belong to the kernel at once (they survive the
   // process) and to the disk after Sync.
   virtual Result<char*> Map(uint64_t offset, uint64_t size) = 0;
+  // Any part of a mapping, in whole pages.
   virtual void Unmap(char* address, uint64_t size) = 0;
   // Faults the range in for writing; blocks, so for workers.
   virtual Status Populate(char* address, uint64_t size) = 0;

@@ -217,16 +217,33 @@ Result<char*> SimDiskState::Map(SimNodeId id, uint64_t offset, uint64_t size,
   return address;
 }
 
-void SimDiskState::Unmap(char* address) {
-  auto found = mappings.find(address);
-  CHECK_MSG(found != mappings.end(), "unmapping what is not mapped");
-  SimMapping mapping = found->second.back();
-  NoteMapped(mapping.node, mapping.offset, mapping.size);
-  found->second.pop_back();
-  if (found->second.empty()) mappings.erase(found);
+void SimDiskState::Unmap(char* address, uint64_t size) {
+  // A part of a mapping may be unmapped; then what is left and right of it stays.
+  auto at = mappings.upper_bound(address);
+  size_t index = 0;
+  for (bool found = false; !found;) {
+    CHECK_MSG(at != mappings.begin(), "unmapping what is not mapped");
+    --at;
+    uint64_t before = static_cast<uint64_t>(address - at->first);
+    for (index = at->second.size(); !found && index > 0;) {
+      found = before + size <= at->second[--index].size;
+    }
+  }
+  char* const base = at->first;
+  const SimMapping mapping = at->second[index];
+  at->second.erase(at->second.begin() + static_cast<ptrdiff_t>(index));
+  if (at->second.empty()) mappings.erase(at);
+  const uint64_t before = static_cast<uint64_t>(address - base);
+  const uint64_t after = mapping.size - before - size;
+  if (before > 0) mappings[base].push_back({mapping.node, mapping.offset, before});
+  if (after > 0) {
+    mappings[address + size].push_back({mapping.node, mapping.offset + before + size, after});
+  }
+
+  NoteMapped(mapping.node, mapping.offset + before, size);
   SimOpenNode& node = nodes.at(mapping.node);
-  for (uint64_t i = 0; i < mapping.size / kSimChunkSize; ++i) {
-    --node.mapped[mapping.offset / kSimChunkSize + i];
+  for (uint64_t i = 0; i < size / kSimChunkSize; ++i) {
+    --node.mapped[(mapping.offset + before) / kSimChunkSize + i];
   }
   if (std::all_of(node.mapped.begin(), node.mapped.end(), [](uint16_t n) { return n == 0; })) {
     arenas->Give(std::move(node.arena));

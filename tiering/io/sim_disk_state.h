@@ -62,7 +62,7 @@ struct SimDiskState {
   Status Write(SimNodeId node, uint64_t offset, std::string_view bytes, const std::string& path);
   Status Allocate(SimNodeId node, uint64_t size, const std::string& path);
   Result<char*> Map(SimNodeId node, uint64_t offset, uint64_t size, const std::string& path);
-  void Unmap(char* address);
+  void Unmap(char* address, uint64_t size);
   Status FinishSync(SimNodeId node, uint64_t covers, const std::string& path);
   void CountDirectRead(SimNodeId node, uint64_t offset, uint64_t size);
   uint64_t FreeBytes() const { return capacity - std::min(capacity, used); }

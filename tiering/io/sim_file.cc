@@ -73,9 +73,9 @@ class SimFile : public File {
     return state_->Map(node_, offset, size, path());
   }
 
-  void Unmap(char* address, uint64_t) override {
+  void Unmap(char* address, uint64_t size) override {
     std::lock_guard lock(state_->mutex);
-    state_->Unmap(address);
+    state_->Unmap(address, size);
   }
 
   Status Populate(char*, uint64_t) override { return Status::Ok(); }
