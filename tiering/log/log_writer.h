@@ -15,6 +15,9 @@
 // that was never used. A sealed segment is synced before its successor; what it doesn't use of its
 // file, if that is much, goes back to the disk.
 //
+// Segment ids rise along the stream. So when a record is too long for the spares that are ready,
+// these are removed and made anew behind the longer segment.
+//
 // A failed sync poisons the log: Append and Sync fail from then on, until a restart.
 //
 // Executor thread. Callbacks come from the loop, never from inside a call.
@@ -119,6 +122,9 @@ class LogWriter {
   // window; empty otherwise, and always after lock_failed(). Valid until the next AdvanceWindow or
   // Stop.
   std::string_view Warm(PackedPosition position) const;
+  // From now on nothing that was appended so far is readable in the window: for tests and for
+  // values that are to be cold at once.
+  void HideWindow() { hidden_below_ = tail(); }
   // Lets the window's start follow the tail; never past what is synced. Called once an iteration.
   void AdvanceWindow();
   uint64_t window_bytes() const;  // mapped and populated: counts in maxmemory
@@ -162,7 +168,7 @@ class LogWriter {
   };
   // A range of a file that has left the window and still occupies the page cache.
   struct Drop {
-    std::shared_ptr<io::File> file;
+    std::weak_ptr<io::File> file;  // not to keep a removed segment's bytes on the disk
     uint64_t segment_id = 0;
     uint64_t begin = 0;
     uint64_t end = 0;
@@ -183,6 +189,8 @@ class LogWriter {
   void NotifyRoom();
   Status MakeRoom(uint64_t bytes);
   Status SwitchSegment(uint64_t bytes);
+  void TakeSpare(const MappingPtr& spare);
+  void Discard(const MappingPtr& mapping);
   void Seal();
   void Trim(const MappingPtr& mapping);
   Status Activate(MappingPtr mapping);
@@ -258,6 +266,7 @@ class LogWriter {
   uint64_t refused_room_bytes_ = 0;  // the least that was refused; UINT64_MAX: nothing
   int64_t next_try_micros_ = 0;
   bool out_of_space_ = false;
+  LogPosition hidden_below_;
   Status space_status_;
   bool somebody_waits_ = false;
   std::function<void()> room_changed_;

@@ -26,6 +26,7 @@ struct LogWriter::Mapping {
   uint64_t capacity = 0;
   uint64_t populated = 0;      // [start, populated) is
   bool populating = false;     // a worker is at it: nothing may be unmapped
+  bool discarded = false;      // a spare that was passed over: unmapped when no longer populated
   Segment* segment = nullptr;  // null: a spare
 
   uint64_t PopulatedBytes() const { return populated > start ? populated - start : 0; }

@@ -185,10 +185,34 @@ Status LogWriter::SwitchSegment(uint64_t bytes) {
     CHECK(spare != nullptr);
   }
   FIRN_RETURN_IF_ERROR(Activate(spare));
-  std::erase(spares_, spare);
+  TakeSpare(spare);
   EnsureSpares();
   UpdatePopulation();
   return Status::Ok();
+}
+
+// Takes a spare off the list, and those before it: their ids are lower, so they can't follow it.
+void LogWriter::TakeSpare(const MappingPtr& spare) {
+  for (;;) {
+    MappingPtr front = std::move(spares_.front());
+    spares_.pop_front();
+    if (front == spare) return;
+    front->discarded = true;
+    if (!front->populating) Discard(front);
+  }
+}
+
+void LogWriter::Discard(const MappingPtr& mapping) {
+  mapping->file->Unmap(mapping->address, mapping->end);
+  mapping->end = 0;
+  ++jobs_in_flight_;
+  // A file that stays is found by the next start, as a segment without a header.
+  loop_->RunOnWorker(
+      io::WorkPriority::kBackground,
+      [file_system = file_system_, path = mapping->file->path()] {
+        static_cast<void>(file_system->Remove(path).ok());
+      },
+      [this] { --jobs_in_flight_; });
 }
 
 // Ends the active segment, if there is one, and begins the next.

@@ -79,6 +79,7 @@ void LogWriter::OnPopulated(PopulateJob* job) {
   if (!job->status.ok()) Poison(job->status);
   if (!job->locked) lock_failed_ = true;
   mapping.populated = std::max(mapping.populated, job->end);
+  if (mapping.discarded) Discard(job->mapping);
   if (mapping.segment != nullptr && mapping.segment->sealed) {
     Trim(job->mapping);
   } else if (mapping.segment == active_ && active_ != nullptr && poison_.ok()) {
@@ -121,6 +122,10 @@ std::string_view LogWriter::Warm(PackedPosition position) const {
     mapping = at->get();
   }
   uint64_t offset = segments_->OffsetOf(position);
+  if (segment->id < hidden_below_.segment_id ||
+      (segment->id == hidden_below_.segment_id && offset < hidden_below_.offset)) {
+    return {};
+  }
   if (offset < mapping->start || offset >= segment->end_offset) return {};
   return {mapping->address + offset, segment->end_offset - offset};
 }
@@ -219,9 +224,11 @@ void LogWriter::RunDrops() {
       end = std::min(end, PageDown(drop_below_.offset));
     bool all = end == drop.end;
     if (end <= drop.begin || (!all && end - drop.begin < kWindowStep)) return;
-    loop_->RunOnWorker(
-        io::WorkPriority::kBackground,
-        [file = drop.file, begin = drop.begin, end] { file->DropCache(begin, end - begin); }, {});
+    if (auto file = drop.file.lock()) {
+      loop_->RunOnWorker(io::WorkPriority::kBackground,
+                         [file, begin = drop.begin, end] { file->DropCache(begin, end - begin); },
+                         {});
+    }
     drop.begin = end;
     if (all) drops_.pop_front();
   }
