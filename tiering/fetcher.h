@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "engine/base/status.h"
+#include "engine/keyspace/cold_map.h"
 #include "tiering/index/index.h"
 #include "tiering/latency_histogram.h"
 #include "tiering/record_fetch.h"

@@ -28,6 +28,20 @@ uint64_t WindowBytes(const StoreOptions& options) {
   return std::clamp<uint64_t>(options.max_memory_bytes / 16, 4 << 20, 256 << 20);
 }
 
+// Removes the cold tier that a server without durability left behind.
+Status WipeVolatileData(io::FileSystem* files, const std::string& directory) {
+  for (const char* part : {"/log", "/index"}) {
+    std::string folder = directory + part;
+    if (!files->Exists(folder)) continue;
+    auto names = files->List(folder);
+    if (!names) return names.error();
+    for (const std::string& name : *names) {
+      FIRN_RETURN_IF_ERROR(files->Remove(folder + "/" + name));
+    }
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 Status Recovery::Run() {
@@ -330,13 +344,25 @@ Status Recovery::Cut(const log::LogPosition& position) {
   return Status::Ok();
 }
 
+// The crc that the next record links to, when nothing was replayed.
+Status Recovery::FindLastCrc() {
+  log::Segment* last = store_.segments_->ById(last_fresh_segment_);
+  log::LogReader reader({{last->id, last->file, last->end_offset}}, log::kSegmentHeaderSize, {});
+  log::RecordView record;
+  last_crc_ = headers_[last->id].previous_crc;
+  while (reader.Next(&record) == log::LogReader::Outcome::kRecord) {
+    last_crc_ = record.crc;
+    last_wall_ms_ = std::max(last_wall_ms_, record.wall_ms);
+  }
+  return reader.status();
+}
+
 Status Recovery::StartLog() {
   if (store_.stats_.torn_bytes > 0) {
     store_.Log(2, "The log was cut after " + std::to_string(last_lsn_) +
                       " records: " + std::to_string(store_.stats_.torn_bytes) +
                       " bytes behind were unused or torn");
   }
-  // The crc that the next record links to, if nothing was replayed, stands in the segment before.
   if (last_crc_ == 0 && last_fresh_segment_ != 0) {
     FIRN_RETURN_IF_ERROR(FindLastCrc());
   }

@@ -43,6 +43,7 @@ class Recovery {
   Status StopAt(log::LogReader* reader, log::LogReader::Outcome outcome);
   Status Cut(const log::LogPosition& position);
   Status StartLog();
+  Status FindLastCrc();
   void ReportProgress();
 
   // A record that waits for its group's commit, with bytes of its own.

@@ -126,7 +126,7 @@ struct StoreOptions {
   int compression_level = 3;
   uint64_t min_value_bytes = 0;  // smaller values are not demoted
   uint32_t databases = 16;
-  bool lfu = false;  // the access clock's meaning: maxmemory-policy *-lfu
+  EvictionPolicy eviction = EvictionPolicy::kNone;
   int lfu_log_factor = 10;
   int lfu_decay_time = 1;
   bool skip_damage = false;  // start although the log is damaged, leaving out what is
@@ -197,7 +197,7 @@ class Store {
   Status TakeRunError();
 
   void SwapDatabases(uint32_t a, uint32_t b);
-  // Empties a database; the memory is freed in slices. Returns the number of keys it had.
+  // Empties a database; the memory is freed in slices.
   void FlushDatabase(uint32_t db);
 
   // --- reply

@@ -419,7 +419,7 @@ bool StoreImpl::Checkpoint(Keyspace& keyspace, const HashedKey& key, Entry* entr
       integer ? std::string_view(reinterpret_cast<char*>(integer_bytes), 8) : entry->value();
   auto appended =
       Append({.kind = log::RecordKind::kImage,
-              .flags = entry->Has(Entry::kRaw) ? log::kFlagRawString : uint8_t{0},
+              .flags = static_cast<uint8_t>(entry->Has(Entry::kRaw) ? log::kFlagRawString : 0),
               .type = log::kDiskString,
               .encoding = integer ? log::PayloadEncoding::kInteger : log::PayloadEncoding::kBytes,
               .keyspace = keyspace.id,

@@ -76,6 +76,7 @@ class StoreImpl {
 
   Status Open(std::function<void()> progress);
   Status Close();
+  void SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time);
 
   // --- keyspaces
   Keyspace& KeyspaceOf(uint32_t db) { return *by_db_[db]; }
@@ -225,7 +226,17 @@ class StoreImpl {
   std::function<void()> on_may_reply_;
 
   std::deque<std::unique_ptr<Keyspace>> dropped_;  // being freed in slices
-  std::vector<uint32_t> dropped_ids_;              // to be told to the index
+  struct DroppedId {
+    uint32_t id;
+    uint64_t lsn;  // of the record that says so
+  };
+  std::vector<DroppedId> dropped_ids_;  // to be told to the index
+  // Live bytes of each segment, by slot, of each keyspace: a dropped keyspace's die at once.
+  struct LiveShare {
+    uint32_t keyspace;
+    int64_t bytes;
+  };
+  std::vector<std::vector<LiveShare>> live_by_keyspace_;
 
  private:
   friend class Recovery;

@@ -1,0 +1,441 @@
+#include "tiering/compactor.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "tiering/map_rebuild.h"
+#include "tiering/store_impl.h"
+
+namespace firn {
+namespace {
+
+// Garbage is collected once the log takes this many times the bytes that are alive.
+constexpr double kSpaceTarget = 1.4;
+constexpr uint64_t kChunkBytes = 2 << 20;
+constexpr int64_t kPickEveryMicros = 50'000;
+// Payloads shorter than this don't pay for being uncompressed.
+constexpr size_t kMinCompressBytes = 128;
+
+}  // namespace
+
+struct Compactor::ColdFile {
+  uint64_t segment_id = 0;
+  std::shared_ptr<io::File> file;
+  uint64_t end_offset = 0;
+  uint32_t epoch = 0;
+  uint32_t previous_crc = 0;
+};
+
+struct Compactor::Chunk {
+  struct Item {
+    log::RecordView record;  // views into `bytes` are made by Views
+    size_t key_offset = 0;
+    size_t payload_offset = 0;
+    size_t key_size = 0;
+    size_t payload_size = 0;
+    uint64_t hash = 0;
+    log::LogPosition from;
+    uint32_t to_offset = 0;
+    uint32_t to_size = 0;
+    bool keep = false;
+  };
+  std::vector<Item> items;
+  std::string bytes;
+  bool at_end = false;
+  uint64_t read_bytes = 0;
+  uint64_t written_bytes = 0;
+  uint64_t synced_offset = 0;
+  std::shared_ptr<ColdFile> target;
+  bool compress = false;
+  int compression_level = 3;
+  Status status;
+
+  std::string_view KeyOf(const Item& item) const {
+    return std::string_view(bytes).substr(item.key_offset, item.key_size);
+  }
+  std::string_view PayloadOf(const Item& item) const {
+    return std::string_view(bytes).substr(item.payload_offset, item.payload_size);
+  }
+  void Read(log::LogReader* reader, HashSecret secret);
+  void Write();
+};
+
+void Compactor::Chunk::Read(log::LogReader* reader, HashSecret secret) {
+  log::RecordView record;
+  while (bytes.size() < kChunkBytes) {
+    auto outcome = reader->Next(&record);
+    if (outcome == log::LogReader::Outcome::kEnd) {
+      at_end = true;
+      return;
+    }
+    if (outcome != log::LogReader::Outcome::kRecord) {
+      status = outcome == log::LogReader::Outcome::kError ? reader->status()
+                                                          : Status::Corruption(reader->message());
+      return;
+    }
+    read_bytes += log::PaddedSize(record.size);
+    Item item{.record = record, .hash = SipHash13(secret, record.key), .from = reader->position()};
+    item.key_offset = bytes.size();
+    item.key_size = record.key.size();
+    bytes.append(record.key);
+    item.payload_offset = bytes.size();
+    item.payload_size = record.payload.size();
+    bytes.append(record.payload);
+    item.record.key = {};
+    item.record.payload = {};
+    items.push_back(item);
+  }
+}
+
+// Appends the copies of what is kept, and syncs them.
+void Compactor::Chunk::Write() {
+  std::string out;
+  uint64_t begin = target->end_offset;
+  for (Item& item : items) {
+    if (!item.keep) continue;
+    log::RecordSpec spec{
+        .kind = item.record.kind,
+        .flags = static_cast<uint8_t>(item.record.flags & ~log::kFlagInGroup),
+        .type = item.record.type,
+        .encoding = item.record.encoding,
+        .compression = item.record.compression,
+        .keyspace = item.record.keyspace,
+        .expiry_ms = item.record.expiry_ms,
+        .key = KeyOf(item),
+        .payload = PayloadOf(item),
+        .raw_payload_size = item.record.raw_payload_size,
+    };
+    std::string compressed;
+    if (compress && spec.compression == log::Compression::kNone &&
+        spec.encoding == log::PayloadEncoding::kBytes && spec.payload.size() >= kMinCompressBytes) {
+      compressed = log::CompressPayload(spec.payload, compression_level);
+      if (!compressed.empty()) {
+        spec.compression = log::Compression::kZstd;
+        spec.payload = compressed;
+      }
+    }
+    uint32_t size = log::EncodedSize(spec);
+    item.to_offset = static_cast<uint32_t>(begin + out.size());
+    item.to_size = static_cast<uint32_t>(log::PaddedSize(size));
+    out.resize(out.size() + item.to_size);
+    target->previous_crc = log::EncodeRecord(spec,
+                                             {.previous_crc = target->previous_crc,
+                                              .epoch = target->epoch,
+                                              .lsn = item.record.lsn,
+                                              .durable_lsn = item.record.lsn,
+                                              .wall_ms = item.record.wall_ms},
+                                             out.data() + out.size() - item.to_size);
+  }
+  if (out.empty()) return;
+  status = target->file->WriteAt(begin, out);
+  if (status.ok()) status = target->file->Sync();
+  if (!status.ok()) return;
+  target->end_offset += out.size();
+  written_bytes = out.size();
+}
+
+// --- picking
+
+bool Compactor::IsEligible(const log::Segment& segment) const {
+  if (!segment.sealed || segment.holds > 0) return false;
+  if (std::find(unlinkable_.begin(), unlinkable_.end(), segment.id) != unlinkable_.end()) {
+    return false;
+  }
+  if (cold_file_ != nullptr && segment.id == cold_file_->segment_id) return false;
+  // A restart would still replay from a fresh segment behind the flushed replay position.
+  if (segment.stream == log::Stream::kFresh) {
+    return segment.id < store_.indexer_->flushed_replay_position().segment_id;
+  }
+  return true;
+}
+
+uint64_t Compactor::PickVictim() const {
+  uint64_t total = store_.segments_->total_bytes();
+  uint64_t live = 0;
+  for (const auto& [id, segment] : store_.segments_->all()) {
+    live += static_cast<uint64_t>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes)));
+  }
+  uint64_t slack = 3 * store_.options_.segment_size_bytes;
+  bool wanted = static_cast<double>(total) > kSpaceTarget * static_cast<double>(live) + slack ||
+                store_.log_->out_of_space();
+  uint64_t best = 0;
+  double best_score = 0;
+  uint64_t appended = store_.log_->appended_lsn();
+  for (const auto& [id, segment] : store_.segments_->all()) {
+    if (!IsEligible(*segment) || segment->end_offset == 0) continue;
+    double used =
+        static_cast<double>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes))) /
+        static_cast<double>(segment->end_offset);
+    bool oversized = segment->end_offset > 2 * store_.options_.segment_size_bytes;
+    if (used > 0.95 || (oversized && used > 0) || (!wanted && used > 0.02)) continue;
+    double age = static_cast<double>(appended - std::min(appended, segment->as_of_lsn) + 1);
+    double score = (1 - used) * age / (1 + used);
+    if (score > best_score) {
+      best_score = score;
+      best = id;
+    }
+  }
+  return best;
+}
+
+void Compactor::Step() {
+  if (failed_ || store_.closing_ || !store_.log_->poison().ok()) return;
+  UnlinkReady();
+  if (victim_ != 0 || job_running_ || !store_.map_rebuild_->complete()) return;
+  int64_t now = store_.environment_.loop->NowMicros();
+  if (now - last_pick_micros_ < kPickEveryMicros) return;
+  last_pick_micros_ = now;
+  if (uint64_t id = PickVictim(); id != 0) BeginVictim(id);
+}
+
+void Compactor::BeginVictim(uint64_t id) {
+  log::Segment* segment = store_.segments_->ById(id);
+  victim_ = id;
+  ++segment->holds;
+  saw_keyspace_names_ = false;
+  log::LogReader::Options options{.direct = true};
+  reader_ = std::make_shared<log::LogReader>(
+      std::vector<log::ReadableSegment>{{id, segment->file, segment->end_offset}},
+      log::kSegmentHeaderSize, options);
+  ReadChunk();
+}
+
+void Compactor::ReadChunk() {
+  auto chunk = std::make_shared<Chunk>();
+  job_running_ = true;
+  store_.RunJob(
+      io::WorkPriority::kBackground,
+      [chunk, reader = reader_, secret = store_.identity_.secret] {
+        chunk->Read(reader.get(), secret);
+      },
+      [this, chunk] { OnChunkRead(chunk); });
+}
+
+bool Compactor::IsLive(const log::RecordView& record, uint64_t hash,
+                       log::PackedPosition position) const {
+  Keyspace* keyspace = store_.KeyspaceById(record.keyspace);
+  if (keyspace == nullptr) return false;
+  Entry* entry = keyspace->table.Find({record.key, hash});
+  if (entry != nullptr && entry->position() == position) return true;
+  return keyspace->cold.Contains(hash, position);
+}
+
+// A delete must stay while a segment may hold an older record of its key.
+bool Compactor::KeepsDelete(uint64_t lsn) const {
+  for (const auto& [id, segment] : store_.segments_->all()) {
+    if (id == victim_) continue;
+    if (std::find(unlinkable_.begin(), unlinkable_.end(), id) != unlinkable_.end()) continue;
+    if (segment->as_of_lsn < lsn) return true;
+  }
+  return false;
+}
+
+void Compactor::OnChunkRead(std::shared_ptr<Chunk> chunk) {
+  job_running_ = false;
+  store_.stats_.compaction_read_bytes += chunk->read_bytes;
+  if (!chunk->status.ok()) {
+    Abandon(chunk->status);
+    return;
+  }
+  bool any = false;
+  for (Chunk::Item& item : chunk->items) {
+    item.record.key = chunk->KeyOf(item);
+    if (item.record.kind == log::RecordKind::kImage) {
+      item.keep = IsLive(item.record, item.hash, store_.segments_->Pack(item.from));
+    } else if (item.record.kind == log::RecordKind::kDelete) {
+      item.keep = KeepsDelete(item.record.lsn);
+    } else if (item.record.kind == log::RecordKind::kKeyspaces) {
+      saw_keyspace_names_ = true;
+    }
+    any |= item.keep;
+  }
+  if (any) {
+    WriteChunk(chunk);
+  } else if (chunk->at_end) {
+    FinishVictim();
+  } else {
+    ReadChunk();
+  }
+}
+
+void Compactor::WriteChunk(std::shared_ptr<Chunk> chunk) {
+  uint64_t most = chunk->bytes.size() + chunk->items.size() * (sizeof(log::RecordHeader) + 24);
+  if (cold_file_ == nullptr || cold_file_->end_offset + most > store_.options_.segment_size_bytes) {
+    OpenColdFile(chunk);
+    return;
+  }
+  chunk->target = cold_file_;
+  chunk->compress = store_.options_.compress;
+  chunk->compression_level = store_.options_.compression_level;
+  job_running_ = true;
+  store_.RunJob(
+      io::WorkPriority::kBackground, [chunk] { chunk->Write(); },
+      [this, chunk] { OnChunkWritten(chunk); });
+}
+
+void Compactor::OpenColdFile(std::shared_ptr<Chunk> chunk) {
+  if (cold_file_ != nullptr) {
+    if (log::Segment* old = store_.segments_->ById(cold_file_->segment_id)) old->sealed = true;
+    previous_cold_segment_ = cold_file_->segment_id;
+    previous_cold_crc_ = cold_file_->previous_crc;
+    cold_file_ = nullptr;
+  }
+  auto cold = std::make_shared<ColdFile>();
+  cold->segment_id = store_.log_->AllocateSegmentId();
+  cold->end_offset = log::kSegmentHeaderSize;
+  cold->epoch = store_.log_->active()->epoch;
+  cold->previous_crc = previous_cold_crc_;
+  log::SegmentHeader header{.segment_id = cold->segment_id,
+                            .previous_id = previous_cold_segment_,
+                            .as_of_lsn = store_.log_->durable_lsn(),
+                            .created_ms = static_cast<uint64_t>(store_.now_ms()),
+                            .directory_id = store_.identity_.directory_id,
+                            .epoch = cold->epoch,
+                            .previous_crc = previous_cold_crc_,
+                            .capacity = store_.options_.segment_size_bytes,
+                            .stream = static_cast<uint8_t>(log::Stream::kCold)};
+  std::string directory = store_.options_.directory + "/log";
+  auto status = std::make_shared<Status>();
+  job_running_ = true;
+  store_.RunJob(
+      io::WorkPriority::kBackground,
+      [cold, header, directory, status, files = store_.environment_.file_system] {
+        auto file = files->Open(directory + "/" + log::SegmentFileName(cold->segment_id),
+                                {.create = true, .exclusive = true});
+        if (!file) {
+          *status = file.error();
+          return;
+        }
+        cold->file = std::move(*file);
+        std::string block(log::kSegmentHeaderSize, '\0');
+        log::EncodeSegmentHeader(header, block.data());
+        *status = cold->file->WriteAt(0, block);
+        if (status->ok()) *status = cold->file->Sync();
+        if (status->ok()) *status = files->SyncDirectory(directory);
+      },
+      [this, cold, status, chunk, as_of = header.as_of_lsn] {
+        job_running_ = false;
+        if (!status->ok()) {
+          Abandon(*status);
+          return;
+        }
+        log::Segment* segment = store_.segments_->Add(cold->segment_id);
+        if (segment == nullptr) {
+          Abandon(Status(StatusCode::kNoSpace, "the log has too many segments"));
+          return;
+        }
+        segment->stream = log::Stream::kCold;
+        segment->epoch = cold->epoch;
+        segment->as_of_lsn = as_of;
+        segment->max_expiry_ms = UINT64_MAX;
+        segment->file = cold->file;
+        segment->end_offset = segment->file_bytes = cold->end_offset;
+        cold_file_ = cold;
+        WriteChunk(chunk);
+      });
+}
+
+void Compactor::OnChunkWritten(std::shared_ptr<Chunk> chunk) {
+  job_running_ = false;
+  if (!chunk->status.ok()) {
+    // What was written in vain stays as garbage behind a new segment's begin.
+    if (log::Segment* old = store_.segments_->ById(cold_file_->segment_id)) old->sealed = true;
+    cold_file_ = nullptr;
+    previous_cold_segment_ = 0;
+    previous_cold_crc_ = 0;
+    Abandon(chunk->status);
+    return;
+  }
+  store_.stats_.compaction_written_bytes += chunk->written_bytes;
+  log::Segment* segment = store_.segments_->ById(chunk->target->segment_id);
+  segment->end_offset = segment->file_bytes = chunk->target->end_offset;
+  segment->synced_offset =
+      (segment->end_offset + io::kDirectAlignment - 1) & ~(io::kDirectAlignment - 1);
+  ApplyMoves(chunk.get());
+  if (chunk->at_end) {
+    FinishVictim();
+  } else {
+    ReadChunk();
+  }
+}
+
+void Compactor::ApplyMoves(Chunk* chunk) {
+  std::vector<Indexer::Move> moves;
+  for (const Chunk::Item& item : chunk->items) {
+    if (!item.keep || item.record.kind != log::RecordKind::kImage) continue;
+    Keyspace* keyspace = store_.KeyspaceById(item.record.keyspace);
+    if (keyspace == nullptr) continue;
+    PackedPosition from = store_.segments_->Pack(item.from);
+    log::LogPosition to{chunk->target->segment_id, item.to_offset};
+    PackedPosition packed_to = store_.segments_->Pack(to);
+    HashedKey key{chunk->KeyOf(item), item.hash};
+    Entry* entry = keyspace->table.Find(key);
+    bool counted = true;
+    if (entry != nullptr && entry->position() == from) {
+      entry->set_position(packed_to);
+      counted = !entry->Has(Entry::kDirty);
+    } else if (!keyspace->cold.Move(item.hash, from, {packed_to, SizeClassFor(item.to_size)})) {
+      continue;  // overwritten meanwhile: the copy is garbage
+    }
+    int64_t logical = static_cast<int64_t>(LogicalRecordSize(
+        item.key_size, item.record.raw_payload_size, item.record.expiry_ms != log::kNoExpiry));
+    if (counted) {
+      store_.AddLive(*keyspace, from, -logical);
+      store_.AddLive(*keyspace, packed_to, logical);
+    }
+    moves.push_back({{item.record.keyspace, item.hash, std::string(key.bytes)},
+                     {.position = to,
+                      .logical_size = static_cast<uint32_t>(logical),
+                      .size = item.to_size,
+                      .lsn = item.record.lsn,
+                      .type = item.record.type,
+                      .expiry_ms = item.record.expiry_ms}});
+  }
+  store_.indexer_->AddMoves(std::move(moves));
+}
+
+void Compactor::FinishVictim() {
+  if (saw_keyspace_names_) store_.LogKeyspaceNames();
+  reader_ = nullptr;
+  uint64_t id = victim_;
+  ++store_.stats_.compactions;
+  store_.indexer_->WhenIndexed({.lsn = store_.log_->appended_lsn(), .flushed = true},
+                               [this, id](Status status) {
+                                 log::Segment* segment = store_.segments_->ById(id);
+                                 CHECK(segment != nullptr);
+                                 --segment->holds;
+                                 victim_ = 0;
+                                 if (status.ok()) unlinkable_.push_back(id);
+                               });
+}
+
+void Compactor::UnlinkReady() {
+  std::erase_if(unlinkable_, [&](uint64_t id) {
+    log::Segment* segment = store_.segments_->ById(id);
+    if (segment->holds > 0) return false;
+    std::string path = segment->file->path();
+    store_.ForgetLive(*segment);
+    store_.segments_->Remove(segment);
+    // Freeing the blocks of a large file may block.
+    store_.RunJob(
+        io::WorkPriority::kBackground,
+        [files = store_.environment_.file_system, path] {
+          // A file that stays is met again by the next start, and is garbage then as well.
+          if (Status status = files->Remove(path); !status.ok()) return;
+        },
+        [this] { store_.log_->OnSpaceFreed(); });
+    return true;
+  });
+}
+
+void Compactor::Abandon(const Status& status) {
+  // Without room there is a next time; a damaged or unreadable segment stays as it is.
+  failed_ = status.code() != StatusCode::kNoSpace;
+  store_.Log(3, "Compaction stopped: " + status.message());
+  if (log::Segment* segment = store_.segments_->ById(victim_)) --segment->holds;
+  reader_ = nullptr;
+  victim_ = 0;
+  last_pick_micros_ = store_.environment_.loop->NowMicros() + 1'000'000;
+}
+
+}  // namespace firn

@@ -1,0 +1,63 @@
+// Compactor: gives space back. It picks a sealed segment by cost and benefit (garbage and age:
+// Rosenblum, Ousterhout: "The Design and Implementation of a Log-Structured File System"), copies
+// what is alive into the cold stream, and proposes the moves, which the executor applies only where
+// the old position is still the newest. A chunk at a time:
+//
+//   worker: read a chunk -> executor: what of it is alive? -> worker: append the copies, sync
+//     -> executor: apply moves, hand them to the indexer -> ... -> index flushed -> unlink
+//
+// Executor thread; its jobs touch only the files.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "tiering/indexer.h"
+#include "tiering/log/log_reader.h"
+#include "tiering/log/segment.h"
+
+namespace firn {
+
+class StoreImpl;
+
+class Compactor {
+ public:
+  explicit Compactor(StoreImpl* store) : store_(*store) {}
+
+  void Step();
+  bool busy() const { return job_running_ || victim_ != 0; }
+
+ private:
+  struct ColdFile;
+  struct Chunk;
+  // The segment to compact next, 0 if none is worth it.
+  uint64_t PickVictim() const;
+  bool IsEligible(const log::Segment& segment) const;
+  void BeginVictim(uint64_t id);
+  void ReadChunk();
+  void OnChunkRead(std::shared_ptr<Chunk> chunk);
+  bool IsLive(const log::RecordView& record, uint64_t hash, log::PackedPosition position) const;
+  bool KeepsDelete(uint64_t lsn) const;
+  void WriteChunk(std::shared_ptr<Chunk> chunk);
+  void OnChunkWritten(std::shared_ptr<Chunk> chunk);
+  void ApplyMoves(Chunk* chunk);
+  void OpenColdFile(std::shared_ptr<Chunk> chunk);
+  void FinishVictim();
+  void UnlinkReady();
+  void Abandon(const Status& status);
+
+  StoreImpl& store_;
+  uint64_t victim_ = 0;
+  std::shared_ptr<log::LogReader> reader_;
+  std::shared_ptr<ColdFile> cold_file_;
+  uint64_t previous_cold_segment_ = 0;
+  uint32_t previous_cold_crc_ = 0;
+  bool saw_keyspace_names_ = false;
+  bool job_running_ = false;
+  bool failed_ = false;
+  int64_t last_pick_micros_ = 0;
+  std::vector<uint64_t> unlinkable_;  // flushed, waiting for holds to be released
+};
+
+}  // namespace firn

@@ -1,0 +1,279 @@
+#include "tiering/store.h"
+
+#include <random>
+
+#include "engine/base/check.h"
+#include "tiering/compactor.h"
+#include "tiering/fetcher.h"
+#include "tiering/indexer.h"
+#include "tiering/map_rebuild.h"
+#include "tiering/recovery.h"
+#include "tiering/scanner.h"
+#include "tiering/settler.h"
+#include "tiering/store_impl.h"
+#include "tiering/sweeper.h"
+
+namespace firn {
+namespace {
+
+uint64_t SystemRandomSeed() {
+  std::random_device device;
+  return static_cast<uint64_t>(device()) << 32 | device();
+}
+
+}  // namespace
+
+Ticket::~Ticket() { CHECK(pins_.empty() && serial_ == 0); }
+
+// --- opening and closing
+
+StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& environment)
+    : options_(options),
+      environment_(environment),
+      fetcher_(std::make_unique<Fetcher>(this)),
+      settler_(std::make_unique<Settler>(this)),
+      indexer_(std::make_unique<Indexer>(this)),
+      sweeper_(std::make_unique<Sweeper>(this)),
+      map_rebuild_(std::make_unique<MapRebuild>(this)),
+      compactor_(std::make_unique<Compactor>(this)),
+      scanner_(std::make_unique<Scanner>(this)),
+      random_(options.random_seed != 0 ? options.random_seed : SystemRandomSeed()),
+      alive_(std::make_shared<StoreImpl*>(this)) {}
+
+StoreImpl::~StoreImpl() {
+  // Jobs and reads that are still on their way find nobody.
+  alive_.reset();
+}
+
+Status StoreImpl::Open(std::function<void()> progress) {
+  SetEviction(options_.eviction, access_clock_.parameters.log_factor,
+              access_clock_.parameters.decay_minutes);
+  Recovery recovery(this, std::move(progress));
+  FIRN_RETURN_IF_ERROR(recovery.Run());
+  databases_.resize(by_db_.size());
+  for (uint32_t db = 0; db < databases_.size(); ++db) {
+    databases_[db].impl_ = this;
+    databases_[db].number_ = db;
+  }
+  log_->set_synced([this] { OnSynced(); });
+  log_->set_room_changed([this] { fetcher_->OnRoomChanged(); });
+  SampleMemory();
+  return Status::Ok();
+}
+
+Status StoreImpl::Close() {
+  closing_ = true;
+  io::Loop& loop = *environment_.loop;
+  // Work that others depend on comes to its end first; background work stops at its next step.
+  auto wait = [&](auto&& done) {
+    while (!done() && log_->poison().ok()) {
+      EndIteration();
+      loop.RunOnce(10'000);
+    }
+  };
+  wait([&] { return !settler_->busy() && fetcher_->idle(); });
+  if (log_->poison().ok()) {
+    bool indexed = false;
+    indexer_->WhenIndexed({.lsn = log_->appended_lsn(), .flushed = true},
+                          [&indexed](Status) { indexed = true; });
+    wait([&] { return indexed; });
+  }
+  while (jobs_in_flight_ > 0 || log_->sync_in_flight()) loop.RunOnce(10'000);
+  return log_->Stop();
+}
+
+void StoreImpl::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time) {
+  options_.eviction = policy;
+  access_clock_.lfu =
+      policy == EvictionPolicy::kAllKeysLfu || policy == EvictionPolicy::kVolatileLfu;
+  access_clock_.parameters.log_factor = lfu_log_factor;
+  access_clock_.parameters.decay_minutes = lfu_decay_time;
+}
+
+Result<std::unique_ptr<Store>> Store::Open(const StoreOptions& options,
+                                           const StoreEnvironment& environment,
+                                           std::function<void()> progress) {
+  auto impl = std::make_unique<StoreImpl>(options, environment);
+  Status status = impl->Open(std::move(progress));
+  if (!status.ok()) return std::unexpected(status);
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+Store::Store(std::unique_ptr<StoreImpl> impl) : impl_(std::move(impl)) {}
+Store::~Store() = default;
+Status Store::Close() { return impl_->Close(); }
+
+// --- plan
+
+uint64_t Store::Hash(std::string_view key) const { return SipHash13(impl_->identity_.secret, key); }
+
+PlanResult Store::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
+  return impl_->fetcher_->Plan(keys, ticket);
+}
+
+void Store::Release(Ticket* ticket) { impl_->fetcher_->Release(ticket); }
+
+Store::WriteGate Store::CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket) {
+  return impl_->fetcher_->CheckWrite(bytes, frees_space, ticket);
+}
+
+const Status& Store::log_failure() const {
+  return impl_->log_->poison().ok() ? impl_->log_->space_status() : impl_->log_->poison();
+}
+
+// --- run
+
+Database& Store::database(uint32_t db) { return impl_->databases_[db]; }
+uint32_t Store::databases() const { return static_cast<uint32_t>(impl_->databases_.size()); }
+int64_t Store::now_ms() const { return impl_->now_ms(); }
+void Store::BeginGroup() { impl_->BeginGroup(); }
+void Store::EndGroup() { impl_->EndGroup(); }
+Status Store::TakeRunError() { return std::exchange(impl_->run_error_, Status::Ok()); }
+void Store::SwapDatabases(uint32_t a, uint32_t b) { impl_->SwapDatabases(a, b); }
+void Store::FlushDatabase(uint32_t db) { impl_->FlushDatabase(db); }
+
+// --- reply
+
+uint64_t Store::executed_lsn() const { return impl_->log_->appended_lsn(); }
+bool Store::MayReply(uint64_t lsn) const { return impl_->MayReply(lsn); }
+bool Store::LogFailed() const { return !impl_->log_->poison().ok(); }
+void Store::set_on_may_reply(std::function<void()> callback) {
+  impl_->on_may_reply_ = std::move(callback);
+}
+int64_t Store::EndIteration() { return impl_->EndIteration(); }
+
+// --- all tiers
+
+void Store::Scan(uint32_t db, uint64_t cursor, uint64_t count, ScanCallback done) {
+  impl_->scanner_->Scan(db, cursor, count, std::move(done));
+}
+void Store::RandomKey(uint32_t db, std::move_only_function<void(std::optional<std::string>)> done) {
+  impl_->scanner_->RandomKey(db, std::move(done));
+}
+void Store::CountKeys(uint32_t db, std::move_only_function<void(uint64_t)> done) {
+  impl_->scanner_->CountKeys(db, std::move(done));
+}
+uint64_t Store::EstimateKeys(uint32_t db) const { return impl_->KeyspaceOf(db).keys; }
+uint64_t Store::EstimateExpiring(uint32_t db) const { return impl_->KeyspaceOf(db).expiring; }
+
+// --- tiers by hand
+
+Tier Store::Where(uint32_t db, const HashedKey& key) {
+  Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(db), key);
+  if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) return Tier::kNone;
+  bool in_log = entry->kind() == Entry::Kind::kStub || entry->Has(Entry::kTransient);
+  if (!in_log) return Tier::kHot;
+  return impl_->IsWarm(entry->position()) ? Tier::kWarm : Tier::kCold;
+}
+
+void Store::Demote(uint32_t db, std::vector<std::string> keys,
+                   std::move_only_function<void(int64_t)> done) {
+  StoreImpl& impl = *impl_;
+  Keyspace& keyspace = impl.KeyspaceOf(db);
+  for (const std::string& name : keys) {
+    HashedKey key = Key(name);
+    Entry* entry = impl.FindEntry(keyspace, key);
+    if (entry != nullptr && entry->kind() == Entry::Kind::kHot) {
+      if (!impl.Checkpoint(keyspace, key, entry)) break;
+    }
+  }
+  auto demote = [&impl, db, keys = std::move(keys), done = std::move(done)](Status status) mutable {
+    int64_t moved = 0;
+    if (status.ok()) {
+      Keyspace& keyspace = impl.KeyspaceOf(db);
+      for (const std::string& name : keys) {
+        HashedKey key{name, SipHash13(impl.identity_.secret, name)};
+        Entry* entry = impl.FindEntry(keyspace, key);
+        if (entry == nullptr || entry->kind() != Entry::Kind::kHot) continue;
+        if (!impl.IsDemotable(*entry)) continue;
+        impl.Demote(keyspace, key, entry);
+        ++impl.stats_.demotions;
+        ++moved;
+      }
+      impl.log_->HideWindow();
+    }
+    done(moved);
+  };
+  impl.settler_->WhenSettled([&impl, demote = std::move(demote)]() mutable {
+    impl.indexer_->WhenIndexed({.lsn = impl.log_->appended_lsn()}, std::move(demote));
+  });
+}
+
+bool Store::Promote(uint32_t db, const HashedKey& key) {
+  Keyspace& keyspace = impl_->KeyspaceOf(db);
+  Entry* entry = impl_->FindEntry(keyspace, key);
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return false;
+  if (!entry->Has(Entry::kTransient)) return false;
+  entry->Clear(Entry::kTransient);
+  entry->set_referenced(true);
+  ++impl_->stats_.promotions;
+  return true;
+}
+
+void Store::SyncNow(std::move_only_function<void(Status)> done) { impl_->SyncNow(std::move(done)); }
+
+// --- settings
+
+void Store::SetMaxMemory(uint64_t bytes) { impl_->options_.max_memory_bytes = bytes; }
+void Store::SetMaxDisk(uint64_t bytes) {
+  impl_->options_.max_disk_bytes = bytes;
+  impl_->log_->set_max_bytes(bytes);
+}
+void Store::SetSyncPolicy(SyncPolicy policy) { impl_->options_.sync_policy = policy; }
+void Store::SetWarmMemory(uint64_t bytes) {
+  impl_->options_.warm_memory_bytes = bytes;
+  if (bytes != 0) impl_->log_->set_window_size(bytes);
+}
+void Store::SetCompression(bool on, int level) {
+  impl_->options_.compress = on;
+  impl_->options_.compression_level = level;
+}
+void Store::SetMinValue(uint64_t bytes) { impl_->options_.min_value_bytes = bytes; }
+void Store::SetActiveExpire(bool on) { impl_->active_expire_ = on; }
+void Store::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time) {
+  impl_->SetEviction(policy, lfu_log_factor, lfu_decay_time);
+}
+void Store::SetOutsideMemory(uint64_t bytes) { impl_->outside_memory_ = bytes; }
+void Store::set_listener(StoreListener* listener) { impl_->listener_ = listener; }
+
+// --- statistics
+
+uint64_t Store::UsedMemory() const { return impl_->memory_.Allocated(); }
+
+StoreStats Store::Stats() const {
+  const StoreImpl& impl = *impl_;
+  StoreStats stats = impl.stats_;
+  for (const Keyspace* keyspace : impl.by_db_) {
+    stats.hot.keys += keyspace->resident;
+    stats.cold.keys += keyspace->cold.size();
+    stats.table_bytes += keyspace->table.MemoryBytes();
+    stats.cold_map_bytes += keyspace->cold.MemoryBytes();
+  }
+  stats.hot.bytes = static_cast<uint64_t>(std::max<int64_t>(0, impl.memory_.entries()));
+  stats.warm.bytes = stats.window_bytes = impl.log_->window_bytes();
+  const LatencyHistogram& latency = impl.fetcher_->latency();
+  stats.fetch_p50_us = latency.Percentile(0.5);
+  stats.fetch_p99_us = latency.Percentile(0.99);
+  stats.fetch_p999_us = latency.Percentile(0.999);
+  for (const auto& [id, segment] : impl.segments_->all()) {
+    int64_t live = static_cast<int64_t>(segment->live_bytes);
+    stats.log_bytes += segment->file_bytes;
+    stats.log_live_bytes += static_cast<uint64_t>(std::max<int64_t>(0, live));
+    ++stats.log_segments;
+  }
+  stats.cold.bytes = stats.log_live_bytes;
+  stats.appended_lsn = impl.log_->appended_lsn();
+  stats.durable_lsn = impl.log_->durable_lsn();
+  stats.indexed_lsn = impl.indexer_->indexed_lsn();
+  stats.replay_segment = impl.indexer_->flushed_replay_position().segment_id;
+  stats.replay_offset = impl.indexer_->flushed_replay_position().offset;
+  stats.replay_bytes = impl.indexer_->ReplayBytesFrom(impl.indexer_->flushed_replay_position());
+  stats.cold_map_complete = impl.map_rebuild_->complete();
+  stats.used_memory = impl.memory_.Allocated();
+  stats.resident_bytes = impl.memory_.resident();
+  stats.index_bytes = impl.index_->MemoryBytes();
+  stats.fetch_bytes = impl.fetch_memory_;
+  return stats;
+}
+
+}  // namespace firn
