@@ -14,14 +14,16 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <vector>
 
 #include "engine/keyspace/entry.h"
+#include "engine/keyspace/slot_array.h"
 
 namespace firn {
 
 // A size class says how much to read: the record lies within this many bytes of its position.
-// Classes grow by about a quarter, from 64 bytes to over 512 MiB.
+// Each class is at most 1.3 times the one before; they go from 64 bytes to over 600 MiB.
+// REQUIRES: record_size_bytes <= SizeClassBytes(kSizeClasses - 1).
 int SizeClassFor(uint64_t record_size_bytes);
 uint64_t SizeClassBytes(int size_class);
 inline constexpr int kSizeClasses = 64;
@@ -42,6 +44,8 @@ class ColdMap {
   // A partition count that suits about `keys` keys: some 16 to 32 a partition.
   static int PartitionBitsFor(uint64_t keys);
 
+  // REQUIRES: no slot with this hash has this position. A partition takes at most 65535 slots: the
+  // owner makes a bigger map long before.
   void Insert(uint64_t hash, ColdSlot slot);
   // Both answer false, and change nothing, if no slot with this hash has position `from`.
   bool Remove(uint64_t hash, PackedPosition from);
@@ -71,17 +75,27 @@ class ColdMap {
   uint64_t size() const { return size_; }
   uint64_t MemoryBytes() const { return memory_bytes_; }
   // Frees at most `partitions` partitions; false when nothing is left. For dropping a map in
-  // slices.
+  // slices: nothing but this and the destructor may be called after the first call.
   bool FreeSome(uint64_t partitions);
   void CheckInvariants() const;
 
  private:
-  using Partition = uint64_t;  // slot array in the low 48 bits, count in the top 16
+  uint64_t IndexOf(uint64_t hash) const { return hash >> (64 - partition_bits_); }
+  // At the top, where a slot has it.
+  uint64_t TagOf(uint64_t hash) const { return hash << partition_bits_ & kTagMask; }
+  uint64_t partition_count() const { return uint64_t{1} << partition_bits_; }
+  // The index of the slot in its partition, or its size if there is none.
+  uint32_t SlotIndex(uint64_t hash, PackedPosition position) const;
+  void CountTouched(uint64_t index);
+
+  static constexpr uint64_t kTagMask = ~uint64_t{0} << 46;
   const int partition_bits_;
-  Partition* partitions_ = nullptr;
+  SlotArray* partitions_ = nullptr;
   uint64_t size_ = 0;
   uint64_t memory_bytes_ = 0;
   uint64_t freed_ = 0;
+  // A bit for each memory page of the directory that has been written, if it is mapped.
+  std::vector<bool> touched_pages_;
 };
 
 }  // namespace firn

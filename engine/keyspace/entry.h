@@ -120,17 +120,62 @@ class Entry {
   uint64_t MemoryBytes() const;
 
  private:
-  Entry() = default;
+  static constexpr int kHeaderSize = 10;
+  static constexpr uint64_t kWordSize = 8;  // an expiry, an integer, a Page*
+
   struct Layout {
-    const uint8_t* expiry;
+    const uint8_t* expiry;  // only if kHasExpiry
     const char* key;
     uint64_t key_size;
     const char* payload;
     uint64_t payload_size;
+    uint64_t BlockSize(const Entry* entry) const {
+      return static_cast<uint64_t>(payload - reinterpret_cast<const char*>(entry)) + payload_size;
+    }
   };
+  Entry() = default;
   Layout Decode() const;
+  char* MutablePayload() { return const_cast<char*>(Decode().payload); }
 
-  uint8_t bytes_[10];  // followed by the rest of the block
+  uint8_t bytes_[kHeaderSize];  // followed by the rest of the block
 };
+
+inline Entry::Layout Entry::Decode() const {
+  Layout layout;
+  const uint8_t* at = reinterpret_cast<const uint8_t*>(this) + kHeaderSize;
+  at += LoadVarint(at, &layout.key_size);
+  at += LoadVarint(at, &layout.payload_size);
+  layout.expiry = at;
+  if (Has(kHasExpiry)) at += kWordSize;
+  layout.key = reinterpret_cast<const char*>(at);
+  layout.payload = layout.key + layout.key_size;
+  return layout;
+}
+
+inline std::string_view Entry::key() const {
+  Layout layout = Decode();
+  return {layout.key, layout.key_size};
+}
+
+inline int64_t Entry::expiry_ms() const {
+  return Has(kHasExpiry) ? LoadFixed<int64_t>(Decode().expiry) : kNoExpiry;
+}
+
+inline Page* Entry::page() const {
+  CHECK(Has(kPaged));
+  return LoadFixed<Page*>(Decode().payload);
+}
+
+inline std::string_view Entry::value() const {
+  CHECK(kind() == Kind::kHot && !Has(kInteger));
+  Layout layout = Decode();
+  if (Has(kPaged)) return LoadFixed<Page*>(layout.payload)->bytes();
+  return {layout.payload, layout.payload_size};
+}
+
+inline int64_t Entry::integer() const {
+  CHECK(Has(kInteger));
+  return LoadFixed<int64_t>(Decode().payload);
+}
 
 }  // namespace firn

@@ -6,10 +6,11 @@
 //   +----+----+----+----+                                   +---------------------------------+
 //
 // A tag is the 16 hash bits after the top d. A look-up scans one partition's tags and compares keys
-// only where a tag matches. Growing doubles the directory: partitions of the old one are split into
-// the new one a few at a time, by every insertion and by Step; shrinking merges likewise. Order is
-// kept: partition i becomes 2i and 2i + 1. Memory: 8 bytes an entry at a fill of at least 0.8, plus
-// at most half a byte of directory.
+// only where a tag matches. Growing (above 32 entries a partition) doubles the directory:
+// partitions of the old one are split into the new one a few at a time, by every insertion and by
+// Step; shrinking (below 8) merges likewise, by every removal and by Step. Order is kept: partition
+// i becomes 2i and 2i + 1. Memory: 8 bytes an entry at a fill of at least 0.8, plus at most half a
+// byte of directory.
 //
 // Executor thread only. The table owns its entries.
 #pragma once
@@ -20,6 +21,7 @@
 
 #include "engine/base/siphash.h"
 #include "engine/keyspace/entry.h"
+#include "engine/keyspace/slot_array.h"
 
 namespace firn {
 
@@ -36,6 +38,10 @@ class Table {
   Table& operator=(const Table&) = delete;
 
   Entry* Find(const HashedKey& key) const;
+  // Ask the processor for what Find will read: first the partition, and once that has come, the
+  // entry. For callers with other work to do in between, such as the next keys of a pipeline.
+  void Prefetch(uint64_t hash) const;
+  void PrefetchEntry(uint64_t hash) const;
   // REQUIRES: absent.
   void Insert(const HashedKey& key, Entry* entry);
   // Puts `entry` in the place of `old`, which is returned to the caller's ownership by staying
@@ -64,24 +70,45 @@ class Table {
 
   // Moves a bounded part of a growth or shrinking on; true while more remains.
   bool Step();
+  // Frees at most `entries` entries, or one partition's; false when nothing is left. For dropping a
+  // table in slices: nothing but this and the destructor may be called after the first call.
+  bool FreeSome(uint64_t entries);
   uint64_t HashOf(std::string_view key) const { return SipHash13(secret_, key); }
 
   // For tests: every entry is where its hash says, counts and bytes agree.
   void CheckInvariants() const;
 
  private:
-  using Slot = uint64_t;       // tag in the top 16 bits, Entry* in the low 48
-  using Partition = uint64_t;  // Slot* in the low 48 bits, count in the top 16
+  using Slot = uint64_t;  // tag in the top 16 bits, Entry* in the low 48
   struct Directory {
-    Partition* partitions = nullptr;
+    SlotArray* partitions = nullptr;
     int depth = 0;
+
+    uint64_t size() const { return uint64_t{1} << depth; }
+    uint64_t IndexOf(uint64_t hash) const { return hash >> 1 >> (63 - depth); }
+    uint64_t TagOf(uint64_t hash) const { return hash << depth >> 48; }
   };
+
+  bool resizing() const { return next_.partitions != nullptr; }
+  // The directory in which the entries with this hash are.
+  const Directory& DirectoryOf(uint64_t hash) const {
+    return current_.IndexOf(hash) < moved_ ? next_ : current_;
+  }
+  Directory NewDirectory(int depth);
+  void FreeDirectory(Directory* directory);
+  void MaybeBeginResize();
+  void AdvanceResize();
+  void SplitNext();
+  void MergeNext();
+  uint64_t SlotIndex(const Directory& directory, uint64_t hash, const Entry* entry) const;
+
   const HashSecret secret_;
   Directory current_;
   Directory next_;      // while resizing
-  uint64_t moved_ = 0;  // partitions of current_ that have been moved into next_
+  uint64_t moved_ = 0;  // partitions of current_ that have been moved into next_; else 0
   uint64_t size_ = 0;
   uint64_t memory_bytes_ = 0;
+  uint64_t freed_ = 0;  // partitions that FreeSome is done with
 };
 
 }  // namespace firn

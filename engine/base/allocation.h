@@ -1,0 +1,59 @@
+// Blocks of the process's allocator for owners that know the size of what they hold, so that
+// freeing is cheap and what a block really takes can be counted without asking for its address.
+// A failed allocation ends the process.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#ifdef FIRN_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#else
+#include <malloc.h>
+#endif
+
+#include "engine/base/check.h"
+
+namespace firn {
+
+// Uninitialised, aligned for everything. REQUIRES: bytes > 0.
+inline void* AllocateBlock(size_t bytes) {
+  void* block = std::malloc(bytes);
+  CHECK(block != nullptr);
+  return block;
+}
+
+// `block` may be null.
+inline void* ReallocateBlock(void* block, size_t bytes) {
+  void* moved = std::realloc(block, bytes);
+  CHECK(moved != nullptr);
+  return moved;
+}
+
+// `bytes` as the block was last allocated with.
+inline void FreeBlock(void* block, [[maybe_unused]] size_t bytes) {
+#ifdef FIRN_JEMALLOC
+  sdallocx(block, bytes, 0);
+#else
+  std::free(block);
+#endif
+}
+
+// What the allocator set aside for a block allocated with `bytes`.
+inline size_t BlockMemoryBytes([[maybe_unused]] const void* block, [[maybe_unused]] size_t bytes) {
+#ifdef FIRN_JEMALLOC
+  return nallocx(bytes, 0);
+#else
+  return malloc_usable_size(const_cast<void*>(block));
+#endif
+}
+
+// Zeroed memory for big arrays that fill up slowly. From kMappedArrayBytes on it is mapped, and
+// takes RAM page by page as it is written.
+inline constexpr size_t kMappedArrayBytes = 64 * 1024;
+inline constexpr size_t kPageBytes = 4096;
+void* AllocateZeroedArray(size_t bytes);
+void FreeZeroedArray(void* array, size_t bytes);
+
+}  // namespace firn
