@@ -126,7 +126,7 @@ class CrashEnumerator {
     std::string failure = "crash point " + point.ToString() + " (seed " +
                           std::to_string(options_.seed) + ", of " +
                           std::to_string(disk_->event_count()) +
-                          " events; before: " + disk_->DescribeEvent(point.event) + "): " + wrong;
+                          " events; next: " + disk_->DescribeEvent(point.event) + "): " + wrong;
     std::fprintf(stderr, "%s\n", failure.c_str());
     return failure;
   }
