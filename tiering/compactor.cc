@@ -41,6 +41,7 @@ struct Compactor::Chunk {
   };
   std::vector<Item> items;
   std::string bytes;
+  uint64_t max_bytes = kChunkBytes;
   bool at_end = false;
   uint64_t read_bytes = 0;
   uint64_t written_bytes = 0;
@@ -62,7 +63,7 @@ struct Compactor::Chunk {
 
 void Compactor::Chunk::Read(log::LogReader* reader, HashSecret secret) {
   log::RecordView record;
-  while (bytes.size() < kChunkBytes) {
+  while (bytes.size() < max_bytes) {
     auto outcome = reader->Next(&record);
     if (outcome == log::LogReader::Outcome::kEnd) {
       at_end = true;
@@ -149,7 +150,7 @@ bool Compactor::IsEligible(const log::Segment& segment) const {
   return true;
 }
 
-uint64_t Compactor::PickVictim() const {
+uint64_t Compactor::PickVictim(bool* needs_flush) const {
   uint64_t total = store_.segments_->total_bytes();
   uint64_t live = 0;
   for (const auto& [id, segment] : store_.segments_->all()) {
@@ -162,12 +163,18 @@ uint64_t Compactor::PickVictim() const {
   double best_score = 0;
   uint64_t appended = store_.log_->appended_lsn();
   for (const auto& [id, segment] : store_.segments_->all()) {
-    if (!IsEligible(*segment) || segment->end_offset == 0) continue;
+    if (segment->end_offset == 0) continue;
     double used =
         static_cast<double>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes))) /
         static_cast<double>(segment->end_offset);
     bool oversized = segment->end_offset > 2 * store_.options_.segment_size_bytes;
     if (used > 0.95 || (oversized && used > 0) || (!wanted && used > 0.02)) continue;
+    if (!IsEligible(*segment)) {
+      // Full of garbage, but the index on disk does not know that yet.
+      *needs_flush |= wanted && segment->sealed && segment->holds == 0 &&
+                      segment->stream == log::Stream::kFresh;
+      continue;
+    }
     double age = static_cast<double>(appended - std::min(appended, segment->as_of_lsn) + 1);
     double score = (1 - used) * age / (1 + used);
     if (score > best_score) {
@@ -185,7 +192,14 @@ void Compactor::Step() {
   int64_t now = store_.environment_.loop->NowMicros();
   if (now - last_pick_micros_ < kPickEveryMicros) return;
   last_pick_micros_ = now;
-  if (uint64_t id = PickVictim(); id != 0) BeginVictim(id);
+  bool needs_flush = false;
+  if (uint64_t id = PickVictim(&needs_flush); id != 0) {
+    BeginVictim(id);
+  } else if (needs_flush && !flush_asked_) {
+    flush_asked_ = true;
+    store_.indexer_->WhenIndexed({.lsn = store_.log_->appended_lsn(), .flushed = true},
+                                 [this](Status) { flush_asked_ = false; });
+  }
 }
 
 void Compactor::BeginVictim(uint64_t id) {
@@ -202,6 +216,7 @@ void Compactor::BeginVictim(uint64_t id) {
 
 void Compactor::ReadChunk() {
   auto chunk = std::make_shared<Chunk>();
+  chunk->max_bytes = std::min(kChunkBytes, store_.options_.segment_size_bytes / 4);
   job_running_ = true;
   store_.RunJob(
       io::WorkPriority::kBackground,

@@ -31,8 +31,9 @@ class Compactor {
  private:
   struct ColdFile;
   struct Chunk;
-  // The segment to compact next, 0 if none is worth it.
-  uint64_t PickVictim() const;
+  // The segment to compact next, 0 if none is worth it; `*needs_flush` tells whether a flush of the
+  // index would bring candidates.
+  uint64_t PickVictim(bool* needs_flush) const;
   bool IsEligible(const log::Segment& segment) const;
   void BeginVictim(uint64_t id);
   void ReadChunk();
@@ -56,6 +57,7 @@ class Compactor {
   bool saw_keyspace_names_ = false;
   bool job_running_ = false;
   bool failed_ = false;
+  bool flush_asked_ = false;
   int64_t last_pick_micros_ = 0;
   std::vector<uint64_t> unlinkable_;  // flushed, waiting for holds to be released
 };

@@ -190,6 +190,8 @@ Status Recovery::OpenIndex() {
                   index.error().message() + " (firn-log rebuild-index makes it anew from the log)");
   }
   store_.index_ = std::move(*index);
+  FIRN_RETURN_IF_ERROR(
+      store_.environment_.file_system->SyncDirectory(store_.options_.directory));
   auto bytes = store_.index_->ReadMeta();
   if (!bytes) return bytes.error();
   if (bytes->empty() && !Readable(log::Stream::kFresh, 0).empty()) {

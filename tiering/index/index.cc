@@ -117,6 +117,7 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
   rocks.stats_persist_period_sec = 0;
   rocks.paranoid_checks = true;
   rocks.avoid_flush_during_shutdown = true;
+  if (options.env != nullptr) rocks.max_file_opening_threads = 1;
   if (options.env == nullptr) {
     rocks.use_direct_reads = true;
     rocks.use_direct_io_for_flush_and_compaction = true;

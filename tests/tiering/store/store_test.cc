@@ -1,0 +1,262 @@
+// The store on real files: what a user of the engine sees over restarts and tiers.
+
+#include "tiering/store.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "engine/base/random.h"
+#include "support/store_driver.h"
+#include "tiering/io/net_loop.h"
+#include "tiering/io/posix_file.h"
+
+namespace firn {
+namespace {
+
+class StoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "firn-store-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
+    options_.directory = directory_;
+    options_.segment_size_bytes = 1 << 20;
+    options_.random_seed = 7;
+    options_.warm_memory_bytes = 1 << 20;
+    files_ = io::CreatePosixFileSystem();
+    Reopen();
+  }
+  void TearDown() override {
+    if (driver_) driver_->Abandon();
+    driver_.reset();
+    loop_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  Status TryOpen() {
+    driver_.reset();
+    std::string notice;
+    auto loop = io::CreateNetLoop({}, &notice);
+    EXPECT_TRUE(loop.has_value());
+    loop_ = std::move(*loop);
+    driver_ = std::make_unique<test::StoreDriver>(
+        options_,
+        StoreEnvironment{.file_system = files_.get(),
+                         .loop = loop_.get(),
+                         .log = [this](int, const std::string& line) { lines_ += line + "\n"; }});
+    return driver_->Open();
+  }
+  void Reopen() {
+    if (driver_) {
+      Status closed = driver_->Close();
+      ASSERT_TRUE(closed.ok()) << closed.message();
+    }
+    Status status = TryOpen();
+    ASSERT_TRUE(status.ok()) << status.message();
+  }
+  void CrashAndReopen() {
+    driver_->Abandon();
+    Status status = TryOpen();
+    ASSERT_TRUE(status.ok()) << status.message();
+  }
+  std::string Value(int i, size_t size = 100) {
+    std::string value = "value-" + std::to_string(i) + "-";
+    Random random(static_cast<uint64_t>(i));
+    while (value.size() < size) value.push_back(static_cast<char>('a' + random.Below(26)));
+    return value;
+  }
+  std::string KeyName(int i) { return "key:" + std::to_string(i); }
+
+  std::string directory_;
+  StoreOptions options_;
+  std::string lines_;
+  std::unique_ptr<io::FileSystem> files_;
+  std::unique_ptr<io::NetLoop> loop_;
+  std::unique_ptr<test::StoreDriver> driver_;
+};
+
+TEST_F(StoreTest, ReadsBackWhatWasWritten) {
+  driver_->Set("a", "1");
+  driver_->Set("b", "");
+  driver_->SetInteger("c", -42);
+  EXPECT_EQ(driver_->Get("a"), "1");
+  EXPECT_EQ(driver_->Get("b"), "");
+  EXPECT_EQ(driver_->Get("c"), "-42");
+  EXPECT_EQ(driver_->Get("d"), std::nullopt);
+  EXPECT_EQ(driver_->Count(), 3u);
+}
+
+TEST_F(StoreTest, SurvivesACleanRestart) {
+  for (int i = 0; i < 1000; ++i) driver_->Set(KeyName(i), Value(i));
+  driver_->Delete(KeyName(7));
+  Reopen();
+  EXPECT_EQ(driver_->Count(), 999u);
+  for (int i = 0; i < 1000; ++i) {
+    if (i != 7) {
+      ASSERT_EQ(driver_->Get(KeyName(i)), Value(i)) << i;
+    }
+  }
+  EXPECT_EQ(driver_->Get(KeyName(7)), std::nullopt);
+}
+
+TEST_F(StoreTest, SurvivesTheDeathOfTheProcess) {
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < 500; ++i) driver_->Set(KeyName(i), Value(i + round * 1000));
+    for (int i = 0; i < 100; ++i) driver_->Delete(KeyName(i));
+    CrashAndReopen();
+    ASSERT_EQ(driver_->Count(), 400u) << round;
+    for (int i = 0; i < 500; ++i) {
+      auto expected = i < 100 ? std::nullopt : std::optional(Value(i + round * 1000));
+      ASSERT_EQ(driver_->Get(KeyName(i)), expected) << round << " " << i;
+    }
+  }
+}
+
+TEST_F(StoreTest, DemotedValuesAreReadFromDisk) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 300; ++i) {
+    keys.push_back(KeyName(i));
+    driver_->Set(keys.back(), Value(i, static_cast<size_t>(20 + i * 40)));
+  }
+  EXPECT_EQ(driver_->Demote(keys), 300);
+  EXPECT_EQ(driver_->store().Stats().cold.keys, 300u);
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_EQ(driver_->Get(KeyName(i)), Value(i, static_cast<size_t>(20 + i * 40))) << i;
+  }
+  EXPECT_GT(driver_->store().Stats().disk_reads, 0u);
+  EXPECT_EQ(driver_->Count(), 300u);
+  EXPECT_EQ(driver_->Get("absent"), std::nullopt);
+}
+
+TEST_F(StoreTest, BlindOverwritesOfColdKeysAreSettled) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 200; ++i) {
+    keys.push_back(KeyName(i));
+    driver_->Set(keys.back(), Value(i));
+  }
+  driver_->Demote(keys);
+  for (int i = 0; i < 200; i += 2) driver_->Set(KeyName(i), Value(i + 5000));
+  for (int i = 0; i < 200; i += 4) driver_->Delete(KeyName(i));
+  EXPECT_EQ(driver_->Count(), 150u);
+  for (int i = 0; i < 200; ++i) {
+    std::optional<std::string> expected = Value(i % 2 == 0 ? i + 5000 : i);
+    if (i % 4 == 0) expected = std::nullopt;
+    ASSERT_EQ(driver_->Get(KeyName(i)), expected) << i;
+  }
+}
+
+TEST_F(StoreTest, ScanFindsEveryKeyOfEveryTierOnce) {
+  std::vector<std::string> all, cold;
+  for (int i = 0; i < 1000; ++i) {
+    all.push_back(KeyName(i));
+    driver_->Set(all.back(), Value(i));
+    if (i % 3 == 0) cold.push_back(all.back());
+  }
+  all.push_back(std::string(500, 'k'));  // too long for the index
+  driver_->Set(all.back(), "long");
+  cold.push_back(all.back());
+  driver_->Demote(cold);
+  for (uint64_t batch : {1, 10, 5000}) {
+    auto found = driver_->ScanAll(batch);
+    std::sort(found.begin(), found.end());
+    auto expected = all;
+    std::sort(expected.begin(), expected.end());
+    EXPECT_EQ(found, expected) << batch;
+  }
+}
+
+TEST_F(StoreTest, LongStringsGrowByEffectsOverRestarts) {
+  std::string expected(20'000, 'x');
+  driver_->Set("long", expected);
+  for (int i = 0; i < 50; ++i) {
+    std::string more = "+" + std::to_string(i);
+    expected += more;
+    EXPECT_EQ(driver_->Append("long", more), expected.size());
+    if (i % 10 == 9) CrashAndReopen();
+    if (i == 25) Reopen();
+    ASSERT_EQ(driver_->Get("long"), expected) << i;
+  }
+}
+
+TEST_F(StoreTest, FlushForgetsAllTiers) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 100; ++i) {
+    keys.push_back(KeyName(i));
+    driver_->Set(keys.back(), Value(i));
+  }
+  driver_->Demote(keys);
+  driver_->Set("db1", "one", {}, 1);
+  driver_->store().FlushDatabase(0);
+  EXPECT_EQ(driver_->Count(), 0u);
+  EXPECT_TRUE(driver_->ScanAll(10).empty());
+  driver_->Set("after", "flush");
+  CrashAndReopen();
+  EXPECT_EQ(driver_->Count(), 1u);
+  EXPECT_EQ(driver_->Get(KeyName(5)), std::nullopt);
+  EXPECT_EQ(driver_->Get("after"), "flush");
+  EXPECT_EQ(driver_->Get("db1", 1), "one");
+  driver_->store().SwapDatabases(0, 1);
+  CrashAndReopen();
+  EXPECT_EQ(driver_->Get("db1", 0), "one");
+  EXPECT_EQ(driver_->Get("after", 1), "flush");
+}
+
+TEST_F(StoreTest, CompactionGivesSpaceBack) {
+  std::map<int, int> versions;
+  Random random(3);
+  for (int i = 0; i < 30'000; ++i) {
+    int key = static_cast<int>(random.Below(2000));
+    driver_->Set(KeyName(key), Value(key * 100'000 + i, 1000));
+    versions[key] = i;
+    if (i % 64 == 0) driver_->Turn(0);
+  }
+  ASSERT_TRUE(driver_->RunUntil([&] {
+    StoreStats stats = driver_->store().Stats();
+    return stats.compactions > 5 && stats.log_bytes < 10u << 20;
+  })) << driver_->store().Stats().log_bytes
+      << " bytes of log, " << driver_->store().Stats().compactions << " compactions\n"
+      << lines_;
+  for (auto [key, version] : versions) {
+    ASSERT_EQ(driver_->Get(KeyName(key)), Value(key * 100'000 + version, 1000)) << key;
+  }
+  CrashAndReopen();
+  EXPECT_EQ(driver_->Count(), versions.size());
+  for (auto [key, version] : versions) {
+    ASSERT_EQ(driver_->Get(KeyName(key)), Value(key * 100'000 + version, 1000)) << key;
+  }
+}
+
+TEST_F(StoreTest, ExpiredKeysVanishFromAllTiers) {
+  int64_t soon = driver_->store().now_ms() + 300;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 50; ++i) {
+    keys.push_back(KeyName(i));
+    driver_->Set(keys.back(), Value(i),
+                 {.expiry = Database::ExpiryChange::kSet, .expiry_ms = soon});
+  }
+  driver_->Set("stays", "here");
+  driver_->Demote({keys.begin(), keys.begin() + 25});
+  ASSERT_TRUE(driver_->RunUntil([&] { return driver_->store().EstimateKeys(0) == 1; }));
+  EXPECT_EQ(driver_->ScanAll(10), std::vector<std::string>{"stays"});
+  CrashAndReopen();
+  EXPECT_EQ(driver_->Count(), 1u);
+}
+
+TEST_F(StoreTest, ADirectoryOfDurableDataIsNotOpenedVolatile) {
+  driver_->Set("a", "1");
+  ASSERT_TRUE(driver_->Close().ok());
+  options_.durable = false;
+  Status status = TryOpen();
+  EXPECT_EQ(status.code(), StatusCode::kInvalid);
+  EXPECT_NE(status.message().find("appendonly"), std::string::npos);
+  options_.durable = true;
+  ASSERT_TRUE(TryOpen().ok());
+  EXPECT_EQ(driver_->Get("a"), "1");
+}
+
+}  // namespace
+}  // namespace firn
