@@ -1,0 +1,114 @@
+"""TIER: values on disk behave as those in RAM."""
+
+import random
+
+import pytest
+
+from harness import Error
+
+
+def test_where_demote_promote(resp):
+    assert resp("TIER", "WHERE", "none") is None
+    resp("SET", "k", "v" * 1000)
+    assert resp("TIER", "WHERE", "k") in (b"hot", b"warm")
+    assert resp("TIER", "DEMOTE", "k", "none") == 1
+    assert resp("TIER", "WHERE", "k") == b"cold"
+    assert resp("TIER", "DEMOTE", "k") == 0
+    assert resp("TIER", "PROMOTE", "k", "none") == 1
+    assert resp("TIER", "WHERE", "k") == b"hot"
+    assert resp("TIER", "PROMOTE", "k") == 0
+    assert resp("GET", "k") == b"v" * 1000
+
+
+def test_stats_and_help(resp):
+    resp("SET", "k", "v" * 1000)
+    resp("TIER", "DEMOTE", "k")
+    before = dict(zip(*[iter(resp("TIER", "STATS"))] * 2))
+    assert resp("GET", "k") == b"v" * 1000
+    after = dict(zip(*[iter(resp("TIER", "STATS"))] * 2))
+    assert after[b"disk_reads"] == before[b"disk_reads"] + 1
+    assert b"cold_keys" in after
+    assert resp("TIER", "HELP")[0].startswith("TIER <subcommand>")
+    assert isinstance(resp("TIER", "NONSENSE"), Error)
+    assert isinstance(resp("TIER", "WHERE"), Error)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 100, 4000, 16_384, 70_000, 3_000_000])
+def test_values_of_every_size_come_back_from_disk(resp, size):
+    value = random.Random(size).randbytes(size)
+    resp("SET", "k", value)
+    assert resp("TIER", "DEMOTE", "k") == 1
+    assert resp("GET", "k") == value
+    resp("TIER", "DEMOTE", "k")
+    assert resp("STRLEN", "k") == size
+    resp("TIER", "DEMOTE", "k")
+    assert resp("APPEND", "k", "tail") == size + 4
+    assert resp("GETRANGE", "k", size, -1) == b"tail"
+
+
+def test_metadata_does_not_bring_a_value_back(resp):
+    resp("SET", "k", "v" * 1000, "EX", 1000)
+    resp("TIER", "DEMOTE", "k")
+    reads = dict(zip(*[iter(resp("TIER", "STATS"))] * 2))[b"disk_reads"]
+    assert resp("EXISTS", "k") == 1
+    assert resp("TYPE", "k") == "string"
+    assert 990 <= resp("TTL", "k") <= 1000
+    assert resp("OBJECT", "ENCODING", "k") == b"raw"
+    assert resp("MEMORY", "USAGE", "k") > 0
+    assert resp("EXPIRE", "k", 500) == 1
+    assert resp("TIER", "WHERE", "k") == b"cold"
+    assert resp("SET", "k", "other") == "OK"
+    assert dict(zip(*[iter(resp("TIER", "STATS"))] * 2))[b"disk_reads"] == reads
+    assert resp("GET", "k") == b"other"
+
+
+def test_a_pipeline_of_cold_reads_keeps_its_order(resp):
+    values = {f"k{i}": random.Random(i).randbytes(200 + i) for i in range(300)}
+    resp.pipeline([("SET", key, value) for key, value in values.items()])
+    assert resp("TIER", "DEMOTE", *values) == len(values)
+    commands = []
+    expected = []
+    for i, (key, value) in enumerate(values.items()):
+        commands += [("GET", key), ("SET", f"hot{i}", i), ("GET", f"hot{i}")]
+        expected += [value, "OK", str(i).encode()]
+    assert resp.pipeline(commands) == expected
+
+
+def test_writes_behind_a_cold_read_wait_for_it(resp):
+    resp("SET", "k", "old" * 100)
+    resp("TIER", "DEMOTE", "k")
+    assert resp.pipeline([("GET", "k"), ("SET", "k", "new"), ("GET", "k"), ("DEL", "k"),
+                          ("GET", "k")]) == [b"old" * 100, "OK", b"new", 1, None]
+
+
+def test_several_clients_and_one_cold_key(server, resp):
+    resp("SET", "k", "v" * 5000)
+    clients = [server.resp() for _ in range(20)]
+    for _ in range(10):
+        resp("TIER", "DEMOTE", "k")
+        for client in clients:
+            client.send("APPEND", "k", "x")
+        lengths = sorted(client.read() for client in clients)
+        assert lengths == list(range(lengths[0], lengths[0] + 20))
+    for client in clients:
+        client.close()
+
+
+def test_whole_keyspace_commands_see_cold_keys(resp):
+    keys = [f"k{i}" for i in range(500)]
+    resp.pipeline([("SET", key, "v") for key in keys])
+    assert resp("TIER", "DEMOTE", *keys[:250]) == 250
+    assert resp("DBSIZE") == 500
+    assert sorted(resp("KEYS", "*")) == sorted(key.encode() for key in keys)
+    resp("SET", keys[0], "other")
+    assert resp("DEL", keys[1]) == 1
+    assert resp("DBSIZE") == 499
+    assert resp("RENAME", keys[2], "renamed") == "OK"
+    assert resp("COPY", keys[3], "copied") == 1
+    assert resp("MOVE", keys[4], 1) == 1
+    assert resp("DBSIZE") == 499
+    seen = {resp("RANDOMKEY") for _ in range(200)}
+    assert len(seen) > 100
+    assert resp("FLUSHALL") == "OK"
+    assert resp("DBSIZE") == 0
+    assert resp("GET", keys[10]) is None
