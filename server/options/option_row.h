@@ -52,17 +52,17 @@ enum class Effect : uint8_t {
 };
 
 enum OptionFlag : uint32_t {
-  kImmutable = 1 << 0,     // CONFIG SET is refused
-  kHidden = 1 << 1,        // CONFIG GET answers it by its exact name only
-  kProtected = 1 << 2,     // CONFIG SET is refused unless enable-protected-configs allows it
-  kSensitive = 1 << 3,     // its value must not appear in logs
-  kDenyLoading = 1 << 4,   // CONFIG SET is refused while data is loaded
-  kManyWords = 1 << 5,     // several words make one value
-  kUnsigned = 1 << 6,      // kInteger: the bounds are unsigned 64-bit numbers
-  kStartOnly = 1 << 7,     // CONFIG SET accepts only the value in force
-  kAccumulates = 1 << 8,   // lines of a file add up; the first one replaces the default
-  kDirectory = 1 << 9,     // kString: an existing directory, kept as an absolute path
-  kEmptyIsUnset = 1 << 10  // kString: empty is "not set", and CONFIG REWRITE leaves it out
+  kImmutable = 1 << 0,        // CONFIG SET is refused
+  kHidden = 1 << 1,           // CONFIG GET answers it by its exact name only
+  kProtectedOption = 1 << 2,  // CONFIG SET is refused unless enable-protected-configs allows it
+  kSensitive = 1 << 3,        // its value must not appear in logs
+  kDenyLoading = 1 << 4,      // CONFIG SET is refused while data is loaded
+  kManyWords = 1 << 5,        // several words make one value
+  kUnsigned = 1 << 6,         // kInteger: the bounds are unsigned 64-bit numbers
+  kStartOnly = 1 << 7,        // CONFIG SET accepts only the value in force
+  kAccumulates = 1 << 8,      // lines of a file add up; the first one replaces the default
+  kDirectory = 1 << 9,        // kString: an existing directory, kept as an absolute path
+  kEmptyIsUnset = 1 << 10     // kString: empty is "not set", and CONFIG REWRITE leaves it out
 };
 
 struct EnumName {

@@ -164,7 +164,7 @@ Status Options::CheckMaySet(const Assignment& assignment, const SetConditions& c
   if (row.Has(kImmutable)) {
     return SetFailed(assignment.name, "can't set immutable config");
   }
-  if (row.Has(kProtected) && !Allows(values_.enable_protected_configs, conditions.local_client)) {
+  if (row.Has(kProtectedOption) && !Allows(values_.enable_protected_configs, conditions.local_client)) {
     return SetFailed(assignment.name, "can't set protected config");
   }
   if (row.Has(kDenyLoading) && conditions.loading) {

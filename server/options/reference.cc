@@ -59,7 +59,7 @@ std::string_view ChangeText(const OptionRow& row) {
   if (row.Has(kImmutable) || row.Has(kStartOnly)) {
     return "start";
   }
-  return row.Has(kProtected) ? "protected" : "yes";
+  return row.Has(kProtectedOption) ? "protected" : "yes";
 }
 
 std::string TableText(std::string text) {

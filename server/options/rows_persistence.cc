@@ -76,7 +76,7 @@ constexpr OptionRow kSnapshotRows[] = {
         .Future(kSnapshots)
         .StoreBy(StoreSaveRules),
     String("dbfilename", "dump.rdb", "The name of the snapshot in dir.")
-        .With(kProtected)
+        .With(kProtectedOption)
         .Check(CheckDbFilename)
         .Pending(kSnapshots),
     Bool("rdbcompression", "yes", "Compresses strings in snapshots.").Pending(kSnapshots),

@@ -33,7 +33,7 @@ constexpr OptionRow kRows[] = {
     String("dir", ".",
            "The directory of the data, which must exist. Relative paths of other options start "
            "from it.")
-        .With(kProtected | kDenyLoading | kStartOnly | kDirectory)
+        .With(kProtectedOption | kDenyLoading | kStartOnly | kDirectory)
         .Store<&V::dir>(),
     Integer("databases", "16", {1, kIntMax}, "How many databases there are, numbered from 0.")
         .With(kImmutable)
