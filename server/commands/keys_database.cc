@@ -1,0 +1,82 @@
+// Commands on whole databases, and WAIT.
+#include <limits>
+
+#include "server/commands/common.h"
+#include "server/commands/keys.h"
+#include "server/server.h"
+
+namespace firn::server {
+namespace {
+
+// FLUSHALL and FLUSHDB take ASYNC or SYNC. Both mean the same here: the keys are gone at once, the
+// memory is freed in slices.
+bool ParseFlushOr(CommandContext& context) {
+  std::span<const std::string_view> args = context.args;
+  if (args.size() == 1) return true;
+  if (args.size() == 2 &&
+      (EqualsIgnoreCase(args[1], "sync") || EqualsIgnoreCase(args[1], "async"))) {
+    return true;
+  }
+  context.reply.Error(kSyntaxError);
+  return false;
+}
+
+}  // namespace
+
+void FlushDbCommand(CommandContext& context) {
+  if (!ParseFlushOr(context)) return;
+  context.store.FlushDatabase(context.db().number());
+  context.reply.Ok();
+}
+
+void FlushAllCommand(CommandContext& context) {
+  if (!ParseFlushOr(context)) return;
+  context.store.BeginGroup();
+  for (uint32_t db = 0; db < context.store.databases(); ++db) {
+    if (context.store.EstimateKeys(db) > 0) context.store.FlushDatabase(db);
+  }
+  context.store.EndGroup();
+  context.reply.Ok();
+}
+
+void SwapDbCommand(CommandContext& context) {
+  constexpr IntegerRange kInt = {std::numeric_limits<int32_t>::min(),
+                                 std::numeric_limits<int32_t>::max()};
+  int64_t first, second;
+  if (!ParseRangeOr(context, context.args[1], kInt, &first, "ERR invalid first DB index") ||
+      !ParseRangeOr(context, context.args[2], kInt, &second, "ERR invalid second DB index")) {
+    return;
+  }
+  const int64_t databases = context.store.databases();
+  if (first < 0 || first >= databases || second < 0 || second >= databases) {
+    return context.reply.Error(kDatabaseRangeError);
+  }
+  if (first != second) {
+    context.store.SwapDatabases(static_cast<uint32_t>(first), static_cast<uint32_t>(second));
+  }
+  context.reply.Ok();
+}
+
+// There are no replicas: what asks for none is answered at once, everything else waits in vain.
+void WaitCommand(CommandContext& context) {
+  int64_t replicas, timeout_ms;
+  if (!ParseIntegerOr(context, context.args[1], &replicas) ||
+      !ParseIntegerOr(context, context.args[2], &timeout_ms,
+                      "ERR timeout is not an integer or out of range")) {
+    return;
+  }
+  if (timeout_ms < 0) return context.reply.Error("ERR timeout is negative");
+  if (timeout_ms > std::numeric_limits<int64_t>::max() - context.now_ms()) {
+    return context.reply.Error("ERR timeout is out of range");
+  }
+  if (replicas <= 0) return context.reply.Integer(0);
+  SuspendedCommand suspended = context.Suspend();
+  if (timeout_ms == 0) return;
+  // No timer needs to be longer than a century.
+  constexpr int64_t kLongestMs = 100LL * 365 * 24 * 3600 * 1000;
+  context.server.loop().AddTimer(std::min(timeout_ms, kLongestMs) * 1000, [suspended] {
+    suspended.Resume([](CommandContext& context) { context.reply.Integer(0); });
+  });
+}
+
+}  // namespace firn::server

@@ -1,0 +1,203 @@
+// Commands on keys of any type: existence, deletion, renaming, copying, OBJECT.
+#include <array>
+#include <string>
+
+#include "engine/keyspace/access_clock.h"
+#include "server/commands/common.h"
+#include "server/commands/keys.h"
+
+namespace firn::server {
+namespace {
+
+void Delete(CommandContext& context) {
+  int64_t deleted = 0;
+  const bool several = context.keys.size() > 1;
+  if (several) context.store.BeginGroup();
+  for (const KeyAccess& access : context.keys) {
+    if (!context.db().Delete(access.key)) continue;
+    ++deleted;
+    context.Modified(access.key);
+    context.Notify('g', "del", access.key.bytes);
+  }
+  if (several) context.store.EndGroup();
+  context.reply.Integer(deleted);
+}
+
+enum class IfTargetExists : uint8_t { kReplace, kRefuse };
+
+void Rename(CommandContext& context, IfTargetExists policy) {
+  const bool refuse = policy == IfTargetExists::kRefuse;
+  const HashedKey& from = context.key(0);
+  const HashedKey& to = context.key(1);
+  if (!LookupForWrite(context, from).exists()) return context.reply.Error(kNoSuchKeyError);
+  const bool same = from.bytes == to.bytes;
+  if (same || (refuse && LookupForWrite(context, to).exists())) {
+    return refuse ? context.reply.Integer(0) : context.reply.Ok();
+  }
+  context.store.BeginGroup();
+  context.db().Rename(from, context.db(), to);
+  context.store.EndGroup();
+  context.Modified(from);
+  context.Modified(to);
+  context.Notify('g', "rename_from", from.bytes);
+  context.Notify('g', "rename_to", to.bytes);
+  refuse ? context.reply.Integer(1) : context.reply.Ok();
+}
+
+struct CopyRequest {
+  uint32_t target = 0;
+  bool replace = false;
+};
+
+bool ParseCopyOr(CommandContext& context, CopyRequest* request) {
+  std::span<const std::string_view> args = context.args;
+  for (size_t i = 3; i < args.size(); ++i) {
+    if (EqualsIgnoreCase(args[i], "replace")) {
+      request->replace = true;
+    } else if (EqualsIgnoreCase(args[i], "db") && i + 1 < args.size()) {
+      if (!ParseDatabaseOr(context, args[++i], &request->target)) return false;
+    } else {
+      context.reply.Error(kSyntaxError);
+      return false;
+    }
+  }
+  return true;
+}
+
+void Copy(CommandContext& context, CopyRequest request) {
+  const HashedKey from = context.store.Key(context.args[1]);
+  const HashedKey to = context.store.Key(context.args[2]);
+  Database& target = context.store.database(request.target);
+  if (!LookupForRead(context, from).exists()) return context.reply.Integer(0);
+  if (!request.replace && target.Lookup(to, {.count_hit = false}).exists()) {
+    return context.reply.Integer(0);
+  }
+  context.store.BeginGroup();
+  context.db().Copy(from, target, to);
+  context.store.EndGroup();
+  context.Modified(request.target, to.bytes);
+  context.Notify('g', "copy_to", to.bytes);
+  context.reply.Integer(1);
+}
+
+void Move(CommandContext& context, uint32_t number) {
+  const HashedKey key = context.store.Key(context.args[1]);
+  Database& target = context.store.database(number);
+  if (!LookupForWrite(context, key).exists() || target.Lookup(key, {.count_hit = false}).exists()) {
+    return context.reply.Integer(0);
+  }
+  context.store.BeginGroup();
+  context.db().Rename(key, target, key);
+  context.store.EndGroup();
+  context.Modified(key);
+  context.Modified(number, key.bytes);
+  context.Notify('g', "move_from", key.bytes);
+  context.Notify('g', "move_to", key.bytes);
+  context.reply.Integer(1);
+}
+
+std::string_view TypeName(ValueType type) {
+  constexpr std::array<std::string_view, 7> kNames = {"none", "string", "list",  "set",
+                                                      "zset", "hash",   "stream"};
+  return kNames[static_cast<size_t>(type)];
+}
+
+// Answers null and returns false if the key is absent.
+bool FindObjectOr(CommandContext& context) {
+  if (context.db().Lookup(context.key(), {.touch = false}).exists()) return true;
+  context.reply.Null();
+  return false;
+}
+
+}  // namespace
+
+void DelCommand(CommandContext& context) { Delete(context); }
+void UnlinkCommand(CommandContext& context) { Delete(context); }
+
+void ExistsCommand(CommandContext& context) {
+  int64_t count = 0;
+  for (const KeyAccess& access : context.keys) {
+    if (LookupUntouched(context, access.key).exists()) ++count;
+  }
+  context.reply.Integer(count);
+}
+
+void TouchCommand(CommandContext& context) {
+  int64_t count = 0;
+  for (const KeyAccess& access : context.keys) {
+    // Touches even for a client that asked not to.
+    if (context.db().Lookup(access.key).exists()) ++count;
+  }
+  context.reply.Integer(count);
+}
+
+void TypeCommand(CommandContext& context) {
+  context.reply.SimpleString(TypeName(LookupUntouched(context, context.key()).type));
+}
+
+void RenameCommand(CommandContext& context) { Rename(context, IfTargetExists::kReplace); }
+void RenameNxCommand(CommandContext& context) { Rename(context, IfTargetExists::kRefuse); }
+
+void CopyCommand(CommandContext& context) {
+  CopyRequest request = {.target = context.db().number()};
+  if (!ParseCopyOr(context, &request)) return;
+  if (request.target == context.db().number()) {
+    if (context.args[1] == context.args[2]) return context.reply.Error(kSameObjectError);
+    return Copy(context, request);
+  }
+  RunWithKeys(context,
+              {{context.db().number(), context.key(0), Access::kUpdate},
+               {request.target, context.key(1), Access::kReplace}},
+              [request](CommandContext& context) { Copy(context, request); });
+}
+
+void MoveCommand(CommandContext& context) {
+  uint32_t number;
+  if (!ParseDatabaseOr(context, context.args[2], &number)) return;
+  if (number == context.db().number()) return context.reply.Error(kSameObjectError);
+  RunWithKeys(context,
+              {{context.db().number(), context.key(), Access::kUpdate},
+               {number, context.key(), Access::kReplace}},
+              [number](CommandContext& context) { Move(context, number); });
+}
+
+void ObjectEncodingCommand(CommandContext& context) {
+  if (!FindObjectOr(context)) return;
+  context.reply.Bulk(std::string_view(context.db().Inspect(context.key()).encoding));
+}
+
+void ObjectRefCountCommand(CommandContext& context) {
+  if (FindObjectOr(context)) context.reply.Integer(1);
+}
+
+void ObjectFreqCommand(CommandContext& context) {
+  if (!FindObjectOr(context)) return;
+  if (!LfuSelected(context)) {
+    return context.reply.Error(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note "
+        "that when switching between policies at runtime LRU and LFU data will take some time to "
+        "adjust.");
+  }
+  context.reply.Integer(AccessFrequency(context, context.db().Inspect(context.key()).access));
+}
+
+void ObjectIdleTimeCommand(CommandContext& context) {
+  if (!FindObjectOr(context)) return;
+  if (LfuSelected(context)) {
+    return context.reply.Error(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when "
+        "switching between policies at runtime LRU and LFU data will take some time to adjust.");
+  }
+  context.reply.Integer(IdleSeconds(context, context.db().Inspect(context.key()).access));
+}
+
+void ObjectHelpCommand(CommandContext& context) {
+  constexpr HelpLine kLines[] = {
+      {"ENCODING <key>", "Gives how the value of <key> is represented."},
+      {"FREQ <key>", "Gives the logarithmic counter of accesses to <key>."},
+      {"IDLETIME <key>", "Gives the seconds since the last access to <key>."},
+      {"REFCOUNT <key>", "Gives the number of references to the value of <key>."}};
+  ReplyHelp(context, "OBJECT", kLines);
+}
+
+}  // namespace firn::server
