@@ -421,8 +421,10 @@ void ThreadLoop::RunOnce(int64_t max_wait_micros) {
   finishing_.swap(sends_finished_);
   for (ThreadSocket* socket : finishing_) socket->FinishSend();
   finishing_.clear();
-  disk_.RunCompletions();
   RunTimersAndTasks();
+  // After the tasks, which consume wake-ups: a completion that comes in between would be left
+  // lying, its wake-up gone.
+  disk_.RunCompletions();
 }
 
 }  // namespace

@@ -33,13 +33,16 @@ class LoopFixture : public testing::TestWithParam<Backend> {
     loop_ = std::move(*loop);
   }
 
-  // Runs the loop until `done()`, at most five seconds. Returns whether it was.
+  // Runs the loop until `done()`, at most five seconds. Returns whether it was. Each wait may last
+  // that long: a lost wake-up fails the test.
   template <typename Predicate>
   bool RunUntil(Predicate done) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    using Clock = std::chrono::steady_clock;
+    const auto deadline = Clock::now() + std::chrono::seconds(5);
     while (!done()) {
-      if (std::chrono::steady_clock::now() > deadline) return false;
-      loop_->RunOnce(100'000);
+      const auto left = deadline - Clock::now();
+      if (left.count() <= 0) return false;
+      loop_->RunOnce(std::chrono::duration_cast<std::chrono::microseconds>(left).count());
     }
     return true;
   }

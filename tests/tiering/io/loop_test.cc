@@ -101,26 +101,34 @@ TEST_P(LoopTest, SyncAnswersAfterWrites) {
   EXPECT_EQ(answer.result, 0);
 }
 
-TEST_P(LoopTest, ReadsMayBeStartedFromTheirOwnAnswers) {
+TEST_P(LoopTest, ReadsMayBeStartedFromTheAnswersOfOthers) {
   struct Chain : DiskRequest {
     Loop* loop;
     File* file;
     char* into;
-    int left = 2000;
+    int left;
   };
-  std::unique_ptr<File> file = FileOfPages(1, 0);
-  Pages into(1);
-  Chain chain;
-  chain.loop = loop_.get();
-  chain.file = file.get();
-  chain.into = into.bytes;
-  chain.done = [](DiskRequest* request, int result) {
-    auto* self = static_cast<Chain*>(request);
-    ASSERT_EQ(result, static_cast<int>(kPage));
-    if (--self->left > 0) self->loop->Read(self->file, 0, self->into, kPage, self);
-  };
-  loop_->Read(file.get(), 0, into.bytes, kPage, &chain);
-  EXPECT_TRUE(RunUntil([&] { return chain.left == 0; }));
+  constexpr size_t kChains = 32;
+  std::unique_ptr<File> file = FileOfPages(kChains, 0);
+  Pages into(kChains);
+  for (const size_t chains : {size_t{1}, kChains}) {
+    std::vector<Chain> all(chains);
+    for (size_t i = 0; i < chains; ++i) {
+      all[i].loop = loop_.get();
+      all[i].file = file.get();
+      all[i].into = into.bytes + i * kPage;
+      all[i].left = 500 / static_cast<int>(chains) + 20;
+      all[i].done = [](DiskRequest* request, int result) {
+        auto* self = static_cast<Chain*>(request);
+        ASSERT_EQ(result, static_cast<int>(kPage));
+        if (--self->left > 0) self->loop->Read(self->file, 0, self->into, kPage, self);
+      };
+      loop_->Read(file.get(), 0, all[i].into, kPage, &all[i]);
+    }
+    ASSERT_TRUE(RunUntil([&] {
+      return std::all_of(all.begin(), all.end(), [](auto& chain) { return chain.left == 0; });
+    }));
+  }
 }
 
 TEST_P(LoopTest, TimersFireInOrderAndNeverEarly) {
