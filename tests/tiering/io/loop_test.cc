@@ -131,6 +131,17 @@ TEST_P(LoopTest, ReadsMayBeStartedFromTheAnswersOfOthers) {
   }
 }
 
+TEST_P(LoopTest, AnAnswerThatComesWhileATimerRunsIsNotForgotten) {
+  std::unique_ptr<File> file = FileOfPages(1, 0);
+  Pages into(1);
+  Answer answer;
+  loop_->AddTimer(0, [&] {
+    loop_->Read(file.get(), 0, into.bytes, kPage, &answer);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  });
+  EXPECT_TRUE(RunUntil([&] { return answer.times == 1; }));
+}
+
 TEST_P(LoopTest, TimersFireInOrderAndNeverEarly) {
   using Clock = std::chrono::steady_clock;
   const std::vector<int64_t> delays = {30000, 10000, 0, 20000, 20000, 5000};
