@@ -101,7 +101,9 @@ struct OptionValues {
   uint32_t shutdown_on_sigterm = 0;  // of ShutdownFlag
   bool latency_tracking = true;
   std::vector<double> latency_tracking_info_percentiles;
-  uint32_t notify_keyspace_events = 0;  // of KeyspaceEvent
+  uint32_t notify_keyspace_events = 0;     // of KeyspaceEvent
+  int64_t slowlog_log_slower_than_us = 0;  // negative: never
+  int64_t slowlog_max_len = 0;
 
   // Memory.
   uint64_t maxmemory = 0;  // bytes; 0: no limit

@@ -53,9 +53,9 @@ constexpr OptionRow kObservationRows[] = {
     Integer("slowlog-log-slower-than", "10000", {-1, kLongMax},
             "Commands that take longer are remembered for SLOWLOG; -1 remembers none.")
         .In(Unit::kMicroseconds)
-        .Pending("SLOWLOG"),
+        .Store<&V::slowlog_log_slower_than_us>(),
     Integer("slowlog-max-len", "128", {0, kLongMax}, "How many commands SLOWLOG remembers.")
-        .Pending("SLOWLOG"),
+        .Store<&V::slowlog_max_len>(),
     Words("notify-keyspace-events", "", ParseKeyspaceEvents,
           "The events on keys that are published, as letters.")
         .OneWord()

@@ -1,0 +1,107 @@
+// The text of INFO: sections of lines "name:value", as Redis 7.2 has them, with one of our own.
+// Formatting only; where the numbers come from is info.cc.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "server/memory_report.h"
+#include "server/options/options.h"
+#include "tiering/store_stats.h"
+
+namespace firn::server {
+
+// A snapshot of all that INFO tells, besides the options.
+struct InfoSnapshot {
+  struct Process {
+    std::string run_id;
+    std::string executable;
+    std::string backend;  // of the loop: "io_uring" or "epoll"
+    int64_t now_us = 0;
+    int64_t uptime_seconds = 0;
+    uint32_t lru_clock = 0;
+  } process;
+
+  struct Clients {
+    uint64_t connected = 0;
+    uint64_t blocked = 0;  // parked ones included
+    uint64_t max_input_buffer = 0;
+    uint64_t max_output_buffer = 0;
+  } clients;
+
+  struct Counters {
+    uint64_t connections_received = 0;
+    uint64_t connections_rejected = 0;
+    uint64_t commands_processed = 0;
+    uint64_t net_input_bytes = 0;
+    uint64_t net_output_bytes = 0;
+    uint64_t commands_per_second = 0;
+    double input_kib_per_second = 0;
+    double output_kib_per_second = 0;
+    uint64_t reads = 0;
+    uint64_t writes = 0;
+    uint64_t error_replies = 0;
+    uint64_t loop_iterations = 0;
+    uint64_t evicted_clients = 0;
+    uint64_t auth_failures = 0;
+    uint64_t changes = 0;  // since the last snapshot, which is the start
+  } counters;
+
+  struct CommandUse {
+    std::string name;  // "config|get"
+    uint64_t calls = 0;
+    uint64_t usec = 0;
+    uint64_t rejected = 0;
+    uint64_t failed = 0;
+    std::vector<double> percentiles_usec;  // as latency-tracking-info-percentiles asks
+  };
+  std::vector<CommandUse> commands;                      // those that were called
+  std::vector<std::pair<std::string, uint64_t>> errors;  // by their first word
+
+  struct Keyspace {
+    uint32_t number = 0;
+    uint64_t keys = 0;
+    uint64_t expiring = 0;
+  };
+  std::vector<Keyspace> keyspaces;  // those with keys
+
+  int64_t start_time_ms = 0;
+  MemoryReport memory;
+  StoreStats store;
+};
+
+// Bit sets of sections.
+class InfoSections {
+ public:
+  enum Section : uint32_t {
+    kServer,
+    kClients,
+    kMemory,
+    kPersistence,
+    kStats,
+    kReplication,
+    kCpu,
+    kModules,
+    kCommandStats,
+    kErrorStats,
+    kLatencyStats,
+    kCluster,
+    kTiering,
+    kKeyspace,
+    kCount
+  };
+  // Of the names in INFO's arguments, in any letter case; none means the default ones. Unknown
+  // names are ignored, as in Redis, where they could be a module's.
+  static InfoSections Named(std::span<const std::string_view> names);
+  bool Has(Section section) const { return bits_ >> section & 1; }
+
+ private:
+  uint32_t bits_ = 0;
+};
+
+std::string FormatInfo(const InfoSnapshot& snapshot, const Options& options, InfoSections sections);
+
+}  // namespace firn::server
