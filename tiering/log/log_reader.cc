@@ -236,6 +236,14 @@ std::string_view LogReader::Loaded(uint64_t offset) const {
 }
 
 std::optional<LogPosition> LogReader::FindProofOfDamage(uint64_t lsn) {
+  return Search({.above_lsn = lsn, .durable_lsn = lsn, .headers = true});
+}
+
+std::optional<LogPosition> LogReader::FindNextSound() {
+  return Search({.above_lsn = any_entered_ && IsFresh(header_) ? last_lsn_ : 0});
+}
+
+std::optional<LogPosition> LogReader::Search(const Wanted& wanted) {
   CHECK(stopped_ && *stopped_ != Outcome::kError);
   proof_budget_bytes_ = kProofBudgetBytes;
   for (size_t i = position_index_; i < segments_.size(); ++i) {
@@ -246,17 +254,18 @@ std::optional<LogPosition> LogReader::FindProofOfDamage(uint64_t lsn) {
       // The record at the stop itself proves nothing: it failed, or isn't there.
       offset = position_.offset + kRecordAlignment;
       epoch = header_.epoch;
-    } else if (auto proof = ProofInHeader(segment, lsn, &epoch)) {
+    } else if (auto proof = ProofInHeader(segment, wanted, &epoch)) {
       return proof;
     }
-    if (auto proof = ProofInRecords(segment, offset, epoch, lsn)) return proof;
+    if (auto proof = ProofInRecords(segment, offset, epoch, wanted)) return proof;
   }
   return std::nullopt;
 }
 
 // A start writes a new epoch's first header only after all before it was synced. Sets `*epoch` to
 // the segment's, if the header is sound.
-std::optional<LogPosition> LogReader::ProofInHeader(const ReadableSegment& segment, uint64_t lsn,
+std::optional<LogPosition> LogReader::ProofInHeader(const ReadableSegment& segment,
+                                                    const Wanted& wanted,
                                                     std::optional<uint32_t>* epoch) {
   if (!Load(segment, 0, kSegmentHeaderSize)) return std::nullopt;
   auto header = DecodeSegmentHeader(Loaded(0).substr(0, kSegmentHeaderSize), segment.file->path());
@@ -264,13 +273,13 @@ std::optional<LogPosition> LogReader::ProofInHeader(const ReadableSegment& segme
   if (any_entered_ && header->directory_id != header_.directory_id) return std::nullopt;
   *epoch = header->epoch;
   bool later_start = any_entered_ && header->epoch > header_.epoch && IsFresh(*header);
-  if (!later_start || header->as_of_lsn <= lsn) return std::nullopt;
+  if (!wanted.headers || !later_start || header->as_of_lsn <= wanted.above_lsn) return std::nullopt;
   return LogPosition{segment.id, 0};
 }
 
 std::optional<LogPosition> LogReader::ProofInRecords(const ReadableSegment& segment,
                                                      uint64_t offset, std::optional<uint32_t> epoch,
-                                                     uint64_t lsn) {
+                                                     const Wanted& wanted) {
   while (offset + sizeof(RecordHeader) <= segment.end_offset) {
     if (!Load(segment, offset, sizeof(RecordHeader))) return std::nullopt;
     std::string_view bytes = Loaded(offset);
@@ -280,13 +289,13 @@ std::optional<LogPosition> LogReader::ProofInRecords(const ReadableSegment& segm
     uint64_t step = kRecordAlignment;
     DecodeOutcome head = DecodeRecordHead(bytes.substr(0, sizeof(RecordHeader)), &record, &needed);
     bool plausible = (head == DecodeOutcome::kOk || head == DecodeOutcome::kNeedMore) &&
-                     (!epoch || SameEpoch(record, *epoch)) && record.lsn > lsn &&
+                     (!epoch || SameEpoch(record, *epoch)) && record.lsn > wanted.above_lsn &&
                      offset + record.size <= segment.end_offset &&
                      record.size <= proof_budget_bytes_;
     if (plausible) {
       if (!Load(segment, offset, record.size)) return std::nullopt;
       if (DecodeRecord(Loaded(offset), &record, &needed) == DecodeOutcome::kOk) {
-        if (record.durable_lsn >= lsn)
+        if (record.durable_lsn >= wanted.durable_lsn)
           return LogPosition{segment.id, static_cast<uint32_t>(offset)};
         // What lies inside a sound record is its payload, whatever it looks like.
         step = PaddedSize(record.size);

@@ -66,6 +66,9 @@ class LogReader {
   // had been synced, that is, damage and no torn tail. Returns its position, or nothing. Reads all
   // that is behind the stop.
   std::optional<LogPosition> FindProofOfDamage(uint64_t lsn);
+  // After kInvalid or kEnd, for tools: the first sound record behind the stop whose LSN is above
+  // the last one's (in the cold stream: the first sound record), whatever it says of durability.
+  std::optional<LogPosition> FindNextSound();
 
  private:
   struct Free {
@@ -81,10 +84,17 @@ class LogReader {
   Outcome StopError(Status status);
   bool Load(const ReadableSegment& segment, uint64_t offset, uint64_t needed);
   std::string_view Loaded(uint64_t offset) const;
-  std::optional<LogPosition> ProofInHeader(const ReadableSegment& segment, uint64_t lsn,
+  // What to look for behind the stop.
+  struct Wanted {
+    uint64_t above_lsn = 0;
+    uint64_t durable_lsn = 0;  // at least
+    bool headers = false;      // those of later epochs count too
+  };
+  std::optional<LogPosition> Search(const Wanted& wanted);
+  std::optional<LogPosition> ProofInHeader(const ReadableSegment& segment, const Wanted& wanted,
                                            std::optional<uint32_t>* epoch);
   std::optional<LogPosition> ProofInRecords(const ReadableSegment& segment, uint64_t offset,
-                                            std::optional<uint32_t> epoch, uint64_t lsn);
+                                            std::optional<uint32_t> epoch, const Wanted& wanted);
 
   // Constant after construction.
   const std::vector<ReadableSegment> segments_;
