@@ -33,18 +33,18 @@ class LoopFixture : public testing::TestWithParam<Backend> {
     loop_ = std::move(*loop);
   }
 
-  // Runs the loop until `done()`, at most five seconds. Returns whether it was. Each wait may last
-  // that long: a lost wake-up fails the test.
+  // Runs the loop until `done()`, at most five seconds. Returns whether it was done in time. Each
+  // wait may last that long: a lost wake-up fails the test.
   template <typename Predicate>
   bool RunUntil(Predicate done) {
     using Clock = std::chrono::steady_clock;
     const auto deadline = Clock::now() + std::chrono::seconds(5);
-    while (!done()) {
+    for (;;) {
       const auto left = deadline - Clock::now();
       if (left.count() <= 0) return false;
+      if (done()) return true;
       loop_->RunOnce(std::chrono::duration_cast<std::chrono::microseconds>(left).count());
     }
-    return true;
   }
 
   std::string Path(const std::string& name) const { return directory_ + "/" + name; }
