@@ -56,6 +56,9 @@ class LogReader {
   LogPosition position() const { return position_; }
   const std::string& message() const { return message_; }
   const Status& status() const { return status_; }
+  // What the next record in the chain has to name as the checksum before it; fillers count. Known
+  // once Next was called.
+  uint32_t last_crc() const { return previous_crc_; }
   // Header of the segment that position() lies in. REQUIRES: Next was called, and that segment's
   // header was sound.
   const SegmentHeader& header() const { return header_; }
