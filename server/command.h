@@ -219,6 +219,8 @@ class CommandTable {
   // A dense number for statistics, by command or subcommand.
   size_t IndexOf(const Command& command) const;
   size_t count() const;
+  // "get", "config|get".
+  const std::string& FullName(const Command& command) const;
 
  private:
   struct Impl;

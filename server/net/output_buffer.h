@@ -6,8 +6,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,18 +38,26 @@ class OutputBuffer {
   uint64_t pending_bytes() const { return pending_bytes_; }  // pages included
   uint64_t memory_bytes() const { return memory_bytes_; }    // what the process holds for it
 
-  // Up to `max` parts from the front; they stay valid until Consume even if more is appended.
-  std::span<const iovec> Peek(size_t max);
+  // Up to `max` parts, and `max_bytes`, from the front; the bytes stay where they are until Consume
+  // even if more is appended, the array until the next Peek.
+  std::span<const iovec> Peek(size_t max, uint64_t max_bytes);
   void Consume(uint64_t bytes);
   void Clear();
 
  private:
   struct Chunk {
-    std::string bytes;
+    std::unique_ptr<char[]> bytes;
+    uint64_t capacity = 0;
+    uint64_t size = 0;
     Page* page = nullptr;
+    uint64_t id = 0;  // of the mark that it begins
   };
+  size_t FindMark(uint64_t mark) const;
+  void Drop(Chunk* chunk);
   std::deque<Chunk> chunks_;
+  Chunk spare_;  // an emptied one, for the next reply
   std::vector<iovec> parts_;
+  uint64_t next_mark_ = 1;
   uint64_t front_sent_ = 0;
   uint64_t pending_bytes_ = 0;
   uint64_t memory_bytes_ = 0;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "server/net/output_buffer.h"
@@ -58,6 +59,8 @@ class Reply {
   const std::string& last_error() const { return last_error_; }
 
  private:
+  void Header(char type, int64_t value);
+
   OutputBuffer* out_;
   int protocol_ = 2;
   bool muted_ = false;

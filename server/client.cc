@@ -1,0 +1,314 @@
+#include "server/client.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "server/dispatcher.h"
+#include "server/server.h"
+
+namespace firn::server {
+namespace {
+
+// Requests of one client that wait or are planned ahead.
+constexpr size_t kLookAhead = 64;
+constexpr size_t kSendParts = 64;
+constexpr uint64_t kSendBytes = 4 << 20;
+// With so many reply bytes unsent no further request is run, whatever the limits are.
+constexpr uint64_t kMinOutputShare = 1 << 20;
+// Input buffers that grew beyond this are given back once empty.
+constexpr size_t kKeepInputBytes = 32 * 1024;
+
+}  // namespace
+
+Client::Client(Server* server, uint64_t id, io::Socket* socket)
+    : server_(*server),
+      id_(id),
+      socket_(socket),
+      address_(socket->address()),
+      fd_(socket->fd()),
+      created_micros_(server->loop().NowMicros()),
+      reply_(&output_),
+      last_interaction_micros_(created_micros_) {
+  authenticated_ = server->options()->requirepass.empty();
+}
+
+Client::~Client() {
+  for (auto& request : queue_) server_.store().Release(&request->ticket);
+  server_.store().Release(&ticket_);
+  if (socket_ != nullptr) socket_->Close();
+}
+
+bool Client::IsLocal() const {
+  return address_.is_unix || address_.peer.starts_with("127.") ||
+         address_.peer.starts_with("[::1]");
+}
+
+// --- input
+
+void Client::OnReceived(std::string_view bytes) {
+  if (closing_ || close_after_reply_) return;
+  last_interaction_micros_ = server_.loop().NowMicros();
+  server_.stats().net_input_bytes += bytes.size();
+  if (input_.empty() && MayProcess()) {
+    size_t used = Process(bytes);
+    bytes.remove_prefix(used);
+    if (!bytes.empty() && !closing_) {
+      if (uint64_t needed = parser_.needed(); needed > input_.capacity()) input_.reserve(needed);
+      input_.append(bytes);
+    }
+  } else {
+    if (uint64_t needed = parser_.needed(); needed > input_.capacity()) input_.reserve(needed);
+    input_.append(bytes);
+    if (MayProcess()) ProcessInput();
+  }
+  if (static_cast<int64_t>(input_.size()) > server_.options()->client_query_buffer_limit) {
+    server_.Log(3, "Closing client that reached max query buffer length: " + Describe());
+    CloseSoon();
+  }
+  UpdateReceiving();
+  server_.NoteActive(this);
+}
+
+bool Client::MayProcess() const {
+  if (closing_ || close_after_reply_ || queue_.size() >= kLookAhead) return false;
+  return output_.pending_bytes() < std::max(kMinOutputShare, server_.OutputShare());
+}
+
+size_t Client::Process(std::string_view bytes) {
+  size_t used = 0;
+  in_process_ = true;
+  ParserLimits limits{
+      .max_bulk_bytes = static_cast<uint64_t>(server_.options()->proto_max_bulk_len),
+      .max_request_bytes = server_.MaxRequestBytes()};
+  while (used < bytes.size() && MayProcess()) {
+    limits.authenticated = authenticated_;
+    auto outcome = parser_.Parse(bytes.substr(used), limits);
+    if (outcome == RequestParser::Outcome::kNeedMore) {
+      used += parser_.consumed();
+      break;
+    }
+    if (outcome == RequestParser::Outcome::kError) {
+      ProtocolError(parser_.error());
+      used = bytes.size();
+      break;
+    }
+    used += parser_.consumed();
+    if (outcome == RequestParser::Outcome::kTooLarge) {
+      server_.dispatcher().RefuseTooLarge(this);
+    } else if (!parser_.args().empty()) {
+      ++commands_;
+      server_.dispatcher().Handle(this, parser_.args());
+    }
+  }
+  in_process_ = false;
+  return used;
+}
+
+void Client::ProcessInput() {
+  if (input_.empty()) return;
+  size_t used = Process(input_);
+  if (used >= input_.size()) {
+    if (input_.capacity() > kKeepInputBytes) {
+      input_ = std::string();
+    } else {
+      input_.clear();
+    }
+  } else if (used > 0) {
+    input_.erase(0, used);
+  }
+}
+
+void Client::Pump() {
+  if (closing_) return;
+  do {
+    server_.dispatcher().RunQueue(this);
+    if (MayProcess()) ProcessInput();
+    // What was parsed may have been queued behind nothing, and be ready.
+  } while (!closing_ && !queue_.empty() && server_.dispatcher().IsReady(*queue_.front()));
+  UpdateReceiving();
+  server_.NoteActive(this);
+}
+
+void Client::UpdateReceiving() {
+  if (closing_ || socket_ == nullptr) return;
+  bool pause = !MayProcess() && !input_.empty();
+  if (pause == receiving_paused_) return;
+  receiving_paused_ = pause;
+  if (pause) {
+    socket_->PauseReceiving();
+  } else {
+    socket_->ResumeReceiving();
+  }
+}
+
+void Client::ProtocolError(const std::string& text) {
+  server_.Log(1, "Protocol error from client: " + Describe());
+  ++server_.stats().protocol_errors;
+  reply_.Error("ERR " + text);
+  server_.NoteError(reply_.last_error());
+  CloseAfterReply();
+}
+
+// --- output
+
+void Client::NoteReplies() {
+  uint64_t total = sent_total_ + output_.pending_bytes();
+  if (total == allowed_total_) return;
+  uint64_t lsn = server_.store().executed_lsn();
+  if (server_.store().MayReply(lsn)) {
+    allowed_total_ = total;
+    marks_.clear();
+  } else if (marks_.empty() || marks_.back().bytes != total) {
+    marks_.push_back({lsn, total});
+  }
+}
+
+void Client::TrySend() {
+  if (closing_ || send_in_flight_) return;
+  while (!marks_.empty() && server_.store().MayReply(marks_.front().lsn)) {
+    allowed_total_ = marks_.front().bytes;
+    marks_.pop_front();
+  }
+  if (!marks_.empty() && server_.store().LogFailed()) {
+    // These replies can never be sent: what they acknowledge may be lost.
+    CloseSoon();
+    return;
+  }
+  uint64_t allowed = allowed_total_ - sent_total_;
+  if (allowed == 0) {
+    if (!marks_.empty()) server_.HoldReplies(this);
+    if (close_after_reply_ && output_.empty()) CloseSoon();
+    return;
+  }
+  auto parts = output_.Peek(kSendParts, std::min(allowed, kSendBytes));
+  sending_bytes_ = 0;
+  for (const iovec& part : parts) sending_bytes_ += part.iov_len;
+  send_in_flight_ = true;
+  socket_->Send(parts);
+}
+
+void Client::OnSent() {
+  send_in_flight_ = false;
+  sent_total_ += sending_bytes_;
+  server_.stats().net_output_bytes += sending_bytes_;
+  output_.Consume(sending_bytes_);
+  last_interaction_micros_ = server_.loop().NowMicros();
+  if (close_after_reply_ && output_.empty()) {
+    CloseSoon();
+    return;
+  }
+  server_.NoteActive(this);
+  if (receiving_paused_ || !input_.empty()) server_.NoteReady(id_);
+}
+
+void Client::OnDisconnected(int) {
+  disconnected_ = true;
+  CloseSoon();
+}
+
+void Client::CloseAfterReply() {
+  close_after_reply_ = true;
+  server_.NoteActive(this);
+}
+
+void Client::CloseSoon() {
+  if (closing_) return;
+  closing_ = true;
+  server_.NoteClosing(this);
+}
+
+// --- state
+
+void Client::set_reply_mode(ReplyMode mode) {
+  reply_mode_ = mode;
+  reply_.set_muted(mode == ReplyMode::kOff || mode == ReplyMode::kSkip);
+}
+
+void Client::AdvanceReplyMode() {
+  if (reply_mode_ == ReplyMode::kSkipNext) {
+    set_reply_mode(ReplyMode::kSkip);
+  } else if (reply_mode_ == ReplyMode::kSkip) {
+    set_reply_mode(ReplyMode::kOn);
+  }
+}
+
+void Client::ReleaseTickets() {
+  for (auto& request : queue_) server_.store().Release(&request->ticket);
+  server_.store().Release(&ticket_);
+}
+
+void Client::ResetState() {
+  db_ = 0;
+  name_.clear();
+  no_touch_ = no_evict_ = false;
+  set_reply_mode(ReplyMode::kOn);
+  reply_.set_protocol(2);
+  authenticated_ = server_.options()->requirepass.empty();
+}
+
+uint64_t Client::memory_bytes() const {
+  uint64_t queued = 0;
+  for (const auto& request : queue_) queued += request->bytes.capacity() + sizeof(Request);
+  return sizeof(Client) + input_.capacity() + output_.memory_bytes() + queued;
+}
+
+std::string Client::Describe() const {
+  auto seconds = [&](int64_t micros) {
+    return std::to_string((server_.loop().NowMicros() - micros) / 1'000'000);
+  };
+  uint64_t arguments = 0;
+  for (const auto& request : queue_) arguments += request->bytes.size();
+  std::string flags;
+  if (!queue_.empty()) flags += 'b';
+  if (no_evict_) flags += 'e';
+  if (no_touch_) flags += 'T';
+  if (address_.is_unix) flags += 'U';
+  if (close_after_reply_) flags += 'c';
+  if (flags.empty()) flags = "N";
+  std::string command = last_command_ == nullptr ? "NULL" : server_.FullNameOf(*last_command_);
+  std::string out = "id=" + std::to_string(id_) + " addr=" + address_.peer +
+                    " laddr=" + address_.local + " fd=" + std::to_string(fd_) + " name=" + name_ +
+                    " age=" + seconds(created_micros_) +
+                    " idle=" + seconds(last_interaction_micros_) + " flags=" + flags +
+                    " db=" + std::to_string(db_) + " sub=0 psub=0 ssub=0 multi=-1";
+  out += " qbuf=" + std::to_string(input_.size()) +
+         " qbuf-free=" + std::to_string(input_.capacity() - input_.size()) +
+         " argv-mem=" + std::to_string(arguments) + " multi-mem=0";
+  out += " rbs=" + std::to_string(output_.memory_bytes()) +
+         " rbp=0 obl=0 oll=0 omem=" + std::to_string(output_.pending_bytes()) +
+         " tot-mem=" + std::to_string(memory_bytes());
+  out += " events=" + std::string(send_in_flight_ ? "rw" : "r") + " cmd=" + command +
+         " user=default redir=-1 resp=" + std::to_string(reply_.protocol()) +
+         " lib-name=" + library_name_ + " lib-ver=" + library_version_;
+  return out;
+}
+
+void Client::CheckLimits(int64_t now_micros) {
+  if (closing_) return;
+  const OutputBufferLimit& limit = server_.options()->output_buffer_limit(ClientClass::kNormal);
+  uint64_t pending = output_.pending_bytes();
+  bool hard = limit.hard_bytes != 0 && pending >= limit.hard_bytes;
+  bool soft = limit.soft_bytes != 0 && pending >= limit.soft_bytes;
+  if (!soft) {
+    soft_limit_since_micros_ = 0;
+  } else if (soft_limit_since_micros_ == 0) {
+    soft_limit_since_micros_ = now_micros;
+  } else if (now_micros - soft_limit_since_micros_ > limit.soft_seconds * 1'000'000) {
+    hard = true;
+  }
+  if (hard) {
+    server_.Log(3, "Client " + Describe() +
+                       " scheduled to be closed ASAP for overcoming of output buffer limits.");
+    ++server_.stats().output_limit_disconnections;
+    CloseSoon();
+    return;
+  }
+  int64_t timeout = server_.options()->timeout_seconds;
+  if (timeout > 0 && queue_.empty() &&
+      now_micros - last_interaction_micros_ > timeout * 1'000'000) {
+    server_.Log(1, "Closing idle client");
+    CloseSoon();
+  }
+}
+
+}  // namespace firn::server

@@ -1,0 +1,164 @@
+// Client: one connection: its stream of requests, its state, what waits to be sent. The dispatcher
+// runs its commands.
+//
+// A request is parsed from the received bytes in place and run at once. Only if it has to wait (a
+// cold value, room in the log, an asynchronous command) it gets bytes of its own and goes into the
+// queue; the requests behind it are parsed and planned too, up to a limit, so that a pipeline's
+// reads are in flight together. Replies keep their order.
+//
+// Executor thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/command.h"
+#include "server/net/output_buffer.h"
+#include "server/resp/parser.h"
+#include "server/resp/reply.h"
+#include "tiering/io/net_loop.h"
+#include "tiering/store.h"
+
+namespace firn::server {
+
+class Server;
+
+// A command that waits: its arguments, its plan.
+struct Request {
+  enum class State : uint8_t {
+    kQueued,     // behind others, or waiting for its ticket
+    kSuspended,  // its function has run and will be finished by SuspendedCommand::Resume
+  };
+  uint64_t serial = 0;
+  State state = State::kQueued;
+  bool too_large = false;  // only its error is to be sent
+  std::string bytes;
+  std::vector<std::string_view> args;
+  const Command* command = nullptr;
+  std::vector<KeyAccess> keys;
+  Ticket ticket;
+  int64_t suspended_micros = 0;
+};
+
+class Client : public io::SocketHandler {
+ public:
+  enum class ReplyMode : uint8_t { kOn, kOff, kSkipNext, kSkip };
+
+  Client(Server* server, uint64_t id, io::Socket* socket);
+  ~Client() override;
+
+  // --- io::SocketHandler
+  void OnReceived(std::string_view bytes) override;
+  void OnSent() override;
+  void OnDisconnected(int error) override;
+
+  // Runs what waits in the queue, then what was received meanwhile.
+  void Pump();
+  // Sends what may be sent; see Server::FlushReplies.
+  void TrySend();
+  // What was replied so far may leave once the log is as durable as its policy says.
+  void NoteReplies();
+  // Closes at the end of the iteration; without `after_reply` at once and for good.
+  void CloseSoon();
+  void CloseAfterReply();
+  bool closing() const { return closing_; }
+
+  uint64_t id() const { return id_; }
+  Server& server() { return server_; }
+  Reply& reply() { return reply_; }
+  OutputBuffer& output() { return output_; }
+  const io::SocketAddress& address() const { return address_; }
+  int fd() const { return fd_; }
+  // From this machine: the loopback interface or a unix socket.
+  bool IsLocal() const;
+
+  uint32_t db() const { return db_; }
+  void set_db(uint32_t db) { db_ = db; }
+  bool authenticated() const { return authenticated_; }
+  void set_authenticated(bool authenticated) { authenticated_ = authenticated; }
+  bool no_touch() const { return no_touch_; }
+  void set_no_touch(bool on) { no_touch_ = on; }
+  bool no_evict() const { return no_evict_; }
+  void set_no_evict(bool on) { no_evict_ = on; }
+  const std::string& name() const { return name_; }
+  void set_name(std::string name) { name_ = std::move(name); }
+  std::string& library_name() { return library_name_; }
+  std::string& library_version() { return library_version_; }
+  ReplyMode reply_mode() const { return reply_mode_; }
+  void set_reply_mode(ReplyMode mode);
+  // After each command: what CLIENT REPLY SKIP asked for is over.
+  void AdvanceReplyMode();
+  // Before the store is closed and opened again: what waits is planned anew afterwards.
+  void ReleaseTickets();
+  // As RESET leaves it.
+  void ResetState();
+
+  // A line of CLIENT LIST, without the line's end.
+  std::string Describe() const;
+  bool waiting() const { return !queue_.empty(); }
+  const Command* last_command() const { return last_command_; }
+  void set_last_command(const Command* command) { last_command_ = command; }
+  int64_t last_interaction_micros() const { return last_interaction_micros_; }
+  uint64_t memory_bytes() const;
+  uint64_t output_bytes() const { return output_.pending_bytes(); }
+  // Checks limits of time and memory; closes the client if they are exceeded. From the server's
+  // timer.
+  void CheckLimits(int64_t now_micros);
+
+ private:
+  friend class Dispatcher;
+  struct ReplyMark {
+    uint64_t lsn;
+    uint64_t bytes;  // of all replies ever, up to here
+  };
+
+  // Runs the requests in `bytes`; returns how many bytes were used up.
+  size_t Process(std::string_view bytes);
+  void ProcessInput();
+  bool MayProcess() const;
+  void UpdateReceiving();
+  void ProtocolError(const std::string& text);
+
+  Server& server_;
+  const uint64_t id_;
+  io::Socket* socket_;
+  const io::SocketAddress address_;
+  const int fd_;
+  const int64_t created_micros_;
+
+  OutputBuffer output_;
+  Reply reply_;
+  RequestParser parser_;
+  std::string input_;  // received and not used up
+  bool in_process_ = false;
+  std::deque<std::unique_ptr<Request>> queue_;
+  uint64_t next_serial_ = 1;
+  Ticket ticket_;  // of requests that run at once
+
+  bool send_in_flight_ = false;
+  uint64_t sending_bytes_ = 0;
+  uint64_t sent_total_ = 0;
+  uint64_t allowed_total_ = 0;  // replies up to here may leave
+  std::deque<ReplyMark> marks_;
+  bool receiving_paused_ = false;
+  bool closing_ = false;
+  bool close_after_reply_ = false;
+  bool disconnected_ = false;
+
+  uint32_t db_ = 0;
+  bool authenticated_ = false;
+  bool no_touch_ = false;
+  bool no_evict_ = false;
+  ReplyMode reply_mode_ = ReplyMode::kOn;
+  std::string name_, library_name_, library_version_;
+  const Command* last_command_ = nullptr;
+  int64_t last_interaction_micros_;
+  int64_t soft_limit_since_micros_ = 0;
+  uint64_t commands_ = 0;
+};
+
+}  // namespace firn::server

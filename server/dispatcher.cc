@@ -1,0 +1,357 @@
+#include "server/dispatcher.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "engine/base/check.h"
+#include "server/server.h"
+
+namespace firn::server {
+namespace {
+
+// What a record adds to the bytes of its key and value.
+constexpr uint64_t kRecordOverhead = 128;
+
+uint64_t NowNanos() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                   std::chrono::steady_clock::now().time_since_epoch())
+                                   .count());
+}
+
+std::string UnknownCommandText(std::span<const std::string_view> args) {
+  constexpr size_t kShown = 128;
+  std::string shown;
+  for (size_t i = 1; i < args.size() && shown.size() < kShown; ++i) {
+    shown += "'" + std::string(args[i].substr(0, kShown - shown.size())) + "' ";
+  }
+  return "ERR unknown command '" + std::string(args[0].substr(0, kShown)) +
+         "', with args beginning with: " + shown;
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(Server* server)
+    : server_(*server),
+      statistics_(server->commands().count()),
+      in_place_(server->commands().count()) {
+  for (const Command* command : server->commands().all()) {
+    if (command->group == "string") in_place_[server->commands().IndexOf(*command)] = true;
+  }
+}
+
+void Dispatcher::ResetStatistics() {
+  std::fill(statistics_.begin(), statistics_.end(), CommandStatistics());
+}
+void Dispatcher::RestartClock() { lap_nanos_ = NowNanos(); }
+
+uint64_t Dispatcher::Lap() {
+  uint64_t now = NowNanos();
+  uint64_t lap = now - lap_nanos_;
+  lap_nanos_ = now;
+  return lap;
+}
+
+// --- from the stream
+
+void Dispatcher::Handle(Client* client, std::span<const std::string_view> args) {
+  if (!client->queue_.empty()) {
+    Enqueue(client, args, nullptr);
+    return;
+  }
+  const Command* command = Find(client, args);
+  if (command == nullptr || !Admit(client, args, *command)) {
+    client->AdvanceReplyMode();
+    return;
+  }
+  if (!in_place_[server_.commands().IndexOf(*command)]) {
+    Enqueue(client, args, command);
+    RunQueue(client);
+    return;
+  }
+  keys_.clear();
+  Work work{args, command, &keys_, &client->ticket_, nullptr};
+  if (!CollectKeys(client, work)) return;
+  if (TryRun(client, work) == Progress::kWaiting) {
+    server_.store().Release(&client->ticket_);
+    Enqueue(client, args, command);
+    RunQueue(client);
+  }
+}
+
+void Dispatcher::RefuseTooLarge(Client* client) {
+  auto request = std::make_unique<Request>();
+  request->serial = client->next_serial_++;
+  request->too_large = true;
+  client->queue_.push_back(std::move(request));
+  RunQueue(client);
+}
+
+void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
+                         const Command* command) {
+  auto request = std::make_unique<Request>();
+  request->serial = client->next_serial_++;
+  size_t size = 0;
+  for (std::string_view arg : args) size += arg.size();
+  request->bytes.reserve(size);
+  request->args.reserve(args.size());
+  for (std::string_view arg : args) {
+    size_t begin = request->bytes.size();
+    request->bytes.append(arg);
+    request->args.push_back(std::string_view(request->bytes).substr(begin, arg.size()));
+  }
+  request->command = command;
+  bool is_ahead = !client->queue_.empty();
+  Request* raw = request.get();
+  client->queue_.push_back(std::move(request));
+  if (!is_ahead) return;
+  // Look-ahead: what it will need from the disk is fetched while those before it wait. Commands
+  // before it may change what it needs (SELECT, RESET); it is planned again when its turn comes.
+  const Command* row = server_.commands().Find(raw->args[0]);
+  if (row == nullptr || !row->subcommands.empty() || row->key_specs.empty()) return;
+  if (!client->authenticated()) return;
+  found_.clear();
+  if (!FindKeys(*row, raw->args, &found_)) return;
+  for (const FoundKey& found : found_) {
+    Access access = row->access ? row->access(raw->args, *found.spec) : found.spec->access;
+    raw->keys.push_back({client->db(), server_.store().Key(raw->args[found.argument]), access});
+  }
+  raw->ticket.on_ready = [&server = server_, id = client->id()] { server.NoteReady(id); };
+  if (server_.store().Plan(raw->keys, &raw->ticket) == PlanResult::kReady) {
+    server_.store().Release(&raw->ticket);
+  }
+  raw->keys.clear();
+}
+
+bool Dispatcher::IsReady(const Request& request) const {
+  return request.state == Request::State::kQueued && !request.ticket.waiting();
+}
+
+void Dispatcher::RunQueue(Client* client) {
+  while (!client->queue_.empty() && !client->closing()) {
+    Request& request = *client->queue_.front();
+    if (!IsReady(request)) return;
+    Progress progress = Progress::kDone;
+    if (request.too_large) {
+      client->reply().Error("OOM command not allowed when used memory > 'maxmemory'.");
+      server_.NoteError(client->reply().last_error());
+    } else {
+      bool checked = request.command != nullptr;
+      if (!checked) request.command = Find(client, request.args);
+      bool admitted =
+          request.command != nullptr && (checked || Admit(client, request.args, *request.command));
+      if (!admitted) {
+        client->AdvanceReplyMode();
+      } else {
+        Work work{request.args, request.command, &request.keys, &request.ticket, &request};
+        request.keys.clear();
+        if (CollectKeys(client, work)) progress = TryRun(client, work);
+      }
+    }
+    if (progress == Progress::kWaiting && !server_.IsPausedFor(*request.command)) {
+      request.ticket.on_ready = [&server = server_, id = client->id()] { server.NoteReady(id); };
+    }
+    if (progress != Progress::kDone) return;
+    server_.store().Release(&request.ticket);
+    client->queue_.pop_front();
+  }
+}
+
+// --- checks
+
+const Command* Dispatcher::Find(Client* client, std::span<const std::string_view> args) {
+  const Command* command = server_.commands().Find(args[0]);
+  if (command == nullptr) {
+    Reject(client, nullptr, UnknownCommandText(args));
+    return nullptr;
+  }
+  if (command->subcommands.empty() || args.size() < 2) return command;
+  const Command* sub = server_.commands().FindSub(*command, args[1]);
+  if (sub != nullptr) return sub;
+  if (command->function != nullptr) return command;
+  std::string upper(command->name);
+  for (char& c : upper) c = static_cast<char>(std::toupper(c));
+  Reject(client, command,
+         "ERR unknown subcommand '" + std::string(args[1].substr(0, 128)) + "'. Try " + upper +
+             " HELP.");
+  return nullptr;
+}
+
+bool Dispatcher::Admit(Client* client, std::span<const std::string_view> args,
+                       const Command& command) {
+  int64_t count = static_cast<int64_t>(args.size());
+  bool fits = command.arity >= 0 ? count == command.arity : count >= -command.arity;
+  if (!fits || command.function == nullptr) {
+    Reject(client, &command,
+           "ERR wrong number of arguments for '" + server_.FullNameOf(command) + "' command");
+    return false;
+  }
+  if (!client->authenticated() && (command.flags & kNoAuth) == 0) {
+    Reject(client, &command, "NOAUTH Authentication required.");
+    return false;
+  }
+  if ((command.flags & kProtected) && !server_.MayUseProtected(command, *client)) {
+    Reject(client, &command, server_.ProtectedText(command));
+    return false;
+  }
+  return true;
+}
+
+void Dispatcher::Reject(Client* client, const Command* command, std::string_view error) {
+  client->reply().Error(error);
+  server_.NoteError(client->reply().last_error());
+  if (command != nullptr) ++statistics_[server_.commands().IndexOf(*command)].rejected;
+}
+
+bool Dispatcher::CollectKeys(Client* client, const Work& work) {
+  if (work.command->key_specs.empty()) return true;
+  found_.clear();
+  if (!FindKeys(*work.command, work.args, &found_)) return true;  // the command says what is wrong
+  for (const FoundKey& found : found_) {
+    Access access =
+        work.command->access ? work.command->access(work.args, *found.spec) : found.spec->access;
+    work.keys->push_back({client->db(), server_.store().Key(work.args[found.argument]), access});
+  }
+  return true;
+}
+
+Dispatcher::Progress Dispatcher::CheckWrite(Client* client, const Work& work) {
+  uint64_t bytes = kRecordOverhead * (1 + work.keys->size());
+  for (std::string_view arg : work.args) bytes += arg.size();
+  bool frees = (work.command->flags & kDenyOom) == 0 || (work.command->flags & kFreesSpace) != 0;
+  switch (server_.store().CheckWrite(bytes, frees, work.ticket)) {
+    case Store::WriteGate::kOk:
+      return Progress::kSuspended;
+    case Store::WriteGate::kWait:
+      return Progress::kWaiting;
+    case Store::WriteGate::kOutOfMemory:
+    case Store::WriteGate::kOutOfSpace:
+      Reject(client, work.command, "OOM command not allowed when used memory > 'maxmemory'.");
+      return Progress::kDone;
+    case Store::WriteGate::kDiskFull:
+    case Store::WriteGate::kLogFailed:
+      Reject(client, work.command,
+             "MISCONF Errors writing to the AOF file: " + server_.LogFailureText());
+      return Progress::kDone;
+  }
+  return Progress::kDone;
+}
+
+// --- running
+
+Dispatcher::Progress Dispatcher::TryRun(Client* client, const Work& work) {
+  if (server_.IsPausedFor(*work.command)) return Progress::kWaiting;
+  if (work.command->flags & kWrite) {
+    Progress gate = CheckWrite(client, work);
+    if (gate != Progress::kSuspended) {
+      if (gate == Progress::kDone) client->AdvanceReplyMode();
+      return gate;
+    }
+  }
+  if (!work.keys->empty()) {
+    switch (server_.store().Plan(*work.keys, work.ticket)) {
+      case PlanResult::kReady:
+        break;
+      case PlanResult::kWaiting:
+        return Progress::kWaiting;
+      case PlanResult::kReadError:
+        Reject(client, work.command,
+               "ERR the value of a key could not be read: " + work.ticket->error().message());
+        server_.store().Release(work.ticket);
+        client->AdvanceReplyMode();
+        return Progress::kDone;
+    }
+  }
+  Progress progress = Run(client, work);
+  if (progress == Progress::kDone) server_.store().Release(work.ticket);
+  return progress;
+}
+
+Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
+  CommandContext context{server_,   *client,         server_.store(), *work.command,
+                         work.args, client->reply(), *work.keys};
+  current_client_ = client;
+  current_args_ = work.args;
+  current_request_ = work.request;
+  client->set_last_command(work.command);
+  uint64_t errors_before = client->reply().errors();
+  work.command->function(context);
+  if (work.request != nullptr && work.request->state == Request::State::kSuspended) {
+    statistics_[server_.commands().IndexOf(*work.command)].nanos += Lap();
+    ClearCurrent();
+    return Progress::kSuspended;
+  }
+  Finish(client, *work.command, errors_before);
+  return Progress::kDone;
+}
+
+void Dispatcher::Finish(Client* client, const Command& command, uint64_t errors_before) {
+  CommandStatistics& statistics = statistics_[server_.commands().IndexOf(command)];
+  ++statistics.calls;
+  uint64_t nanos = Lap();
+  statistics.nanos += nanos;
+  ++server_.stats().commands_processed;
+  if (Status status = server_.store().TakeRunError(); !status.ok()) {
+    // The change was not made. Its reply may have been written already: the connection can't be
+    // trusted to tell the truth any more.
+    server_.Log(3, "A write failed: " + status.message());
+    client->reply().Error("MISCONF Errors writing to the AOF file: " + status.message());
+    client->CloseAfterReply();
+  }
+  if (client->reply().errors() != errors_before) {
+    ++statistics.failed;
+    server_.NoteError(client->reply().last_error());
+  }
+  server_.NoteDuration(*client, command, nanos);
+  client->AdvanceReplyMode();
+  ClearCurrent();
+}
+
+void Dispatcher::ClearCurrent() {
+  current_request_ = nullptr;
+  current_client_ = nullptr;
+  current_args_ = {};
+}
+
+// --- suspended commands
+
+SuspendedCommand Dispatcher::Suspend(CommandContext* context) {
+  CHECK_MSG(current_request_ != nullptr, "a command that runs in place can't be suspended");
+  current_request_->state = Request::State::kSuspended;
+  SuspendedCommand suspended;
+  suspended.server_ = &server_;
+  suspended.client_id_ = context->client.id();
+  suspended.serial_ = current_request_->serial;
+  return suspended;
+}
+
+bool Dispatcher::IsAlive(SuspendedId id) const {
+  Client* client = server_.FindClient(id.client);
+  return client != nullptr && !client->closing() && !client->queue_.empty() &&
+         client->queue_.front()->serial == id.serial;
+}
+
+void Dispatcher::Resume(SuspendedId id, std::move_only_function<void(CommandContext&)> finish) {
+  if (!IsAlive(id)) return;
+  Client* client = server_.FindClient(id.client);
+  Request& request = *client->queue_.front();
+  if (request.state != Request::State::kSuspended) return;
+  RestartClock();
+  request.state = Request::State::kQueued;
+  CommandContext context{server_,      *client,         server_.store(), *request.command,
+                         request.args, client->reply(), request.keys};
+  current_client_ = client;
+  current_args_ = request.args;
+  current_request_ = &request;
+  uint64_t errors_before = client->reply().errors();
+  finish(context);
+  if (request.state == Request::State::kSuspended) {  // again
+    ClearCurrent();
+    return;
+  }
+  Finish(client, *request.command, errors_before);
+  server_.store().Release(&request.ticket);
+  client->queue_.pop_front();
+  server_.NoteReady(id.client);
+}
+
+}  // namespace firn::server

@@ -1,0 +1,69 @@
+// RequestParser: takes one client's byte stream apart into requests: RESP arrays of bulk strings,
+// or inline lines. Incremental: it goes on where it stopped when more bytes have come. Limits and
+// error texts are Redis'.
+//
+// The caller keeps the bytes: Parse gets everything from the begin of the current request on;
+// arguments are views into that.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace firn::server {
+
+struct ParserLimits {
+  uint64_t max_bulk_bytes = 512ull << 20;   // proto-max-bulk-len
+  uint64_t max_request_bytes = UINT64_MAX;  // longer ones are read past and not kept
+  bool authenticated = true;                // unauthenticated clients get little
+};
+
+class RequestParser {
+ public:
+  enum class Outcome : uint8_t {
+    kRequest,   // args() holds it; consumed() bytes are its
+    kNeedMore,  // consumed() bytes needn't be kept (of a request that is too large)
+    kTooLarge,  // a request above max_request_bytes has been read past; consumed() bytes are gone
+    kError,     // error() is for the client, which is then disconnected
+  };
+  Outcome Parse(std::string_view bytes, const ParserLimits& limits);
+
+  std::span<const std::string_view> args() const { return args_; }
+  size_t consumed() const { return consumed_; }
+  const std::string& error() const { return error_; }
+  // After kNeedMore: how many bytes the request has at least, to reserve room once.
+  uint64_t needed() const { return needed_; }
+
+  static constexpr int64_t kMaxArguments = INT32_MAX;
+  static constexpr size_t kMaxInlineBytes = 64 * 1024;
+
+ private:
+  struct Range {
+    size_t offset;
+    size_t size;
+  };
+  Outcome ParseInline(std::string_view bytes);
+  Outcome ParseArray(std::string_view bytes, const ParserLimits& limits);
+  // The line at position_; false if its end isn't there.
+  bool TakeLine(std::string_view bytes, std::string_view* line);
+  Outcome Fail(std::string text);
+  Outcome Finish(std::string_view bytes);
+  Outcome NeedMore();
+  void Restart();
+
+  size_t position_ = 0;          // in the bytes of the current request
+  int64_t arguments_left_ = -1;  // -1: the header hasn't been read
+  int64_t bulk_size_ = -1;       // -1: its header hasn't been read
+  uint64_t request_bytes_ = 0;
+  bool discarding_ = false;
+  std::vector<Range> ranges_;
+  std::vector<std::string> inline_words_;
+  std::vector<std::string_view> args_;
+  size_t consumed_ = 0;
+  uint64_t needed_ = 0;
+  std::string error_;
+};
+
+}  // namespace firn::server

@@ -1,0 +1,378 @@
+#include "server/server.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <random>
+
+#include "engine/base/check.h"
+#include "tiering/io/posix_file.h"
+
+namespace firn::server {
+namespace {
+
+constexpr int64_t kCronMicros = 100'000;
+// File descriptors that the server itself needs, besides two for each segment.
+constexpr uint64_t kReservedDescriptors = 256;
+constexpr size_t kMaxErrorKinds = 128;
+
+std::string RandomHex(size_t digits) {
+  std::random_device device;
+  std::string hex;
+  while (hex.size() < digits) hex.push_back("0123456789abcdef"[device() & 15]);
+  return hex;
+}
+
+}  // namespace
+
+Server::Server(Options* options, Logger* logger) : options_(*options), logger_(*logger) {}
+
+Server::~Server() = default;
+
+Status Server::Start() {
+  run_id_ = RandomHex(40);
+  files_ = io::CreatePosixFileSystem();
+  io::NetLoopOptions loop_options;
+  if (options_->io_backend == IoBackend::kIoUring) loop_options.backend = io::Backend::kUring;
+  if (options_->io_backend == IoBackend::kThreads) loop_options.backend = io::Backend::kThreads;
+  std::string notice;
+  auto loop = io::CreateNetLoop(loop_options, &notice);
+  if (!loop) return loop.error();
+  loop_ = std::move(*loop);
+  if (!notice.empty()) Log(kLogWarning, notice);
+  start_time_ms_ = loop_->WallMillis();
+  AdjustMaxClients();
+  auto lock = files_->Lock(options_->dir + "/firn.lock");
+  if (!lock) {
+    if (lock.error().code() == StatusCode::kBusy) {
+      return Status(StatusCode::kBusy, "Another server uses the directory " + options_->dir);
+    }
+    return lock.error();
+  }
+  directory_lock_ = std::move(*lock);
+  // The ports first: a second server on them must not replay a log before it says so.
+  FIRN_RETURN_IF_ERROR(Listen());
+  Log(kLogNotice, "Server initialized");
+  FIRN_RETURN_IF_ERROR(OpenStore());
+  dispatcher_ = std::make_unique<Dispatcher>(this);
+  startup_memory_ = store_->UsedMemory();
+  RegisterAppliers();
+  Cron();
+  if (options_->port != 0) Log(kLogNotice, "Ready to accept connections tcp");
+  if (!options_->unixsocket.empty()) Log(kLogNotice, "Ready to accept connections unix");
+  return Status::Ok();
+}
+
+Status Server::OpenStore() {
+  StoreEnvironment environment{
+      .file_system = files_.get(),
+      .loop = loop_.get(),
+      .log = [this](int severity, const std::string& line) { Log(severity, line); }};
+  auto store = Store::Open(MakeStoreOptions(), environment);
+  if (!store) return store.error();
+  store_ = std::move(*store);
+  store_->set_listener(this);
+  store_->set_on_may_reply([this] {
+    for (uint64_t id : std::exchange(held_, {})) active_.push_back(id);
+  });
+  return Status::Ok();
+}
+
+// --- sockets
+
+Status Server::Listen() {
+  FIRN_RETURN_IF_ERROR(ListenTcp());
+  return ListenUnix();
+}
+
+Status Server::ListenTcp() {
+  if (options_->port == 0) return Status::Ok();
+  for (std::string host : options_->bind) {
+    bool optional = host.starts_with('-');
+    if (optional) host.erase(0, 1);
+    bool everywhere = host == "*" || host == "::*";
+    if (host == "*") host = "0.0.0.0";
+    if (host == "::*") host = "::";
+    auto listener =
+        loop_->Listen({.host = host,
+                       .port = static_cast<uint16_t>(options_->port),
+                       .backlog = options_->tcp_backlog},
+                      [this](io::Socket* socket, int error) { OnAccept(socket, error); });
+    if (!listener) {
+      int error = listener.error().error_number();
+      bool absent = error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPROTONOSUPPORT;
+      if (absent && (optional || everywhere)) continue;
+      Log(kLogWarning, "Warning: Could not create server TCP listening socket " + host + ":" +
+                           std::to_string(options_->port) + ": " + listener.error().message());
+      return Status(
+          listener.error().code(),
+          "Failed listening on port " + std::to_string(options_->port) + " (tcp), aborting.");
+    }
+    listeners_.push_back(std::move(*listener));
+  }
+  return Status::Ok();
+}
+
+Status Server::ListenUnix() {
+  if (options_->unixsocket.empty()) return Status::Ok();
+  auto listener = loop_->Listen({.unix_path = options_->unixsocket,
+                                 .unix_permissions = options_->unixsocketperm,
+                                 .backlog = options_->tcp_backlog},
+                                [this](io::Socket* socket, int error) { OnAccept(socket, error); });
+  if (!listener) {
+    return Status(listener.error().code(),
+                  "Failed opening Unix socket: " + listener.error().message());
+  }
+  listeners_.push_back(std::move(*listener));
+  return Status::Ok();
+}
+
+void Server::OnAccept(io::Socket* socket, int error) {
+  if (socket == nullptr) {
+    Log(kLogWarning, std::string("Accepting client connection: ") + std::strerror(error));
+    return;
+  }
+  if (stopping_ || store_ == nullptr) {
+    socket->Close();
+    return;
+  }
+  ++stats_.connections_received;
+  auto owned = std::make_unique<Client>(this, next_client_id_++, socket);
+  Client* client = owned.get();
+  clients_[client->id()] = std::move(owned);
+  by_id_[client->id()] = client;
+  stats_.peak_clients = std::max<uint64_t>(stats_.peak_clients, clients_.size());
+  socket->Start(client);
+  if (options_->tcp_keepalive_seconds > 0 && !client->address().is_unix) {
+    socket->SetKeepAlive(static_cast<int>(options_->tcp_keepalive_seconds));
+  }
+  std::string refusal;
+  if (clients_.size() > options_->maxclients) {
+    refusal = "ERR max number of clients reached";
+  } else if (options_->protected_mode && options_->requirepass.empty() && !client->IsLocal()) {
+    refusal =
+        "DENIED Firn is running in protected mode because protected mode is enabled and no "
+        "password is set for the default user. In this mode connections are only accepted from "
+        "the loopback interface. Set a password, or turn protected-mode off, to accept others.";
+  }
+  if (!refusal.empty()) {
+    ++stats_.connections_rejected;
+    client->reply().Error(refusal);
+    client->CloseAfterReply();
+  }
+}
+
+Client* Server::FindClient(uint64_t id) const {
+  auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+void Server::NoteActive(Client* client) {
+  if (active_.empty() || active_.back() != client->id()) active_.push_back(client->id());
+}
+void Server::NoteReady(uint64_t id) { ready_.push_back(id); }
+void Server::NoteClosing(Client* client) { closing_.push_back(client->id()); }
+void Server::HoldReplies(Client* client) { held_.push_back(client->id()); }
+
+uint64_t Server::blocked_clients() const {
+  return static_cast<uint64_t>(std::count_if(
+      clients_.begin(), clients_.end(), [](const auto& item) { return item.second->waiting(); }));
+}
+
+// --- the loop
+
+int Server::Run() {
+  int64_t wait = 0;
+  while (!stopping_) {
+    dispatcher_->RestartClock();
+    loop_->RunOnce(ready_.empty() ? wait : 0);
+    HandleSignals();
+    RunReady();
+    wait = store_->EndIteration();
+    FlushReplies();
+    DeleteClosed();
+    if (reload_) DoReload();
+  }
+  Status status = Stop();
+  if (!status.ok()) {
+    Log(kLogWarning, "Closing the store failed: " + status.message());
+    return 1;
+  }
+  Log(kLogWarning, "Firn is now ready to exit, bye bye...");
+  return exit_code_;
+}
+
+void Server::RunReady() {
+  // Those that become ready meanwhile have their turn in the next iteration.
+  for (uint64_t id : std::exchange(ready_, {})) {
+    dispatcher_->RestartClock();
+    if (Client* client = FindClient(id)) client->Pump();
+  }
+}
+
+void Server::FlushReplies() {
+  for (uint64_t id : std::exchange(active_, {})) {
+    Client* client = FindClient(id);
+    if (client == nullptr || client->closing()) continue;
+    client->NoteReplies();
+    client->TrySend();
+  }
+  if (store_->LogFailed()) {
+    for (uint64_t id : std::exchange(held_, {})) {
+      if (Client* client = FindClient(id)) client->TrySend();
+    }
+  }
+}
+
+void Server::DeleteClosed() {
+  for (uint64_t id : std::exchange(closing_, {})) {
+    by_id_.erase(id);
+    clients_.erase(id);
+  }
+}
+
+void Server::Cron() {
+  int64_t now = loop_->NowMicros();
+  clients_memory_ = 0;
+  for (const auto& [id, client] : clients_) {
+    client->CheckLimits(now);
+    clients_memory_ += client->memory_bytes();
+  }
+  store_->SetOutsideMemory(clients_memory_);
+  if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
+  SampleRates();
+  // everysec holds replies back only while a sync is late: look again.
+  for (uint64_t id : std::exchange(held_, {})) active_.push_back(id);
+  loop_->AddTimer(kCronMicros, [this] { Cron(); });
+}
+
+void Server::SampleRates() {
+  RateSample now{loop_->NowMicros(), stats_.commands_processed, stats_.net_input_bytes,
+                 stats_.net_output_bytes};
+  RateSample& oldest = rates_[next_rate_];
+  if (oldest.micros != 0 && now.micros > oldest.micros && now.commands >= oldest.commands) {
+    double seconds = static_cast<double>(now.micros - oldest.micros) / 1e6;
+    stats_.ops_per_second = static_cast<double>(now.commands - oldest.commands) / seconds;
+    stats_.input_kbps = static_cast<double>(now.input - oldest.input) / 1024 / seconds;
+    stats_.output_kbps = static_cast<double>(now.output - oldest.output) / 1024 / seconds;
+  }
+  oldest = now;
+  next_rate_ = (next_rate_ + 1) % kRateSamples;
+}
+
+// --- limits
+
+void Server::AdjustMaxClients() {
+  rlimit limit;
+  uint64_t wanted = options_->maxclients + kReservedDescriptors;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (limit.rlim_cur >= wanted) return;
+  rlimit raised = limit;
+  raised.rlim_cur = std::min<rlim_t>(wanted, limit.rlim_max);
+  if (limit.rlim_max < wanted) {
+    // As root the hard limit can be raised, too.
+    rlimit both{wanted, wanted};
+    if (setrlimit(RLIMIT_NOFILE, &both) == 0) return;
+  }
+  setrlimit(RLIMIT_NOFILE, &raised);
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  uint64_t possible =
+      limit.rlim_cur > kReservedDescriptors ? limit.rlim_cur - kReservedDescriptors : 1;
+  Log(kLogWarning, "You requested maxclients of " + std::to_string(options_->maxclients) +
+                       " requiring at least " + std::to_string(wanted) +
+                       " max file descriptors. Current maximum open files is " +
+                       std::to_string(limit.rlim_cur) + ". maxclients has been reduced to " +
+                       std::to_string(possible) + " to compensate for low ulimit.");
+  options_.SetInForce("maxclients", std::to_string(possible));
+}
+
+uint64_t Server::MaxRequestBytes() const {
+  return options_->maxmemory == 0 ? UINT64_MAX : options_->maxmemory / 4;
+}
+
+uint64_t Server::OutputShare() const {
+  constexpr uint64_t kUnlimitedShare = 64 << 20;
+  return options_->maxmemory == 0 ? kUnlimitedShare : options_->maxmemory / 64;
+}
+
+bool Server::MayUseProtected(const Command& command, const Client& client) const {
+  Permission permission = options_->enable_debug_command;
+  if (command.name == "module") permission = Permission::kNo;
+  return permission == Permission::kYes || (permission == Permission::kLocal && client.IsLocal());
+}
+
+std::string Server::ProtectedText(const Command& command) const {
+  std::string name(command.name == "debug" ? "DEBUG" : "MODULE");
+  std::string option(command.name == "debug" ? "enable-debug-command" : "enable-module-command");
+  return "ERR " + name + " command not allowed. If the " + option +
+         " option is set to \"local\", you can run it from a local connection, otherwise you need "
+         "to set this option in the configuration file, and then restart the server.";
+}
+
+std::string Server::LogFailureText() const {
+  const Status& failure = store_->log_failure();
+  if (failure.error_number() != 0) return std::strerror(failure.error_number());
+  if (failure.code() == StatusCode::kNoSpace) return std::strerror(ENOSPC);
+  return failure.message();
+}
+
+// --- pause
+
+void Server::Pause(PauseKind kind, int64_t until_ms) {
+  // A pause is only ever made longer and stricter.
+  if (kind > pause_) pause_ = kind;
+  pause_until_ms_ = std::max(pause_until_ms_, until_ms);
+}
+
+void Server::Unpause() {
+  pause_ = PauseKind::kNone;
+  pause_until_ms_ = 0;
+  for (const auto& [id, client] : clients_) {
+    if (client->waiting()) NoteReady(id);
+  }
+}
+
+bool Server::IsPausedFor(const Command& command) const {
+  if (pause_ == PauseKind::kNone || command.name == "client" ||
+      FullNameOf(command).starts_with("client|")) {
+    return false;
+  }
+  return pause_ == PauseKind::kAll || (command.flags & (kWrite | kMayReplicate)) != 0;
+}
+
+// --- statistics
+
+void Server::ResetStatistics() {
+  uint64_t changes = stats_.changes;
+  stats_ = {};
+  stats_.changes = changes;
+  error_counts_.clear();
+  dispatcher_->ResetStatistics();
+}
+
+void Server::NoteError(const std::string& text) {
+  ++stats_.error_replies;
+  std::string kind = text.substr(0, text.find(' '));
+  // Error codes come from clients' scripts later: their number is bounded.
+  if (error_counts_.size() >= kMaxErrorKinds && !error_counts_.contains(kind)) return;
+  ++error_counts_[kind];
+}
+
+void Server::NoteDuration(const Client& client, const Command& command, uint64_t nanos) {
+  int64_t threshold = options_->slowlog_log_slower_than_us;
+  int64_t micros = static_cast<int64_t>(nanos / 1000);
+  if (threshold < 0 || micros < threshold || (command.flags & kSkipSlowlog) != 0) return;
+  slow_log_.Add({.arguments = dispatcher_->current_args(),
+                 .time_seconds = loop_->WallMillis() / 1000,
+                 .duration_us = micros,
+                 .peer = client.address().peer,
+                 .client_name = client.name()},
+                static_cast<size_t>(options_->slowlog_max_len));
+}
+
+void Server::OnExpired(uint32_t, std::string_view) { ++stats_.changes; }
+void Server::OnEvicted(uint32_t, std::string_view) { ++stats_.changes; }
+
+}  // namespace firn::server

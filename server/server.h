@@ -1,0 +1,183 @@
+// Server: one process's loop, store, options and clients. It owns everything; nothing of it is
+// global. Executor thread only.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "server/client.h"
+#include "server/command.h"
+#include "server/dispatcher.h"
+#include "server/logger.h"
+#include "server/options/options.h"
+#include "server/slow_log.h"
+#include "tiering/io/net_loop.h"
+#include "tiering/store.h"
+
+namespace firn::server {
+
+// Since the start or CONFIG RESETSTAT.
+struct ServerStats {
+  uint64_t connections_received = 0;
+  uint64_t connections_rejected = 0;
+  uint64_t commands_processed = 0;
+  uint64_t net_input_bytes = 0;
+  uint64_t net_output_bytes = 0;
+  uint64_t protocol_errors = 0;
+  uint64_t output_limit_disconnections = 0;
+  uint64_t query_limit_disconnections = 0;
+  uint64_t error_replies = 0;
+  uint64_t changes = 0;  // rdb_changes_since_last_save
+  uint64_t peak_clients = 0;
+  // Per second, over the last 16 samples of 100 ms.
+  double ops_per_second = 0;
+  double input_kbps = 0;
+  double output_kbps = 0;
+};
+
+enum class PauseKind : uint8_t { kNone, kWrite, kAll };
+
+class Server : public StoreListener {
+ public:
+  Server(Options* options, Logger* logger);
+  ~Server() override;
+
+  // Opens the store and the sockets. On failure everything is closed again; the status is the line
+  // to print.
+  Status Start();
+  // Runs until a shutdown. Returns the process's exit code.
+  int Run();
+
+  // --- parts
+  Options& options() { return options_; }
+  io::NetLoop& loop() { return *loop_; }
+  Store& store() { return *store_; }
+  CommandTable& commands() { return commands_; }
+  Dispatcher& dispatcher() { return *dispatcher_; }
+  ServerStats& stats() { return stats_; }
+  SlowLog& slow_log() { return slow_log_; }
+  Logger& logger() { return logger_; }
+  void Log(int severity, std::string_view text) { logger_.Write(severity, text); }
+
+  // --- clients
+  Client* FindClient(uint64_t id) const;
+  // In the order of their ids.
+  const std::map<uint64_t, std::unique_ptr<Client>>& clients() const { return clients_; }
+  // A reply was written, or something else is to be done for it at the end of the iteration.
+  void NoteActive(Client* client);
+  // Its queue may go on; done before the iteration ends, or in the next.
+  void NoteReady(uint64_t id);
+  void NoteClosing(Client* client);
+  void HoldReplies(Client* client);
+  uint64_t blocked_clients() const;
+  uint64_t clients_memory() const { return clients_memory_; }
+
+  // --- limits
+  // The longest request that is taken: a quarter of maxmemory.
+  uint64_t MaxRequestBytes() const;
+  // Unsent replies of one client beyond which it has to read before it may go on.
+  uint64_t OutputShare() const;
+  bool MayUseProtected(const Command& command, const Client& client) const;
+  std::string ProtectedText(const Command& command) const;
+  std::string LogFailureText() const;
+
+  // --- CLIENT PAUSE
+  void Pause(PauseKind kind, int64_t until_ms);
+  void Unpause();
+  bool IsPausedFor(const Command& command) const;
+
+  // --- statistics
+  void ResetStatistics();
+  void NoteError(const std::string& text);
+  void NoteDuration(const Client& client, const Command& command, uint64_t nanos);
+  const std::map<std::string, uint64_t>& error_counts() const { return error_counts_; }
+  const std::string& FullNameOf(const Command& command) const {
+    return commands_.FullName(command);
+  }
+  int64_t start_time_ms() const { return start_time_ms_; }
+  const std::string& run_id() const { return run_id_; }
+  // `used` memory right after the start, with no data.
+  uint64_t startup_memory() const { return startup_memory_; }
+  io::FileSystem& files() { return *files_; }
+
+  // --- ending
+  struct ShutdownRequest {
+    bool now = false;
+  };
+  void RequestShutdown(ShutdownRequest request);
+  // Closes the store and recovers it from its log, at the end of the iteration.
+  void ReloadStore(std::move_only_function<void(Status)> done);
+  // From a signal handler.
+  void OnSignal(int signal);
+
+  // --- StoreListener
+  void OnExpired(uint32_t db, std::string_view key) override;
+  void OnEvicted(uint32_t db, std::string_view key) override;
+
+ private:
+  Status OpenStore();
+  Status Listen();
+  Status ListenTcp();
+  Status ListenUnix();
+  void OnAccept(io::Socket* socket, int error);
+  void RegisterAppliers();
+  StoreOptions MakeStoreOptions() const;
+  void Cron();
+  void SampleRates();
+  void HandleSignals();
+  void AdjustMaxClients();
+  void RunReady();
+  void FlushReplies();
+  void DeleteClosed();
+  void DoReload();
+  Status Stop();
+
+  Options& options_;
+  Logger& logger_;
+  CommandTable commands_;
+  std::unique_ptr<io::FileSystem> files_;
+  std::unique_ptr<io::FileLock> directory_lock_;
+  std::unique_ptr<io::NetLoop> loop_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+  std::vector<std::unique_ptr<io::Listener>> listeners_;
+  SlowLog slow_log_;
+  ServerStats stats_;
+  std::map<std::string, uint64_t> error_counts_;
+
+  std::map<uint64_t, std::unique_ptr<Client>> clients_;
+  std::unordered_map<uint64_t, Client*> by_id_;
+  uint64_t next_client_id_ = 1;
+  std::vector<uint64_t> active_;
+  std::vector<uint64_t> ready_;
+  std::vector<uint64_t> closing_;
+  std::vector<uint64_t> held_;  // replies that MayReply holds back
+  uint64_t clients_memory_ = 0;
+
+  PauseKind pause_ = PauseKind::kNone;
+  int64_t pause_until_ms_ = 0;
+  std::move_only_function<void(Status)> reload_;
+  bool stopping_ = false;
+  int exit_code_ = 0;
+  std::atomic<int> signal_{0};
+  int signals_seen_ = 0;
+
+  int64_t start_time_ms_ = 0;
+  std::string run_id_;
+  uint64_t startup_memory_ = 0;
+  struct RateSample {
+    int64_t micros = 0;
+    uint64_t commands = 0, input = 0, output = 0;
+  };
+  static constexpr size_t kRateSamples = 16;
+  RateSample rates_[kRateSamples];
+  size_t next_rate_ = 0;
+};
+
+}  // namespace firn::server

@@ -1,0 +1,152 @@
+// Server's settings that change at run time, signals, reload and the end.
+
+#include <csignal>
+
+#include "server/server.h"
+
+namespace firn::server {
+namespace {
+
+EvictionPolicy EvictionOf(MaxmemoryPolicy policy) {
+  switch (policy) {
+    case MaxmemoryPolicy::kVolatileLru:
+      return EvictionPolicy::kVolatileLru;
+    case MaxmemoryPolicy::kVolatileLfu:
+      return EvictionPolicy::kVolatileLfu;
+    case MaxmemoryPolicy::kVolatileRandom:
+      return EvictionPolicy::kVolatileRandom;
+    case MaxmemoryPolicy::kVolatileTtl:
+      return EvictionPolicy::kVolatileTtl;
+    case MaxmemoryPolicy::kAllkeysLru:
+      return EvictionPolicy::kAllKeysLru;
+    case MaxmemoryPolicy::kAllkeysLfu:
+      return EvictionPolicy::kAllKeysLfu;
+    case MaxmemoryPolicy::kAllkeysRandom:
+      return EvictionPolicy::kAllKeysRandom;
+    case MaxmemoryPolicy::kNoEviction:
+      break;
+  }
+  return EvictionPolicy::kNone;
+}
+
+SyncPolicy SyncPolicyOf(AppendFsync fsync) {
+  if (fsync == AppendFsync::kAlways) return SyncPolicy::kAlways;
+  return fsync == AppendFsync::kNo ? SyncPolicy::kNo : SyncPolicy::kEverySecond;
+}
+
+}  // namespace
+
+StoreOptions Server::MakeStoreOptions() const {
+  StoreOptions store;
+  store.directory = options_->dir;
+  store.durable = options_->appendonly;
+  store.tiering = options_->tiering;
+  store.sync_policy = SyncPolicyOf(options_->appendfsync);
+  store.max_memory_bytes = options_->maxmemory;
+  store.max_disk_bytes = options_->maxdisk;
+  store.segment_size_bytes = options_->log_segment_size;
+  store.warm_memory_bytes = options_->tier_warm_memory;
+  store.index_memory_bytes = options_->tier_index_memory;
+  store.compress = options_->tier_compression == TierCompression::kZstd;
+  store.compression_level = options_->tier_compression_level;
+  store.min_value_bytes = options_->tier_min_value;
+  store.databases = static_cast<uint32_t>(options_->databases);
+  store.eviction = EvictionOf(options_->maxmemory_policy);
+  store.lfu_log_factor = options_->lfu_log_factor;
+  store.lfu_decay_time = options_->lfu_decay_time;
+  return store;
+}
+
+void Server::RegisterAppliers() {
+  auto on = [this](std::initializer_list<std::string_view> names, auto apply) {
+    options_.OnChange(names, [apply] {
+      apply();
+      return Status::Ok();
+    });
+  };
+  on({"maxmemory"}, [this] { store_->SetMaxMemory(options_->maxmemory); });
+  on({"maxdisk"}, [this] { store_->SetMaxDisk(options_->maxdisk); });
+  on({"appendfsync"}, [this] { store_->SetSyncPolicy(SyncPolicyOf(options_->appendfsync)); });
+  on({"tier-warm-memory"}, [this] { store_->SetWarmMemory(options_->tier_warm_memory); });
+  on({"tier-min-value"}, [this] { store_->SetMinValue(options_->tier_min_value); });
+  on({"tier-compression", "tier-compression-level"}, [this] {
+    store_->SetCompression(options_->tier_compression == TierCompression::kZstd,
+                           options_->tier_compression_level);
+  });
+  on({"maxmemory-policy", "lfu-log-factor", "lfu-decay-time"}, [this] {
+    store_->SetEviction(EvictionOf(options_->maxmemory_policy), options_->lfu_log_factor,
+                        options_->lfu_decay_time);
+  });
+  on({"loglevel", "logfile"},
+     [this] { logger_.Configure(options_->logfile, static_cast<int>(options_->loglevel)); });
+  on({"requirepass"}, [this] {
+    // Clients that are connected stay authenticated, as in Redis.
+    if (!options_->requirepass.empty()) return;
+    for (const auto& [id, client] : clients_) client->set_authenticated(true);
+  });
+  options_.OnChange({"maxclients"}, [this] {
+    uint32_t wanted = options_->maxclients;
+    AdjustMaxClients();
+    if (options_->maxclients == wanted) return Status::Ok();
+    return Status::Invalid(
+        "The operating system is not able to handle the specified number of clients, try with " +
+        std::to_string(options_->maxclients));
+  });
+  options_.OnChange({"port", "bind", "unixsocket", "unixsocketperm"}, [this] {
+    listeners_.clear();
+    return Listen();
+  });
+}
+
+// --- signals and the end
+
+void Server::OnSignal(int signal) {
+  signal_.store(signal);
+  loop_->Wake();
+}
+
+void Server::HandleSignals() {
+  int signal = signal_.exchange(0);
+  if (signal == 0) return;
+  ++signals_seen_;
+  Log(kLogWarning, std::string("Received ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") +
+                       " scheduling shutdown...");
+  RequestShutdown({});
+}
+
+void Server::RequestShutdown(ShutdownRequest) { stopping_ = true; }
+
+Status Server::Stop() {
+  Log(kLogWarning, "User requested shutdown...");
+  listeners_.clear();
+  active_.clear();
+  ready_.clear();
+  held_.clear();
+  clients_.clear();
+  by_id_.clear();
+  Log(kLogNotice, "Closing the store");
+  Status status = store_->Close();
+  store_.reset();
+  return status;
+}
+
+void Server::ReloadStore(std::move_only_function<void(Status)> done) { reload_ = std::move(done); }
+
+void Server::DoReload() {
+  auto done = std::exchange(reload_, {});
+  for (const auto& [id, client] : clients_) client->ReleaseTickets();
+  Status status = store_->Close();
+  if (status.ok()) status = OpenStore();
+  if (!status.ok()) {
+    Log(kLogWarning, "Reloading the store failed: " + status.message());
+    exit_code_ = 1;
+    stopping_ = true;
+    if (store_ == nullptr) return;
+  }
+  done(status);
+  for (const auto& [id, client] : clients_) {
+    if (client->waiting()) NoteReady(id);
+  }
+}
+
+}  // namespace firn::server
