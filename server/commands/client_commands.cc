@@ -1,0 +1,381 @@
+// CLIENT and its subcommands.
+
+#include "server/commands/client_commands.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/client.h"
+#include "server/commands/common.h"
+#include "server/server.h"
+
+namespace firn::server {
+
+bool CheckClientName(CommandContext& context, std::string_view name) {
+  bool fits = std::all_of(name.begin(), name.end(), [](char c) { return c >= '!' && c <= '~'; });
+  if (!fits) {
+    context.reply.Error("ERR Client names cannot contain spaces, newlines or special characters.");
+  }
+  return fits;
+}
+
+namespace {
+
+constexpr std::string_view kTypes[] = {"normal", "master", "slave", "replica", "pubsub"};
+
+bool IsClientType(std::string_view text) {
+  return std::any_of(std::begin(kTypes), std::end(kTypes),
+                     [&](std::string_view type) { return EqualsIgnoreCase(text, type); });
+}
+
+// There are no replicas and no subscribers: every client is a normal one.
+bool HasType(const Client&, std::string_view type) { return EqualsIgnoreCase(type, "normal"); }
+
+bool ParseOnOff(CommandContext& context, bool* on) {
+  std::string_view text = context.args[2];
+  *on = EqualsIgnoreCase(text, "on");
+  if (*on || EqualsIgnoreCase(text, "off")) return true;
+  context.reply.Error(kSyntaxError);
+  return false;
+}
+
+void ClientId(CommandContext& context) {
+  context.reply.Integer(static_cast<int64_t>(context.client.id()));
+}
+
+void ClientInfo(CommandContext& context) {
+  context.reply.Verbatim("txt", context.client.Describe() + "\n");
+}
+
+void ClientList(CommandContext& context) {
+  std::vector<uint64_t> ids;
+  std::string_view type;
+  bool by_id = false;
+  if (context.args.size() == 4 && EqualsIgnoreCase(context.args[2], "type")) {
+    type = context.args[3];
+    if (!IsClientType(type)) {
+      context.reply.Error("ERR Unknown client type '" + std::string(type) + "'");
+      return;
+    }
+  } else if (context.args.size() > 3 && EqualsIgnoreCase(context.args[2], "id")) {
+    by_id = true;
+    for (std::string_view text : context.args.subspan(3)) {
+      int64_t id;
+      if (!ParseIntegerOr(context, text, &id, "ERR Invalid client ID")) return;
+      ids.push_back(static_cast<uint64_t>(id));
+    }
+  } else if (context.args.size() != 2) {
+    context.reply.Error(kSyntaxError);
+    return;
+  }
+  std::string out;
+  auto add = [&](const Client& client) {
+    if (type.empty() || HasType(client, type)) out += client.Describe() + "\n";
+  };
+  if (by_id) {
+    for (uint64_t id : ids) {
+      if (const Client* client = context.server.FindClient(id)) add(*client);
+    }
+  } else {
+    for (const auto& [id, client] : context.server.clients()) add(*client);
+  }
+  context.reply.Verbatim("txt", out);
+}
+
+void ClientGetName(CommandContext& context) {
+  if (context.client.name().empty()) {
+    context.reply.Null();
+  } else {
+    context.reply.Bulk(context.client.name());
+  }
+}
+
+void ClientSetName(CommandContext& context) {
+  if (!CheckClientName(context, context.args[2])) return;
+  context.client.set_name(std::string(context.args[2]));
+  context.reply.Ok();
+}
+
+void ClientSetInfo(CommandContext& context) {
+  std::string_view option = context.args[2];
+  std::string_view value = context.args[3];
+  bool is_name = EqualsIgnoreCase(option, "lib-name");
+  if (!is_name && !EqualsIgnoreCase(option, "lib-ver")) {
+    context.reply.Error("ERR Unrecognized option '" + std::string(option) + "'");
+    return;
+  }
+  bool fits = std::all_of(value.begin(), value.end(), [](char c) { return c >= '!' && c <= '~'; });
+  if (!fits) {
+    context.reply.Error("ERR " + std::string(option) +
+                        " cannot contain spaces, newlines or special characters.");
+    return;
+  }
+  (is_name ? context.client.library_name() : context.client.library_version()) = std::string(value);
+  context.reply.Ok();
+}
+
+// --- CLIENT KILL
+
+struct KillFilter {
+  std::optional<std::string_view> address, local_address, user, type;
+  std::optional<uint64_t> id;
+  std::optional<int64_t> max_age;
+  bool skip_me = true;
+};
+
+bool ParseKillFilter(CommandContext& context, KillFilter* filter) {
+  if (context.args.size() % 2 != 0) {
+    context.reply.Error(kSyntaxError);
+    return false;
+  }
+  for (size_t i = 2; i + 1 < context.args.size(); i += 2) {
+    std::string_view option = context.args[i];
+    std::string_view value = context.args[i + 1];
+    if (EqualsIgnoreCase(option, "id")) {
+      int64_t id;
+      if (!ParseRangeOr(context, value, {1, INT64_MAX}, &id,
+                        "ERR client-id should be greater than 0")) {
+        return false;
+      }
+      filter->id = static_cast<uint64_t>(id);
+    } else if (EqualsIgnoreCase(option, "type")) {
+      if (!IsClientType(value)) {
+        context.reply.Error("ERR Unknown client type '" + std::string(value) + "'");
+        return false;
+      }
+      filter->type = value;
+    } else if (EqualsIgnoreCase(option, "addr")) {
+      filter->address = value;
+    } else if (EqualsIgnoreCase(option, "laddr")) {
+      filter->local_address = value;
+    } else if (EqualsIgnoreCase(option, "user")) {
+      if (value != "default") {
+        context.reply.Error("ERR No such user '" + std::string(value) + "'");
+        return false;
+      }
+      filter->user = value;
+    } else if (EqualsIgnoreCase(option, "skipme") && EqualsIgnoreCase(value, "yes")) {
+      filter->skip_me = true;
+    } else if (EqualsIgnoreCase(option, "skipme") && EqualsIgnoreCase(value, "no")) {
+      filter->skip_me = false;
+    } else {
+      context.reply.Error(kSyntaxError);
+      return false;
+    }
+  }
+  return true;
+}
+
+void ClientKill(CommandContext& context) {
+  KillFilter filter;
+  bool old_form = context.args.size() == 3;
+  if (old_form) {
+    filter.address = context.args[2];
+    filter.skip_me = false;
+  } else if (!ParseKillFilter(context, &filter)) {
+    return;
+  }
+  int64_t killed = 0;
+  for (const auto& [id, client] : context.server.clients()) {
+    if (client->closing()) continue;
+    if (filter.address && client->address().peer != *filter.address) continue;
+    if (filter.local_address && client->address().local != *filter.local_address) continue;
+    if (filter.type && !HasType(*client, *filter.type)) continue;
+    if (filter.id && client->id() != *filter.id) continue;
+    if (filter.user && !client->authenticated()) continue;
+    bool is_me = client.get() == &context.client;
+    if (is_me && filter.skip_me) continue;
+    ++killed;
+    if (is_me) {
+      client->CloseAfterReply();
+    } else {
+      client->CloseSoon();
+    }
+  }
+  if (!old_form) {
+    context.reply.Integer(killed);
+  } else if (killed > 0) {
+    context.reply.Ok();
+  } else {
+    context.reply.Error("ERR No such client");
+  }
+}
+
+void ClientReply(CommandContext& context) {
+  std::string_view mode = context.args[2];
+  if (EqualsIgnoreCase(mode, "on")) {
+    context.client.set_reply_mode(Client::ReplyMode::kOn);
+    context.reply.Ok();
+  } else if (EqualsIgnoreCase(mode, "off")) {
+    context.client.set_reply_mode(Client::ReplyMode::kOff);
+  } else if (EqualsIgnoreCase(mode, "skip")) {
+    if (context.client.reply_mode() == Client::ReplyMode::kOn) {
+      context.client.set_reply_mode(Client::ReplyMode::kSkipNext);
+    }
+  } else {
+    context.reply.Error(kSyntaxError);
+  }
+}
+
+void ClientNoEvict(CommandContext& context) {
+  bool on;
+  if (!ParseOnOff(context, &on)) return;
+  context.client.set_no_evict(on);
+  context.reply.Ok();
+}
+
+void ClientNoTouch(CommandContext& context) {
+  bool on;
+  if (!ParseOnOff(context, &on)) return;
+  context.client.set_no_touch(on);
+  context.reply.Ok();
+}
+
+void ClientPause(CommandContext& context) {
+  PauseKind kind = PauseKind::kAll;
+  if (context.args.size() == 4) {
+    if (EqualsIgnoreCase(context.args[3], "write")) {
+      kind = PauseKind::kWrite;
+    } else if (!EqualsIgnoreCase(context.args[3], "all")) {
+      context.reply.Error("ERR CLIENT PAUSE mode must be WRITE or ALL");
+      return;
+    }
+  } else if (context.args.size() != 3) {
+    ArityError(context);
+    return;
+  }
+  int64_t millis;
+  if (!ParseIntegerOr(context, context.args[2], &millis,
+                      "ERR timeout is not an integer or out of range")) {
+    return;
+  }
+  if (millis < 0) {
+    context.reply.Error("ERR timeout is negative");
+    return;
+  }
+  int64_t now = context.server.loop().WallMillis();
+  if (millis > INT64_MAX - now) {
+    context.reply.Error("ERR timeout is out of range");
+    return;
+  }
+  context.server.Pause(kind, now + millis);
+  context.reply.Ok();
+}
+
+void ClientUnpause(CommandContext& context) {
+  context.server.Unpause();
+  context.reply.Ok();
+}
+
+// Nothing blocks yet: no client can be unblocked.
+void ClientUnblock(CommandContext& context) {
+  if (context.args.size() == 4 && !EqualsIgnoreCase(context.args[3], "timeout") &&
+      !EqualsIgnoreCase(context.args[3], "error")) {
+    context.reply.Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    return;
+  }
+  int64_t id;
+  if (!ParseIntegerOr(context, context.args[2], &id)) return;
+  context.reply.Integer(0);
+}
+
+void ClientGetRedirection(CommandContext& context) { context.reply.Integer(-1); }
+
+void ClientTrackingInfo(CommandContext& context) {
+  Reply& reply = context.reply;
+  reply.MapHeader(3);
+  reply.Bulk(std::string_view("flags"));
+  reply.SetHeader(1);
+  reply.Bulk(std::string_view("off"));
+  reply.Bulk(std::string_view("redirect"));
+  reply.Integer(-1);
+  reply.Bulk(std::string_view("prefixes"));
+  reply.EmptyArray();
+}
+
+void ClientTracking(CommandContext& context) {
+  bool on;
+  if (!ParseOnOff(context, &on)) return;
+  if (on) {
+    context.reply.Error("ERR client-side caching is not available in this version of Firn");
+  } else {
+    context.reply.Ok();
+  }
+}
+
+void ClientCaching(CommandContext& context) {
+  context.reply.Error(
+      "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or "
+      "OPTOUT mode enabled");
+}
+
+void ClientHelp(CommandContext& context) {
+  static constexpr HelpLine kLines[] = {
+      {"CACHING (YES|NO)", "Says whether the next command's keys are tracked."},
+      {"GETREDIR", "The client that tracking messages go to."},
+      {"GETNAME", "The name of this connection."},
+      {"ID", "The id of this connection."},
+      {"INFO", "A line about this connection."},
+      {"KILL <ip:port>", "Closes the connection from this address."},
+      {"KILL <option> <value> [<option> <value> [...]]",
+       "Closes connections by ADDR, LADDR, TYPE, USER, ID; SKIPME (YES|NO)."},
+      {"LIST [options ...]", "A line about each connection; TYPE or ID chooses among them."},
+      {"UNPAUSE", "Ends CLIENT PAUSE."},
+      {"PAUSE <timeout> [WRITE|ALL]", "Holds all commands, or those that write, back."},
+      {"REPLY (ON|OFF|SKIP)", "Turns replies on or off, or skips the next."},
+      {"SETNAME <name>", "Gives this connection a name."},
+      {"SETINFO <option> <value>", "Says which library the client uses: LIB-NAME, LIB-VER."},
+      {"UNBLOCK <clientid> [TIMEOUT|ERROR]", "Unblocks a client."},
+      {"TRACKING (ON|OFF) [...]", "Turns client-side caching on or off."},
+      {"TRACKINGINFO", "What is tracked for this connection."},
+      {"NO-EVICT (ON|OFF)", "Protects this connection from eviction."},
+      {"NO-TOUCH (ON|OFF)", "Commands of this connection don't count as accesses."},
+  };
+  ReplyHelp(context, "CLIENT", kLines);
+}
+
+constexpr uint64_t kUsual = kNoscript | kLoading | kStale;
+
+Command Row(std::string_view name, int arity, uint64_t flags, CommandFunction function,
+            std::string_view since, std::string_view summary) {
+  uint64_t categories = kAclConnection;
+  return {.name = name,
+          .arity = arity,
+          .flags = flags,
+          .acl_categories = categories,
+          .function = function,
+          .group = "connection",
+          .since = since,
+          .complexity = "O(1)",
+          .summary = summary};
+}
+
+const Command kRows[] = {
+    Row("caching", 3, kUsual, ClientCaching, "6.0.0", "Steers tracking of the next command."),
+    Row("getname", 2, kUsual, ClientGetName, "2.6.9", "Answers with the connection's name."),
+    Row("getredir", 2, kUsual, ClientGetRedirection, "6.0.0", "Where tracking messages go."),
+    Row("help", 2, kLoading | kStale, ClientHelp, "5.0.0", "Describes the subcommands."),
+    Row("id", 2, kUsual, ClientId, "5.0.0", "Answers with the connection's id."),
+    Row("info", 2, kUsual, ClientInfo, "6.2.0", "Describes the connection."),
+    Row("kill", -3, kUsual | kAdmin, ClientKill, "2.4.0", "Closes connections."),
+    Row("list", -2, kUsual | kAdmin, ClientList, "2.4.0", "Describes all connections."),
+    Row("no-evict", 3, kUsual | kAdmin, ClientNoEvict, "7.0.0", "Protects from eviction."),
+    Row("no-touch", 3, kUsual, ClientNoTouch, "7.2.0", "Leaves access clocks alone."),
+    Row("pause", -3, kUsual | kAdmin, ClientPause, "3.0.0", "Holds commands back."),
+    Row("reply", 3, kUsual, ClientReply, "3.2.0", "Turns replies on and off."),
+    Row("setinfo", 4, kUsual, ClientSetInfo, "7.2.0", "Names the client's library."),
+    Row("setname", 3, kUsual, ClientSetName, "2.6.9", "Names the connection."),
+    Row("tracking", -3, kUsual, ClientTracking, "6.0.0", "Client-side caching."),
+    Row("trackinginfo", 2, kUsual, ClientTrackingInfo, "6.2.0", "Tells what is tracked."),
+    Row("unblock", -3, kUsual | kAdmin, ClientUnblock, "5.0.0", "Unblocks a client."),
+    Row("unpause", 2, kUsual | kAdmin, ClientUnpause, "6.2.0", "Ends a pause."),
+};
+
+}  // namespace
+
+std::span<const Command> ClientSubcommands() { return kRows; }
+
+}  // namespace firn::server

@@ -1,0 +1,17 @@
+// CLIENT and COMMAND: their rows, and what connection.cc shares with them.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "server/command.h"
+
+namespace firn::server {
+
+std::span<const Command> ClientSubcommands();
+std::span<const Command> CommandSubcommands();
+void CommandCommand(CommandContext& context);
+// Answers with an error and returns false if it can't be a client's name.
+bool CheckClientName(CommandContext& context, std::string_view name);
+
+}  // namespace firn::server
