@@ -27,7 +27,8 @@ std::string RandomHex(size_t digits) {
 
 }  // namespace
 
-Server::Server(Options* options, Logger* logger) : options_(*options), logger_(*logger) {}
+Server::Server(Options* options, Logger* logger)
+    : options_(*options), logger_(*logger), latencies_(commands_.count()) {}
 
 Server::~Server() = default;
 
@@ -44,7 +45,7 @@ Status Server::Start() {
   if (!notice.empty()) Log(kLogWarning, notice);
   start_time_ms_ = loop_->WallMillis();
   AdjustMaxClients();
-  auto lock = files_->Lock(options_->dir + "/firn.lock");
+  auto lock = files_->Lock(options_->dir + "/LOCK");
   if (!lock) {
     if (lock.error().code() == StatusCode::kBusy) {
       return Status(StatusCode::kBusy, "Another server uses the directory " + options_->dir);
@@ -349,6 +350,7 @@ void Server::ResetStatistics() {
   stats_ = {};
   stats_.changes = changes;
   error_counts_.clear();
+  for (auto& latency : latencies_) latency.reset();
   dispatcher_->ResetStatistics();
 }
 
@@ -361,6 +363,11 @@ void Server::NoteError(const std::string& text) {
 }
 
 void Server::NoteDuration(const Client& client, const Command& command, uint64_t nanos) {
+  if (options_->latency_tracking) {
+    std::unique_ptr<LatencyHistogram>& latency = latencies_[commands_.IndexOf(command)];
+    if (latency == nullptr) latency = std::make_unique<LatencyHistogram>();
+    latency->Add(nanos);
+  }
   int64_t threshold = options_->slowlog_log_slower_than_us;
   int64_t micros = static_cast<int64_t>(nanos / 1000);
   if (threshold < 0 || micros < threshold || (command.flags & kSkipSlowlog) != 0) return;

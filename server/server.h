@@ -14,6 +14,7 @@
 #include "server/client.h"
 #include "server/command.h"
 #include "server/dispatcher.h"
+#include "server/latency_histogram.h"
 #include "server/logger.h"
 #include "server/options/options.h"
 #include "server/slow_log.h"
@@ -96,6 +97,10 @@ class Server : public StoreListener {
   void ResetStatistics();
   void NoteError(const std::string& text);
   void NoteDuration(const Client& client, const Command& command, uint64_t nanos);
+  // How long its calls took; null if it was not called, or latency-tracking is off.
+  const LatencyHistogram* latency(const Command& command) const {
+    return latencies_[commands_.IndexOf(command)].get();
+  }
   const std::map<std::string, uint64_t>& error_counts() const { return error_counts_; }
   const std::string& FullNameOf(const Command& command) const {
     return commands_.FullName(command);
@@ -150,6 +155,7 @@ class Server : public StoreListener {
   SlowLog slow_log_;
   ServerStats stats_;
   std::map<std::string, uint64_t> error_counts_;
+  std::vector<std::unique_ptr<LatencyHistogram>> latencies_;  // by CommandTable::IndexOf
 
   std::map<uint64_t, std::unique_ptr<Client>> clients_;
   std::unordered_map<uint64_t, Client*> by_id_;

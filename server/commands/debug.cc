@@ -184,6 +184,17 @@ void PopulateKeys(CommandContext& context) {
   populate->Plan(context);
 }
 
+// Closes the store and opens it again: whatever is wrong with the log or its recovery shows.
+void Recover(CommandContext& context) {
+  SuspendedCommand suspended = context.Suspend();
+  context.server.ReloadStore([suspended](Status status) {
+    suspended.Resume([status = std::move(status)](CommandContext& context) {
+      if (status.ok()) return context.reply.Ok();
+      context.reply.Error("ERR Error trying to load the log: " + status.message());
+    });
+  });
+}
+
 void Reload(CommandContext& context) {
   for (std::string_view option : context.args.subspan(2)) {
     if (!EqualsIgnoreCase(option, "merge") && !EqualsIgnoreCase(option, "noflush") &&
@@ -214,7 +225,7 @@ void DebugCommand(CommandContext& context) {
   if (is("loadaof", 2, SIZE_MAX)) return Recover(context);
   if (is("error", 3, 3)) return context.reply.Error(args[2]);
   if (is("log", 3, 3)) {
-    Log(LogLevel::kWarning, "DEBUG LOG: " + std::string(args[2]));
+    context.server.Log(kLogWarning, "DEBUG LOG: " + std::string(args[2]));
     return context.reply.Ok();
   }
   if (is("set-active-expire", 3, 3)) {

@@ -1,7 +1,7 @@
 // The smaller commands on the server itself, and those whose feature is not there.
 #include <sys/time.h>
 
-#include <array>
+#include <algorithm>
 #include <string>
 
 #include "server/commands/common.h"
@@ -68,6 +68,29 @@ void BgSaveCommand(CommandContext& context) {
 
 void BgRewriteAofCommand(CommandContext& context) {
   context.reply.Error("ERR The log is compacted all the time, there is nothing to rewrite");
+}
+
+void ShutdownCommand(CommandContext& context) {
+  bool save = false, nosave = false, now = false, force = false, abort = false;
+  struct Word {
+    std::string_view name;
+    bool* flag;
+  };
+  const Word words[] = {
+      {"save", &save}, {"nosave", &nosave}, {"now", &now}, {"force", &force}, {"abort", &abort}};
+  for (std::string_view arg : context.args.subspan(1)) {
+    const Word* found = std::ranges::find_if(
+        words, [arg](const Word& word) { return EqualsIgnoreCase(arg, word.name); });
+    if (found == std::end(words)) return context.reply.Error(kSyntaxError);
+    *found->flag = true;
+  }
+  if ((save && nosave) || (abort && (save || nosave || now || force))) {
+    return context.reply.Error(kSyntaxError);
+  }
+  if (abort) return context.reply.Error("ERR No shutdown in progress.");
+  // There is no reply but the end of the connection.
+  context.Suspend();
+  context.server.RequestShutdown({.now = now});
 }
 
 void ClusterCommand(CommandContext& context) {

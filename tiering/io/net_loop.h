@@ -76,6 +76,8 @@ class NetLoop : public Loop {
   using AcceptCallback = std::move_only_function<void(Socket* socket, int error)>;
   virtual Result<std::unique_ptr<Listener>> Listen(const ListenOptions& options,
                                                    AcceptCallback on_accept) = 0;
+  // What it waits with: "io_uring" or "epoll".
+  virtual const char* name() const = 0;
 };
 
 enum class Backend { kAuto, kUring, kThreads };

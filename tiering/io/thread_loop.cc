@@ -103,6 +103,7 @@ class ListenerState final : public Watched {
 
 class ThreadLoop final : public LoopBase {
  public:
+  const char* name() const override { return "epoll"; }
   ThreadLoop(const NetLoopOptions& options, int epoll_fd);
   ~ThreadLoop() override;
 

@@ -154,6 +154,7 @@ struct DiskOperation {
 
 class UringLoop final : public LoopBase {
  public:
+  const char* name() const override { return "io_uring"; }
   UringLoop(const NetLoopOptions& options, std::unique_ptr<UringRing> ring);
   ~UringLoop() override;
 

@@ -1,0 +1,110 @@
+// INFO: collects the numbers; info_text.h writes them.
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+
+#include "engine/keyspace/access_clock.h"
+#include "server/commands/common.h"
+#include "server/commands/info_text.h"
+#include "server/commands/server_commands.h"
+#include "server/server.h"
+
+namespace firn::server {
+namespace {
+
+void TakeProcess(Server& server, InfoSnapshot* snapshot) {
+  InfoSnapshot::Process& process = snapshot->process;
+  process.run_id = server.run_id();
+  char path[4096];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+  if (size > 0) process.executable.assign(path, static_cast<size_t>(size));
+  process.backend = server.loop().name();
+  timeval now = {};
+  gettimeofday(&now, nullptr);
+  process.now_us = static_cast<int64_t>(now.tv_sec) * 1'000'000 + now.tv_usec;
+  process.uptime_seconds = (process.now_us / 1000 - server.start_time_ms()) / 1000;
+  process.lru_clock = LruNow(process.now_us / 1000);
+  snapshot->start_time_ms = server.start_time_ms();
+}
+
+void TakeClients(Server& server, InfoSnapshot* snapshot) {
+  snapshot->clients.connected = server.clients().size();
+  snapshot->clients.blocked = server.blocked_clients();
+  for (const auto& [id, client] : server.clients()) {
+    uint64_t& output = snapshot->clients.max_output_buffer;
+    uint64_t& input = snapshot->clients.max_input_buffer;
+    output = std::max(output, client->output_bytes());
+    const uint64_t memory = client->memory_bytes();
+    input = std::max(input, memory - std::min(memory, client->output_bytes()));
+  }
+}
+
+void TakeCounters(Server& server, InfoSnapshot* snapshot) {
+  const ServerStats& stats = server.stats();
+  InfoSnapshot::Counters& counters = snapshot->counters;
+  counters.connections_received = stats.connections_received;
+  counters.connections_rejected = stats.connections_rejected;
+  counters.commands_processed = stats.commands_processed;
+  counters.net_input_bytes = stats.net_input_bytes;
+  counters.net_output_bytes = stats.net_output_bytes;
+  counters.commands_per_second = static_cast<uint64_t>(stats.ops_per_second);
+  counters.input_kib_per_second = stats.input_kbps;
+  counters.output_kib_per_second = stats.output_kbps;
+  counters.error_replies = stats.error_replies;
+  counters.changes = stats.changes;
+}
+
+void TakeCommands(Server& server, InfoSnapshot* snapshot) {
+  const std::vector<CommandStatistics>& all = server.dispatcher().statistics();
+  for (const Command* command : server.commands().all()) {
+    auto take = [&](const Command& row) {
+      const CommandStatistics& use = all[server.commands().IndexOf(row)];
+      if (use.calls == 0 && use.rejected == 0 && use.failed == 0) return;
+      InfoSnapshot::CommandUse taken = {.name = server.FullNameOf(row),
+                                        .calls = use.calls,
+                                        .usec = use.nanos / 1000,
+                                        .rejected = use.rejected,
+                                        .failed = use.failed};
+      if (const LatencyHistogram* latency = server.latency(row)) {
+        for (double percentile : server.options()->latency_tracking_info_percentiles) {
+          taken.percentiles_usec.push_back(static_cast<double>(latency->Percentile(percentile)) /
+                                           1000);
+        }
+      }
+      snapshot->commands.push_back(std::move(taken));
+    };
+    take(*command);
+    for (const Command& sub : command->subcommands) take(sub);
+  }
+}
+
+void TakeKeyspaces(Store& store, InfoSnapshot* snapshot) {
+  for (uint32_t db = 0; db < store.databases(); ++db) {
+    const uint64_t keys = store.EstimateKeys(db);
+    if (keys > 0) snapshot->keyspaces.push_back({db, keys, store.EstimateExpiring(db)});
+  }
+}
+
+}  // namespace
+
+void InfoCommand(CommandContext& context) {
+  const InfoSections sections = InfoSections::Named(context.args.subspan(1));
+  InfoSnapshot snapshot;
+  TakeProcess(context.server, &snapshot);
+  TakeClients(context.server, &snapshot);
+  TakeCounters(context.server, &snapshot);
+  if (sections.Has(InfoSections::kCommandStats) || sections.Has(InfoSections::kLatencyStats)) {
+    TakeCommands(context.server, &snapshot);
+  }
+  for (const auto& [name, count] : context.server.error_counts()) {
+    snapshot.errors.emplace_back(name, count);
+  }
+  if (sections.Has(InfoSections::kMemory)) snapshot.memory = ReportMemory(context.server);
+  if (sections.Has(InfoSections::kKeyspace)) TakeKeyspaces(context.store, &snapshot);
+  snapshot.store = context.store.Stats();
+  context.reply.Verbatim("txt", FormatInfo(snapshot, context.server.options(), sections));
+}
+
+}  // namespace firn::server
