@@ -110,8 +110,10 @@ void Indexer::Step() {
       points_.pop_front();
       return;
     }
-  } else if (!moves_.empty() || !waiters_.empty() || !spent_hints_.empty()) {
-    // Nothing new is durable: moves and hints go with an unchanged end.
+  } else if (!moves_.empty() || !waiters_.empty() || !spent_hints_.empty() ||
+             indexed_lsn_ < durable) {
+    // Nothing new is on its way to the disk: moves, hints and what a start replayed go with an
+    // unchanged end.
     if (store_.log_->appended_lsn() > durable) return;
     NoteSyncPoint();
     return;

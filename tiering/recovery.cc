@@ -190,8 +190,7 @@ Status Recovery::OpenIndex() {
                   index.error().message() + " (firn-log rebuild-index makes it anew from the log)");
   }
   store_.index_ = std::move(*index);
-  FIRN_RETURN_IF_ERROR(
-      store_.environment_.file_system->SyncDirectory(store_.options_.directory));
+  FIRN_RETURN_IF_ERROR(store_.environment_.file_system->SyncDirectory(store_.options_.directory));
   auto bytes = store_.index_->ReadMeta();
   if (!bytes) return bytes.error();
   if (bytes->empty() && !Readable(log::Stream::kFresh, 0).empty()) {
@@ -265,32 +264,54 @@ Status Recovery::Replay() {
   while ((outcome = reader.Next(&record)) == log::LogReader::Outcome::kRecord) {
     log::LogPosition position = reader.position();
     last_lsn_ = record.lsn;
-    last_crc_ = record.crc;
     last_wall_ms_ = std::max(last_wall_ms_, record.wall_ms);
     ++store_.stats_.replayed_records;
     store_.stats_.replayed_bytes += log::PaddedSize(record.size);
     ReportProgress();
-    if (record.kind == log::RecordKind::kGroupBegin) {
-      in_group_ = true;
-      group_begin_ = position;
-      group_.clear();
-    } else if (record.kind == log::RecordKind::kGroupCommit) {
-      in_group_ = false;
-      for (const Held& held : group_) {
-        FIRN_RETURN_IF_ERROR(ApplyRecord(held.record, held.position));
-      }
-      group_.clear();
-    } else if (in_group_) {
-      group_.push_back({record, std::string(record.key), std::string(record.payload), position});
-      group_.back().record.key = {};
-      group_.back().record.payload = {};
-    } else {
-      FIRN_RETURN_IF_ERROR(ApplyRecord(record, position));
-    }
+    FIRN_RETURN_IF_ERROR(TakeRecord(record, position));
     end_ = {position.segment_id,
             position.offset + static_cast<uint32_t>(log::PaddedSize(record.size))};
   }
+  last_crc_ = reader.last_crc();
   return StopAt(&reader, outcome);
+}
+
+// Applies a record, or keeps it until its group's commit is there.
+Status Recovery::TakeRecord(const log::RecordView& record, const log::LogPosition& position) {
+  if (record.kind == log::RecordKind::kGroupBegin) {
+    in_group_ = true;
+    group_begin_ = position;
+    group_begin_previous_crc_ = record.previous_crc;
+    group_begin_lsn_ = record.lsn;
+    group_digest_ = {};
+    group_.clear();
+    return Status::Ok();
+  }
+  if (!in_group_) return ApplyRecord(record, position);
+  if (record.kind == log::RecordKind::kGroupCommit) {
+    in_group_ = false;
+    if (!group_digest_.Matches(record.payload)) {
+      return Status::Corruption("a group lacks records: " + log_directory_ + "/" +
+                                log::SegmentFileName(position.segment_id) + " at offset " +
+                                std::to_string(position.offset));
+    }
+    for (Held& held : group_) {
+      held.record.key = held.key;
+      held.record.payload = held.payload;
+      FIRN_RETURN_IF_ERROR(ApplyRecord(held.record, held.position));
+    }
+    group_.clear();
+    return Status::Ok();
+  }
+  if ((record.flags & log::kFlagInGroup) == 0) {
+    // An append in the group had failed, and it was given up.
+    in_group_ = false;
+    group_.clear();
+    return ApplyRecord(record, position);
+  }
+  group_digest_.Add(record.crc);
+  group_.push_back({record, std::string(record.key), std::string(record.payload), position});
+  return Status::Ok();
 }
 
 Status Recovery::StopAt(log::LogReader* reader, log::LogReader::Outcome outcome) {
@@ -308,8 +329,8 @@ Status Recovery::StopAt(log::LogReader* reader, log::LogReader::Outcome outcome)
   }
   if (in_group_) {
     // Its commit is not there: none of it happened.
-    uint64_t group_records = group_.size() + 1;
-    last_lsn_ -= group_records;
+    last_lsn_ = group_begin_lsn_ - 1;
+    last_crc_ = group_begin_previous_crc_;
     end_ = group_begin_;
   }
   return Cut(end_);
@@ -351,11 +372,10 @@ Status Recovery::FindLastCrc() {
   log::Segment* last = store_.segments_->ById(last_fresh_segment_);
   log::LogReader reader({{last->id, last->file, last->end_offset}}, log::kSegmentHeaderSize, {});
   log::RecordView record;
-  last_crc_ = headers_[last->id].previous_crc;
   while (reader.Next(&record) == log::LogReader::Outcome::kRecord) {
-    last_crc_ = record.crc;
     last_wall_ms_ = std::max(last_wall_ms_, record.wall_ms);
   }
+  last_crc_ = reader.last_crc();
   return reader.status();
 }
 

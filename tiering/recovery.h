@@ -32,6 +32,7 @@ class Recovery {
   std::vector<log::ReadableSegment> Readable(log::Stream stream, uint64_t from_id) const;
   void AdoptKeyspaces(const IndexMeta& meta);
   Status Replay();
+  Status TakeRecord(const log::RecordView& record, const log::LogPosition& position);
   Status ApplyRecord(const log::RecordView& record, const log::LogPosition& position);
   void ApplyImage(Keyspace& keyspace, const log::RecordView& record,
                   const log::LogPosition& position);
@@ -70,6 +71,9 @@ class Recovery {
   std::vector<Held> group_;
   bool in_group_ = false;
   log::LogPosition group_begin_;
+  uint64_t group_begin_lsn_ = 0;
+  uint32_t group_begin_previous_crc_ = 0;
+  log::GroupDigest group_digest_;
 };
 
 }  // namespace firn
