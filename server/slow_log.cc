@@ -6,8 +6,8 @@ namespace {
 std::string Cut(std::string_view argument) {
   if (argument.size() <= SlowLog::kMaxArgumentSize) return std::string(argument);
   const size_t missing = argument.size() - SlowLog::kMaxArgumentSize;
-  return std::string(argument.substr(0, SlowLog::kMaxArgumentSize)) + "... (" +
-         std::to_string(missing) + " more bytes)";
+  std::string text(argument.substr(0, SlowLog::kMaxArgumentSize));
+  return text.append("... (").append(std::to_string(missing)).append(" more bytes)");
 }
 
 }  // namespace

@@ -50,8 +50,10 @@ void LolwutCommand(CommandContext& context) {
       "   /   /|\\   \\\n"
       "      / | \\\n\n"
       "Firn: snow of last year, on its way to ice.\n\n";
-  context.reply.Verbatim("txt", std::string(kCrystal) + "Redis ver. " + std::string(kRedisVersion) +
-                                    ", Firn " + std::string(kFirnVersion) + "\n");
+  std::string text(kCrystal);
+  text.append("Redis ver. ").append(kRedisVersion).append(", Firn ").append(kFirnVersion);
+  text.append("\n");
+  context.reply.Verbatim("txt", text);
 }
 
 void LastSaveCommand(CommandContext& context) {
