@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "engine/base/check.h"
+#include "server/commands/common.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -22,9 +23,9 @@ std::string UnknownCommandText(std::span<const std::string_view> args) {
   constexpr size_t kShown = 128;
   std::string shown;
   for (size_t i = 1; i < args.size() && shown.size() < kShown; ++i) {
-    shown += "'" + std::string(args[i].substr(0, kShown - shown.size())) + "' ";
+    shown += "'" + std::string(UpToNul(args[i].substr(0, kShown - shown.size()))) + "' ";
   }
-  return "ERR unknown command '" + std::string(args[0].substr(0, kShown)) +
+  return "ERR unknown command '" + std::string(UpToNul(args[0].substr(0, kShown))) +
          "', with args beginning with: " + shown;
 }
 
@@ -171,8 +172,8 @@ const Command* Dispatcher::Find(Client* client, std::span<const std::string_view
   std::string upper(command->name);
   for (char& c : upper) c = static_cast<char>(std::toupper(c));
   Reject(client, command,
-         "ERR unknown subcommand '" + std::string(args[1].substr(0, 128)) + "'. Try " + upper +
-             " HELP.");
+         "ERR unknown subcommand '" + std::string(UpToNul(args[1].substr(0, 128))) + "'. Try " +
+             upper + " HELP.");
   return nullptr;
 }
 

@@ -350,6 +350,7 @@ void Server::ResetStatistics() {
   stats_ = {};
   stats_.changes = changes;
   error_counts_.clear();
+  store_stats_base_ = store_->Stats();
   for (auto& latency : latencies_) latency.reset();
   dispatcher_->ResetStatistics();
 }

@@ -97,6 +97,8 @@ class Server : public StoreListener {
   void ResetStatistics();
   void NoteError(const std::string& text);
   void NoteDuration(const Client& client, const Command& command, uint64_t nanos);
+  // The store's counters as they were at the last ResetStatistics.
+  const StoreStats& store_stats_base() const { return store_stats_base_; }
   // How long its calls took; null if it was not called, or latency-tracking is off.
   const LatencyHistogram* latency(const Command& command) const {
     return latencies_[commands_.IndexOf(command)].get();
@@ -154,6 +156,7 @@ class Server : public StoreListener {
   std::vector<std::unique_ptr<io::Listener>> listeners_;
   SlowLog slow_log_;
   ServerStats stats_;
+  StoreStats store_stats_base_;
   std::map<std::string, uint64_t> error_counts_;
   std::vector<std::unique_ptr<LatencyHistogram>> latencies_;  // by CommandTable::IndexOf
 

@@ -1,6 +1,7 @@
 // Server's settings that change at run time, signals, reload and the end.
 
 #include <csignal>
+#include <cstdlib>
 
 #include "server/server.h"
 
@@ -136,13 +137,15 @@ void Server::DoReload() {
   auto done = std::exchange(reload_, {});
   for (const auto& [id, client] : clients_) client->ReleaseTickets();
   Status status = store_->Close();
+  // The old one holds the locks of its files until it is gone.
+  store_.reset();
   if (status.ok()) status = OpenStore();
   if (!status.ok()) {
+    // Without a store there is nothing to go on with. What was acknowledged is in the log.
     Log(kLogWarning, "Reloading the store failed: " + status.message());
-    exit_code_ = 1;
-    stopping_ = true;
-    if (store_ == nullptr) return;
+    std::_Exit(1);
   }
+  store_stats_base_ = {};
   done(status);
   for (const auto& [id, client] : clients_) {
     if (client->waiting()) NoteReady(id);

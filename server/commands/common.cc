@@ -24,6 +24,8 @@ bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
   return true;
 }
 
+std::string_view UpToNul(std::string_view text) { return text.substr(0, text.find('\0')); }
+
 bool ParseIntegerOr(CommandContext& context, std::string_view text, int64_t* value,
                     std::string_view error) {
   if (ParseInteger(text, value)) return true;
@@ -77,8 +79,9 @@ void SubcommandError(CommandContext& context) {
   for (char& c : upper) {
     if (c >= 'a' && c <= 'z') c = static_cast<char>(c - ('a' - 'A'));
   }
+  std::string_view given = UpToNul(context.args[1].substr(0, 128));
   context.reply.Error("ERR unknown subcommand or wrong number of arguments for '" +
-                      std::string(context.args[1].substr(0, 128)) + "'. Try " + upper + " HELP.");
+                      std::string(given) + "'. Try " + upper + " HELP.");
 }
 
 Database::KeyInfo LookupForRead(CommandContext& context, const HashedKey& key) {

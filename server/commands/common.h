@@ -28,6 +28,8 @@ inline constexpr std::string_view kOutOfMemoryError =
     "OOM command not allowed when used memory > 'maxmemory'.";
 
 bool EqualsIgnoreCase(std::string_view a, std::string_view b);
+// Error texts show what clients sent as C strings.
+std::string_view UpToNul(std::string_view text);
 
 // --- arguments. Each answers the client with an error and returns false if the text doesn't fit.
 

@@ -140,7 +140,7 @@ void ResetCommand(CommandContext& context) {
 
 void SelectCommand(CommandContext& context) {
   uint32_t number;
-  if (!ParseDatabaseOr(context, context.args[1], &number, "ERR invalid DB index")) return;
+  if (!ParseDatabaseOr(context, context.args[1], &number)) return;
   context.client.set_db(number);
   context.reply.Ok();
 }

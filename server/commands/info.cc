@@ -80,6 +80,18 @@ void TakeCommands(Server& server, InfoSnapshot* snapshot) {
   }
 }
 
+// The counters of commands begin anew with CONFIG RESETSTAT; those of the disk never do.
+void TakeStore(Server& server, InfoSnapshot* snapshot) {
+  snapshot->store = server.store().Stats();
+  const StoreStats& base = server.store_stats_base();
+  auto since = [](uint64_t now, uint64_t then) { return now - std::min(now, then); };
+  StoreStats& store = snapshot->store;
+  store.keyspace_hits = since(store.keyspace_hits, base.keyspace_hits);
+  store.keyspace_misses = since(store.keyspace_misses, base.keyspace_misses);
+  store.expired_keys = since(store.expired_keys, base.expired_keys);
+  store.evicted_keys = since(store.evicted_keys, base.evicted_keys);
+}
+
 void TakeKeyspaces(Store& store, InfoSnapshot* snapshot) {
   for (uint32_t db = 0; db < store.databases(); ++db) {
     const uint64_t keys = store.EstimateKeys(db);
@@ -103,7 +115,7 @@ void InfoCommand(CommandContext& context) {
   }
   if (sections.Has(InfoSections::kMemory)) snapshot.memory = ReportMemory(context.server);
   if (sections.Has(InfoSections::kKeyspace)) TakeKeyspaces(context.store, &snapshot);
-  snapshot.store = context.store.Stats();
+  TakeStore(context.server, &snapshot);
   context.reply.Verbatim("txt", FormatInfo(snapshot, context.server.options(), sections));
 }
 

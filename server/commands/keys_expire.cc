@@ -33,7 +33,7 @@ bool ParseConditionOr(CommandContext& context, Condition* condition) {
     } else if (EqualsIgnoreCase(word, "lt")) {
       condition->lt = true;
     } else {
-      context.reply.Error("ERR Unsupported option " + std::string(word));
+      context.reply.Error("ERR Unsupported option " + std::string(UpToNul(word)));
       return false;
     }
   }

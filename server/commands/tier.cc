@@ -30,13 +30,15 @@ void DemoteCommand(CommandContext& context) {
   pending->Return();
 }
 
+// The plan has brought the values already.
 void PromoteCommand(CommandContext& context) {
-  int64_t moved = 0;
+  int64_t resident = 0;
   for (const KeyAccess& access : context.keys) {
     if (!context.db().Lookup(access.key, {.touch = false, .count_hit = false}).exists()) continue;
-    if (context.store.Promote(context.db().number(), access.key)) ++moved;
+    context.store.Promote(context.db().number(), access.key);
+    ++resident;
   }
-  context.reply.Integer(moved);
+  context.reply.Integer(resident);
 }
 
 void StatsCommand(CommandContext& context) {
@@ -89,8 +91,7 @@ void HelpCommand(CommandContext& context) {
   constexpr HelpLine kLines[] = {
       {"DEMOTE <key> [<key> ...]",
        "Moves values to disk; answers how many are there that weren't."},
-      {"PROMOTE <key> [<key> ...]",
-       "Moves values into RAM; answers how many are there that weren't."},
+      {"PROMOTE <key> [<key> ...]", "Brings values into RAM; answers how many are there now."},
       {"STATS", "Gives the counters of the tiers, as in the tiering section of INFO."},
       {"WHERE <key>", "Gives where a value is: hot, warm or cold; null if there is no such key."}};
   ReplyHelp(context, "TIER", kLines);
