@@ -28,7 +28,7 @@ constexpr int64_t kIdleWaitMicros = 100'000;
 // Demotion begins at this share of max_memory, so that the writers' limit is not met at once.
 constexpr double kDemoteShare = 0.92;
 // Partitions of a dropped keyspace that one iteration frees.
-constexpr uint64_t kDropSlice = 64;
+constexpr uint64_t kDropSlice = 2048;
 
 }  // namespace
 
@@ -128,7 +128,8 @@ int64_t StoreImpl::EndIteration() {
   compactor_->Step();
   if (!dropped_.empty()) {
     Keyspace& keyspace = *dropped_.front();
-    bool more = keyspace.cold.FreeSome(kDropSlice) || sweeper_->FreeSome(keyspace);
+    // The values first: they are what memory waits for.
+    bool more = sweeper_->FreeSome(keyspace) || keyspace.cold.FreeSome(kDropSlice);
     if (!more) dropped_.pop_front();
     busy = true;
   }
