@@ -204,6 +204,7 @@ Status Recovery::ApplyKeyspaces(const log::RecordView& record) {
     }
     store_.DropLiveShares(it->first);
     store_.dropped_ids_.push_back({it->first, record.lsn});
+    store_.dropped_.push_back(std::move(it->second));
     it = store_.keyspaces_.erase(it);
   }
   store_.memo_ = {};
