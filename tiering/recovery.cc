@@ -147,9 +147,14 @@ Status Recovery::OpenSegment(uint64_t id) {
     file.reset();
     return files.Remove(path);
   }
-  if (!header) return header.error();
-  if (header->segment_id != id || header->directory_id != store_.identity_.directory_id) {
+  if (!header && header.error().code() != StatusCode::kCorruption) return header.error();
+  if (header && header->directory_id != store_.identity_.directory_id) {
     return Status::Corruption(path + " belongs to another log");
+  }
+  if (!header || header->segment_id != id) {
+    // Damage, or a header that a power cut has torn. The replay meets it in its place and tells.
+    header =
+        log::SegmentHeader{.segment_id = id, .stream = static_cast<uint8_t>(log::Stream::kFresh)};
   }
   log::Segment* segment = store_.segments_->Add(id);
   if (segment == nullptr) return Status(StatusCode::kNoSpace, "the log has too many segments");
@@ -185,6 +190,14 @@ Status Recovery::OpenIndex() {
                          .cache_bytes = CacheBytes(store_.options_.max_memory_bytes),
                          .background_compaction = store_.environment_.index_env == nullptr};
   auto index = Index::Open(options);
+  bool unusable = !index && (index.error().code() == StatusCode::kNotFound ||
+                             index.error().code() == StatusCode::kCorruption);
+  if (unusable) {
+    // Damaged, or caught by a power cut while its first files got their names.
+    store_.Log(3, index.error().message() + ": the index is made anew");
+    FIRN_RETURN_IF_ERROR(Index::Destroy(options));
+    index = Index::Open(options);
+  }
   if (!index) {
     return Status(index.error().code(),
                   index.error().message() + " (firn-log rebuild-index makes it anew from the log)");

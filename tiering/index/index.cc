@@ -35,6 +35,7 @@ Status FromRocks(const rocksdb::Status& status, const char* what) {
   if (status.ok()) return Status::Ok();
   StatusCode code = StatusCode::kIoError;
   if (status.IsNoSpace()) code = StatusCode::kNoSpace;
+  if (status.IsNotFound() || status.IsPathNotFound()) code = StatusCode::kNotFound;
   if (status.IsCorruption()) code = StatusCode::kCorruption;
   return {code, std::string("index: ") + what + ": " + status.ToString()};
 }
