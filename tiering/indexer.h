@@ -54,6 +54,7 @@ class Indexer {
     IndexRoot root;
   };
   void AddMoves(std::vector<Move> moves);
+  bool has_moves() const { return job_running_ || !moves_.empty(); }
   void AddSpentHints(std::vector<IndexBatch::Hint> hints);
   // Calls back once everything up to `lsn`, and every move added before, is in the index, flushed
   // if `flushed`.

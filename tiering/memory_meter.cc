@@ -31,6 +31,7 @@ uint64_t ReadResident() {
 
 void MemoryMeter::Sample() {
 #ifdef FIRN_JEMALLOC
+  if (!of_process_) return;
   uint64_t epoch = 1;
   size_t size = sizeof epoch;
   mallctl("epoch", &epoch, &size, &epoch, size);
@@ -46,19 +47,17 @@ void MemoryMeter::Sample() {
 }
 
 uint64_t MemoryMeter::InUse() const {
-#ifdef FIRN_JEMALLOC
-  int64_t bytes = static_cast<int64_t>(active_) + since_sample_;
-#else
   int64_t bytes = entries_;
+#ifdef FIRN_JEMALLOC
+  if (of_process_) bytes = static_cast<int64_t>(active_) + since_sample_;
 #endif
   return bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
 }
 
 uint64_t MemoryMeter::Allocated() const {
-#ifdef FIRN_JEMALLOC
-  int64_t bytes = static_cast<int64_t>(allocated_) + since_sample_;
-#else
   int64_t bytes = entries_;
+#ifdef FIRN_JEMALLOC
+  if (of_process_) bytes = static_cast<int64_t>(allocated_) + since_sample_;
 #endif
   return bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
 }

@@ -10,6 +10,9 @@ namespace firn {
 
 class MemoryMeter {
  public:
+  // `of_process`: false lets the engine's own count stand alone in any case.
+  explicit MemoryMeter(bool of_process) : of_process_(of_process) {}
+
   void Add(int64_t bytes) { since_sample_ += bytes, entries_ += bytes; }
   void Sample();
 
@@ -23,6 +26,7 @@ class MemoryMeter {
   uint64_t resident() const { return resident_; }
 
  private:
+  const bool of_process_;
   int64_t since_sample_ = 0;
   int64_t entries_ = 0;
   uint64_t active_ = 0;

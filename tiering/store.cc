@@ -37,6 +37,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       map_rebuild_(std::make_unique<MapRebuild>(this)),
       compactor_(std::make_unique<Compactor>(this)),
       scanner_(std::make_unique<Scanner>(this)),
+      memory_(environment.meter_process_memory),
       random_(options.random_seed != 0 ? options.random_seed : SystemRandomSeed()),
       alive_(std::make_shared<StoreImpl*>(this)) {}
 

@@ -139,7 +139,10 @@ struct StoreOptions {
 struct StoreEnvironment {
   io::FileSystem* file_system = nullptr;
   io::Loop* loop = nullptr;
-  rocksdb::Env* index_env = nullptr;                            // null: RocksDB's own
+  rocksdb::Env* index_env = nullptr;  // null: RocksDB's own
+  // Used memory is the whole process's. If not, the engine's own count alone, which repeats from
+  // run to run.
+  bool meter_process_memory = true;
   std::function<void(int level, const std::string& line)> log;  // levels as server/logger.h
 };
 
@@ -269,6 +272,10 @@ class Store {
 
   StoreStats Stats() const;
   uint64_t UsedMemory() const;  // as INFO's used_memory
+
+  // A scrub: reads the index and the whole log, and says what in them, or in RAM, does not fit
+  // together. kBusy while background work is under way. Blocks for long.
+  Status CheckConsistency();
 
  private:
   friend class Database;
