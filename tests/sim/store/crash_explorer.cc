@@ -1,0 +1,109 @@
+#include "crash_explorer.h"
+
+namespace firn::test {
+namespace {
+
+constexpr int64_t kWallMs = 1'700'000'000'000;
+
+// The clock of a machine that starts again may be anywhere.
+int64_t WallAfter(Random* random) {
+  static constexpr int64_t kOffsets[] = {0, 0, 20'000, -3'600'000};
+  return kWallMs + kOffsets[random->Below(4)];
+}
+
+}  // namespace
+
+std::string CrashExplorer::RunWorkload() {
+  if (!disk_.CreateDirectories(kDirectory).ok() || !disk_.SyncDirectory("/").ok()) {
+    return "no directory";
+  }
+  first_event_ = disk_.event_count();
+  workload_ = std::make_unique<CrashWorkload>(
+      WorkloadOptions{.seed = options_.seed, .commands = options_.commands});
+  CrashWorld world(&disk_, Options(options_.seed),
+                   {.seed = options_.seed,
+                    .wall_start_ms = kWallMs,
+                    .repeatable = true,
+                    .wrappers = &options_.wrappers});
+  if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
+  std::string wrong = workload_->Run(&world);
+  stats_ = world.store().Stats();
+  return wrong;
+}
+
+std::string CrashExplorer::Run() {
+  if (std::string wrong = RunWorkload(); !wrong.empty()) {
+    return "seed " + std::to_string(options_.seed) + ", while running: " + wrong;
+  }
+  CrashEnumerator enumerator(
+      &disk_, {.seed = options_.seed, .points_max = options_.points, .first_event = first_event_});
+  std::string failure = enumerator.Run(
+      [&](io::SimDisk* image, const CrashPoint& point) { return Check(image, point); });
+  points_ = enumerator.points();
+  return failure;
+}
+
+std::string CrashExplorer::Check(io::SimDisk* image, const CrashPoint& point) {
+  Random random(point.seed);
+  uint32_t least = workload_->MustHave(point.event, options_.policy, !point.process_death);
+  uint64_t again = random.Below(6);
+  CrashWorld world(image, Options(point.seed | 1),
+                   {.seed = point.seed,
+                    .wall_start_ms = WallAfter(&random),
+                    .note_mapped_interval = again < 2 ? 4u : 0u});
+  if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
+  Life life{.begun = image->inherited_events(), .opened = image->event_count()};
+  FoundState found;
+  std::string wrong = world.ReadState(workload_->model(), again < 2, &found);
+  if (!wrong.empty()) return wrong;
+  PrefixRange range;
+  wrong = workload_->model().FindPrefix(found, least, &range);
+  if (wrong.empty() && !point.process_death && options_.policy == SyncPolicy::kEverySecond) {
+    wrong = workload_->CheckLoss(point.event, range.last);
+  }
+  if (wrong.empty() && again < 2) wrong = CheckAgain(&world, point, life, least, found);
+  if (wrong.empty() && again == 2) wrong = world.CheckWhole(workload_->model());
+  return wrong.empty() ? "" : wrong + "\n" + world.log();
+}
+
+std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point, Life life,
+                                      uint32_t least, const FoundState& found) {
+  Random random(point.seed + 1);
+  CrashWorkload more({.seed = point.seed, .commands = 30}, workload_->model().StartAt(found));
+  if (std::string wrong = more.Run(world); !wrong.empty()) return "going on: " + wrong;
+  // In the recovery, or in what came after it.
+  uint64_t end = world->disk().event_count();
+  uint64_t event = random.Below(2) == 0 ? life.begun + random.Below(life.opened - life.begun + 1)
+                                        : life.opened + random.Below(end - life.opened + 1);
+  CrashPoint second{.event = event, .policy = {}, .seed = random.Next()};
+  second.process_death = random.Below(4) == 0;
+  using Kind = io::CrashPolicy::Kind;
+  static constexpr Kind kKinds[] = {Kind::kNone, Kind::kAll, Kind::kRandomSectors, Kind::kTornWrite,
+                                    Kind::kGarbage};
+  second.policy.kind = kKinds[random.Below(std::size(kKinds))];
+  auto image = second.Image(world->disk());
+  CrashWorld recovered(image.get(), Options(second.seed | 1),
+                       {.seed = second.seed,
+                        .wall_start_ms = world->loop().WallMillis(),
+                        .note_mapped_interval = 0});
+  std::string where = "after a second crash at " + second.ToString() + " (opened at " +
+                      std::to_string(life.opened) + "): ";
+  if (Status status = recovered.Open(); !status.ok()) return where + "open: " + status.message();
+  FoundState state;
+  std::string wrong = recovered.ReadState(more.model(), false, &state);
+  if (!wrong.empty()) return where + wrong;
+  PrefixRange range;
+  bool power = !second.process_death;
+  if (event < life.opened && point.process_death && power) {
+    // What the death left was not all synced, and nobody has seen it yet.
+    uint32_t synced = workload_->MustHave(point.event, options_.policy, true);
+    wrong = workload_->model().FindPrefix(state, std::min(synced, least), &range);
+  } else {
+    uint32_t must = event < life.opened ? 0 : more.MustHave(event, options_.policy, power);
+    wrong = more.model().FindPrefix(state, must, &range);
+  }
+  if (wrong.empty() && random.Below(4) == 0) wrong = recovered.CheckWhole(more.model());
+  return wrong.empty() ? "" : where + wrong + "\n" + recovered.log();
+}
+
+}  // namespace firn::test

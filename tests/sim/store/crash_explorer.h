@@ -1,0 +1,50 @@
+// CrashExplorer: runs one workload and recovers from crashes at its events.
+#pragma once
+
+#include <string>
+
+#include "crash_workload.h"
+#include "support/crash_enumerator.h"
+
+namespace firn::test {
+
+struct ExplorerOptions {
+  uint64_t seed = 1;
+  SyncPolicy policy = SyncPolicy::kAlways;
+  uint32_t commands = 1000;
+  uint64_t points = 500;
+  WorldWrappers wrappers = {};  // of the first run, not of the recoveries
+};
+
+class CrashExplorer {
+ public:
+  explicit CrashExplorer(ExplorerOptions options) : options_(std::move(options)) {}
+
+  // The first failure, "" if there is none.
+  std::string Run();
+
+  uint64_t points() const { return points_; }
+  const StoreStats& stats() const { return stats_; }  // at the end of the workload
+
+ private:
+  std::string RunWorkload();
+  std::string Check(io::SimDisk* image, const CrashPoint& point);
+  // Events of a recovered store's disk: those before `begun` happened before the crash.
+  struct Life {
+    uint64_t begun = 0;
+    uint64_t opened = 0;
+  };
+  // Goes on with a recovered store, crashes it again, and looks at what is left then.
+  std::string CheckAgain(CrashWorld* world, const CrashPoint& point, Life life, uint32_t least,
+                         const FoundState& found);
+  StoreOptions Options(uint64_t seed) const { return SmallStore(options_.policy, seed); }
+
+  const ExplorerOptions options_;
+  io::SimDisk disk_;
+  std::unique_ptr<CrashWorkload> workload_;
+  uint64_t first_event_ = 0;
+  uint64_t points_ = 0;
+  StoreStats stats_;
+};
+
+}  // namespace firn::test

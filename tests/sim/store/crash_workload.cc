@@ -1,0 +1,364 @@
+#include "crash_workload.h"
+
+#include <algorithm>
+
+namespace firn::test {
+namespace {
+
+constexpr int64_t kMaxAckSpanMicros = 1'000'000;
+constexpr int kTurnsForRoom = 20'000;
+
+std::vector<std::string> KeyNames(uint32_t count) {
+  std::vector<std::string> names{"", std::string(200, 'L') + "ong", std::string(129, 'k')};
+  while (names.size() < count) names.push_back("key:" + std::to_string(names.size()));
+  return names;
+}
+
+}  // namespace
+
+CrashWorkload::CrashWorkload(WorkloadOptions options)
+    : options_(options), random_(options.seed), model_(3, KeyNames(options.keys)) {}
+
+CrashWorkload::CrashWorkload(WorkloadOptions options, CrashModel start)
+    : options_(options), random_(options.seed), model_(std::move(start)) {}
+
+std::string CrashWorkload::Run(CrashWorld* world) {
+  world_ = world;
+  world->store().set_listener(this);
+  for (uint32_t i = 0; i < options_.commands && wrong_.empty(); ++i) {
+    Command();
+    Executed();
+    // Several commands an iteration, as with pipelines.
+    if (random_.Below(3) != 0) Turn(static_cast<int64_t>(random_.Below(1500)));
+    if (random_.Below(12) == 0) Disturb();
+  }
+  for (int i = 0; i < 5; ++i) Turn(1000);
+  world->store().set_listener(nullptr);
+  return wrong_;
+}
+
+void CrashWorkload::Fail(const std::string& what) {
+  if (wrong_.empty()) wrong_ = "at command " + std::to_string(model_.op()) + ": " + what;
+}
+
+// --- acknowledgements
+
+void CrashWorkload::Executed() {
+  pending_.push_back({world_->store().executed_lsn(), model_.op()});
+  if (random_.Below(4) == 0) {
+    world_->store().EndIteration();
+    Poll();
+  }
+}
+
+void CrashWorkload::Poll() {
+  bool noted = false;
+  while (!pending_.empty() && world_->store().MayReply(pending_.front().lsn)) {
+    if (!noted) world_->disk().NoteMappedStores();
+    noted = true;
+    acks_.push_back(
+        {world_->disk().event_count(), pending_.front().op, world_->driver().loop().NowMicros()});
+    pending_.pop_front();
+  }
+}
+
+void CrashWorkload::Turn(int64_t wait_micros) {
+  world_->store().EndIteration();
+  Poll();
+  world_->driver().loop().RunOnce(wait_micros);
+  Poll();
+}
+
+uint32_t CrashWorkload::MustHave(uint64_t event, SyncPolicy policy, bool power) const {
+  uint32_t op = 0;
+  for (const Ack& ack : synced_) {
+    if (ack.event <= event) op = std::max(op, ack.op);
+  }
+  if (power && policy != SyncPolicy::kAlways) return op;
+  for (const Ack& ack : acks_) {
+    if (ack.event <= event) op = std::max(op, ack.op);
+  }
+  return op;
+}
+
+std::string CrashWorkload::CheckLoss(uint64_t event, uint32_t op) const {
+  int64_t first = -1;
+  for (const Ack& ack : acks_) {
+    if (ack.event > event || ack.op <= op) continue;
+    if (first < 0) first = ack.micros;
+    if (ack.micros - first > kMaxAckSpanMicros) {
+      return "acknowledgements of " + std::to_string(ack.micros - first) +
+             " us are lost, from command " + std::to_string(op + 1) + " to " +
+             std::to_string(ack.op);
+    }
+  }
+  return "";
+}
+
+void CrashWorkload::OnExpired(uint32_t db, std::string_view key) {
+  for (size_t i = 0; i < model_.keys().size(); ++i) {
+    if (model_.keys()[i] != key) continue;
+    const auto& now = model_.now(model_.Slot(db, i));
+    if (!now) return Fail("an absent key expired");
+    if (now->expiry_ms < 0 || now->expiry_ms > world_->store().now_ms()) {
+      return Fail("a key expired before its time");
+    }
+    Begin();
+    model_.Set(model_.Slot(db, i), std::nullopt);
+  }
+}
+
+// --- commands
+
+void CrashWorkload::Begin() {
+  if (!in_group_) model_.Begin();
+}
+
+std::optional<ModelValue> CrashWorkload::Current(uint32_t db, size_t key) {
+  const auto& now = model_.now(model_.Slot(db, key));
+  if (now && now->expiry_ms >= 0 && now->expiry_ms <= world_->store().now_ms()) return std::nullopt;
+  return now;
+}
+
+std::string CrashWorkload::RandomBytes() {
+  static constexpr uint64_t kMost[] = {40, 40, 40, 300, 300, 2000, 9000, 24000, 40000};
+  uint64_t size = random_.Below(kMost[random_.Below(std::size(kMost))] + 1);
+  // Every value is another: what is found tells which command wrote it.
+  std::string bytes = std::to_string(model_.op()) + "." + std::to_string(random_.Below(1000)) + ":";
+  Random filler(size + 1);
+  bool dull = random_.Below(2) == 0;
+  while (bytes.size() < size) {
+    uint64_t word = dull ? 0x2020202020202020 : filler.Next();
+    bytes.append(reinterpret_cast<const char*>(&word), sizeof word);
+  }
+  return bytes;
+}
+
+bool CrashWorkload::WaitForRoom(uint64_t bytes) {
+  Ticket ticket;
+  auto gate = world_->store().CheckWrite(bytes, false, &ticket);
+  for (int i = 0; gate == Store::WriteGate::kWait && i < kTurnsForRoom; ++i) {
+    Turn(1000);
+    gate = world_->store().CheckWrite(bytes, false, &ticket);
+  }
+  world_->store().Release(&ticket);
+  if (gate == Store::WriteGate::kWait) {
+    StoreStats stats = world_->store().Stats();
+    Fail("the store never has room for a write: " + std::to_string(stats.used_memory) +
+         " bytes of entries, window of " + std::to_string(stats.window_bytes) + ", hot keys " +
+         std::to_string(stats.hot.keys) + ", LSN " + std::to_string(stats.appended_lsn) +
+         " appended, " + std::to_string(stats.durable_lsn) + " durable, " +
+         std::to_string(stats.indexed_lsn) + " indexed, " + std::to_string(stats.unsettled_writes) +
+         " unsettled\n" + world_->log() + world_->store().CheckConsistency().message());
+  }
+  return gate == Store::WriteGate::kOk;
+}
+
+void CrashWorkload::Command() {
+  uint64_t kind = random_.Below(100);
+  uint32_t db = RandomDb();
+  size_t key = RandomKey();
+  if (kind < 18) return Read(db, key);
+  if (!WaitForRoom(160 << 10)) return;
+  Store& store = world_->store();
+  if (kind < 45) {  // blind
+    KeyAccess access{.db = db, .key = Name(key), .access = Access::kOverwrite};
+    return Planned({access}, [&] { SetValue(db, key); });
+  }
+  if (kind < 80) {
+    KeyAccess access{.db = db, .key = Name(key), .access = Access::kUpdate};
+    return Planned({access}, [&] { Change(db, key); });
+  }
+  if (kind < 90) return Group();
+  if (kind < 97) return MoveKey();
+  if (kind == 97) {
+    Begin();
+    model_.Flush(db);
+    store.FlushDatabase(db);
+  } else if (kind == 98) {
+    uint32_t other = static_cast<uint32_t>(random_.Below(3));
+    Begin();
+    model_.Swap(db, other);
+    store.SwapDatabases(db, other);
+  }
+}
+
+template <typename Body>
+void CrashWorkload::Planned(std::vector<KeyAccess> accesses, Body&& body) {
+  Status status = world_->driver().Run(std::move(accesses), body);
+  if (status.ok()) status = world_->store().TakeRunError();
+  if (!status.ok()) Fail(status.message());
+}
+
+void CrashWorkload::Read(uint32_t db, size_t key) {
+  KeyAccess access{.db = db, .key = Name(key), .access = Access::kRead};
+  Planned({access}, [&] {
+    Database& database = world_->store().database(db);
+    Database::KeyInfo info = database.Lookup(access.key);
+    std::optional<ModelValue> expected = Current(db, key);
+    if (info.exists() != expected.has_value()) {
+      return Fail("a key is " + std::string(info.exists() ? "there" : "absent") +
+                  " that should not be, key " + std::to_string(key) + " db " + std::to_string(db));
+    }
+    if (!expected) return;
+    if (info.expiry_ms != expected->expiry_ms) return Fail("a wrong expiry was read");
+    if (database.GetString(access.key).bytes() != expected->bytes) Fail("a wrong value was read");
+  });
+}
+
+void CrashWorkload::SetValue(uint32_t db, size_t key) {
+  Database& database = world_->store().database(db);
+  Begin();
+  Database::SetOptions options;
+  ModelValue value{.bytes = RandomBytes()};
+  uint64_t expiry = random_.Below(10);
+  if (expiry < 3) {
+    static constexpr int64_t kDelays[] = {-5, 40, 100'000'000};
+    options.expiry = Database::ExpiryChange::kSet;
+    options.expiry_ms = value.expiry_ms = world_->store().now_ms() + kDelays[expiry];
+  }
+  if (random_.Below(5) == 0) {
+    int64_t number = static_cast<int64_t>(random_.Next());
+    value.bytes = std::to_string(number);
+    database.SetInteger(Name(key), number, options);
+  } else {
+    database.SetString(Name(key), value.bytes, options);
+  }
+  bool past = options.expiry == Database::ExpiryChange::kSet &&
+              options.expiry_ms <= world_->store().now_ms();
+  model_.Set(model_.Slot(db, key), past ? std::nullopt : std::optional(std::move(value)));
+}
+
+// REQUIRES: planned with kUpdate.
+void CrashWorkload::Change(uint32_t db, size_t key) {
+  Database& database = world_->store().database(db);
+  HashedKey name = Name(key);
+  bool exists = database.Lookup(name).exists();
+  std::optional<ModelValue> value = Current(db, key);
+  if (exists != value.has_value()) return Fail("a key to change is not as expected");
+  uint64_t kind = random_.Below(10);
+  if (kind < 4) {
+    Begin();
+    std::string more = random_.Below(8) == 0 ? RandomBytes() : "+" + std::to_string(model_.op());
+    ModelValue grown = value.value_or(ModelValue{});
+    if (kind < 2) {
+      grown.bytes += more;
+      database.AppendString(name, more);
+    } else {
+      uint64_t offset = random_.Below(std::min<size_t>(grown.bytes.size(), 30000) + 10);
+      if (grown.bytes.size() < offset + more.size()) grown.bytes.resize(offset + more.size());
+      grown.bytes.replace(offset, more.size(), more);
+      database.SetRange(name, offset, more);
+    }
+    model_.Set(model_.Slot(db, key), std::move(grown));
+  } else if (kind < 6 && exists) {
+    static constexpr int64_t kDelays[] = {30, 400, 100'000'000};
+    uint64_t choice = random_.Below(4);
+    Begin();
+    value->expiry_ms = choice == 3 ? -1 : world_->store().now_ms() + kDelays[choice];
+    database.SetExpiry(name, value->expiry_ms);
+    model_.Set(model_.Slot(db, key), std::move(value));
+  } else if (kind < 8) {
+    Begin();
+    if (database.Delete(name) != exists) Fail("a delete's answer is wrong");
+    model_.Set(model_.Slot(db, key), std::nullopt);
+  } else {
+    SetValue(db, key);
+  }
+}
+
+void CrashWorkload::Group() {
+  std::vector<std::pair<uint32_t, size_t>> places;
+  std::vector<KeyAccess> accesses;
+  for (uint64_t count = random_.Below(4); count > 0; --count) {
+    places.emplace_back(RandomDb(), RandomKey());
+    accesses.push_back(
+        {.db = places.back().first, .key = Name(places.back().second), .access = Access::kUpdate});
+  }
+  Planned(std::move(accesses), [&] {
+    Begin();
+    in_group_ = true;
+    world_->store().BeginGroup();
+    for (auto [db, key] : places) Change(db, key);
+    world_->store().EndGroup();
+    in_group_ = false;
+  });
+}
+
+void CrashWorkload::MoveKey() {
+  uint32_t db = RandomDb(), target_db = RandomDb();
+  size_t from = RandomKey(), to = RandomKey();
+  if (db == target_db && from == to) return;
+  KeyAccess source{.db = db, .key = Name(from), .access = Access::kUpdate};
+  KeyAccess target{.db = target_db, .key = Name(to), .access = Access::kReplace};
+  Planned({source, target}, [&] {
+    Database& database = world_->store().database(db);
+    Database& other = world_->store().database(target_db);
+    if (!database.Lookup(source.key).exists()) return;
+    other.Lookup(target.key);
+    Begin();
+    std::optional<ModelValue> value = Current(db, from);
+    model_.Set(model_.Slot(target_db, to), value);
+    if (random_.Below(2) == 0) {
+      database.Copy(source.key, other, target.key);
+    } else {
+      database.Rename(source.key, other, target.key);
+      model_.Set(model_.Slot(db, from), std::nullopt);
+    }
+  });
+}
+
+// --- what happens beside commands
+
+void CrashWorkload::Disturb() {
+  Store& store = world_->store();
+  switch (random_.Below(8)) {
+    case 0:
+    case 1: {
+      // Time passes: lazy batches, syncs, expiry.
+      for (int i = 0; i < 6; ++i) Turn(static_cast<int64_t>(random_.Below(120'000)));
+      break;
+    }
+    case 2: {
+      uint32_t op = model_.op();
+      store.SyncNow([this, op](Status status) {
+        if (!status.ok()) return;
+        world_->disk().NoteMappedStores();
+        synced_.push_back({world_->disk().event_count(), op, world_->driver().loop().NowMicros()});
+      });
+      break;
+    }
+    case 3:
+    case 4: {
+      std::vector<std::string> keys;
+      for (const std::string& key : model_.keys()) {
+        if (random_.Below(2) == 0) keys.push_back(key);
+      }
+      store.Demote(RandomDb(), std::move(keys), [](int64_t) {});
+      break;
+    }
+    case 5:
+      store.Scan(RandomDb(), 0, 5, [this](Store::ScanResult result) {
+        if (!result.status.ok()) Fail("scan: " + result.status.message());
+      });
+      break;
+    case 6:
+      store.RandomKey(RandomDb(), [](std::optional<std::string>) {});
+      break;
+    case 7:
+      LimitMemory();
+      break;
+  }
+}
+
+void CrashWorkload::LimitMemory() {
+  if (!options_.memory_limits) return;
+  StoreStats stats = world_->store().Stats();
+  uint64_t limit = 64 << 20;
+  if (random_.Below(3) != 0) {
+    limit = stats.window_bytes + stats.used_memory * (50 + random_.Below(80)) / 100 + (128 << 10);
+  }
+  world_->store().SetMaxMemory(limit);
+}
+
+}  // namespace firn::test

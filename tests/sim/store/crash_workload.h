@@ -1,0 +1,88 @@
+// CrashWorkload: random commands on a store on a simulated disk, with a model that knows what each
+// of them did and the disk's event at which each was acknowledged.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "crash_model.h"
+#include "crash_world.h"
+#include "engine/base/random.h"
+
+namespace firn::test {
+
+struct WorkloadOptions {
+  uint64_t seed = 1;
+  uint32_t commands = 500;
+  uint32_t keys = 24;         // in each of three databases
+  bool memory_limits = true;  // now and then tight ones, so that values are demoted
+};
+
+class CrashWorkload : public StoreListener {
+ public:
+  explicit CrashWorkload(WorkloadOptions options);
+  // Goes on from the state that `start` has now.
+  CrashWorkload(WorkloadOptions options, CrashModel start);
+
+  // Runs commands; says what is wrong with the store's answers, "" if nothing.
+  std::string Run(CrashWorld* world);
+
+  const CrashModel& model() const { return model_; }
+  // The last command that must be there after a crash at `event`; `power` if all that is not synced
+  // may be lost.
+  uint32_t MustHave(uint64_t event, SyncPolicy policy, bool power) const;
+  // What a power cut may cost under everysec: "" if the acknowledgements of the commands after
+  // `op` span at most a second.
+  std::string CheckLoss(uint64_t event, uint32_t op) const;
+
+  void OnExpired(uint32_t db, std::string_view key) override;
+  void OnEvicted(uint32_t, std::string_view) override {}
+
+ private:
+  struct Ack {
+    uint64_t event;
+    uint32_t op;
+    int64_t micros;
+  };
+  struct Pending {
+    uint64_t lsn;
+    uint32_t op;
+  };
+
+  void Command();
+  template <typename Body>
+  void Planned(std::vector<KeyAccess> accesses, Body&& body);
+  void Read(uint32_t db, size_t key);
+  void Group();
+  void MoveKey();
+  void Change(uint32_t db, size_t key);
+  void SetValue(uint32_t db, size_t key);
+  void Disturb();
+  void LimitMemory();
+  void Executed();
+  void Poll();
+  void Turn(int64_t wait_micros);
+  bool WaitForRoom(uint64_t bytes);
+  void Fail(const std::string& what);
+
+  std::string RandomBytes();
+  uint32_t RandomDb() { return static_cast<uint32_t>(random_.Below(8) < 6 ? 0 : random_.Below(3)); }
+  size_t RandomKey() { return random_.Below(model_.keys().size()); }
+  HashedKey Name(size_t key) { return world_->store().Key(model_.keys()[key]); }
+  // As the store has it now: nothing once it has expired.
+  std::optional<ModelValue> Current(uint32_t db, size_t key);
+  void Begin();
+
+  const WorkloadOptions options_;
+  Random random_;
+  CrashModel model_;
+  CrashWorld* world_ = nullptr;
+  std::deque<Pending> pending_;
+  std::vector<Ack> acks_;
+  std::vector<Ack> synced_;
+  bool in_group_ = false;
+  std::string wrong_;
+};
+
+}  // namespace firn::test

@@ -1,0 +1,157 @@
+#include "crash_world.h"
+
+#include <rocksdb/env.h>
+
+#include <algorithm>
+#include <set>
+
+namespace firn::test {
+
+StoreOptions SmallStore(SyncPolicy policy, uint64_t seed) {
+  StoreOptions options;
+  options.directory = kDirectory;
+  options.sync_policy = policy;
+  options.segment_size_bytes = 1 << 20;
+  options.warm_memory_bytes = 1 << 20;
+  options.max_memory_bytes = 64 << 20;  // small maps; never reached
+  options.databases = 3;
+  options.replay_limit_bytes = 600 << 10;
+  options.replay_limit_records = 400;
+  options.random_seed = seed;
+  return options;
+}
+
+CrashWorld::CrashWorld(io::SimDisk* disk, StoreOptions store, WorldOptions options) : disk_(disk) {
+  io::FileSystem* files = disk;
+  if (options.wrappers != nullptr && options.wrappers->file_system) {
+    file_system_ = options.wrappers->file_system(disk);
+    files = file_system_.get();
+  }
+  env_ = CreateEnv(files);
+  io::SimLoopOptions loop_options{.seed = options.seed,
+                                  .wall_start_ms = options.wall_start_ms,
+                                  .note_mapped_interval = options.note_mapped_interval};
+  if (options.repeatable) {
+    loop_options.after_job = [env = env_.get()] { WaitForBackgroundWork(env); };
+  }
+  loop_ = std::make_unique<io::SimLoop>(disk, loop_options);
+  io::Loop* loop = loop_.get();
+  if (options.wrappers != nullptr && options.wrappers->loop) {
+    outer_loop_ = options.wrappers->loop(loop_.get());
+    loop = outer_loop_.get();
+  }
+  driver_ = std::make_unique<StoreDriver>(
+      std::move(store),
+      StoreEnvironment{.file_system = files,
+                       .loop = loop,
+                       .index_env = env_.get(),
+                       .meter_process_memory = false,
+                       .log = [this](int, const std::string& line) { log_ += line + "\n"; }});
+}
+
+CrashWorld::~CrashWorld() {
+  disk_->PowerOff();
+  driver_.reset();
+}
+
+std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool with_bytes,
+                                     FoundState* found) {
+  std::vector<KeyAccess> accesses;
+  for (const std::string& key : model.keys()) {
+    accesses.push_back({.db = db, .key = store().Key(key), .access = Access::kRead});
+  }
+  Status status = driver_->Run(accesses, [&] {
+    Database& database = store().database(db);
+    for (size_t key = 0; key < model.keys().size(); ++key) {
+      Database::KeyInfo info = database.Lookup(accesses[key].key);
+      if (!info.exists()) continue;
+      FoundState::Value& value = found->values[model.Slot(db, key)];
+      StringValue string = database.GetString(accesses[key].key);
+      value.fingerprint = CrashModel::Fingerprint(string.bytes());
+      if (with_bytes) value.bytes = string.bytes();
+      value.expiry_ms = info.expiry_ms;
+    }
+  });
+  return status.ok() ? "" : "reading db " + std::to_string(db) + ": " + status.message();
+}
+
+std::string CrashWorld::ReadState(const CrashModel& model, bool with_bytes, FoundState* found) {
+  // Time must not expire anything between the first key and the last: it is read again then.
+  for (int i = 0; i < 100; ++i) {
+    *found = {};
+    found->values.resize(model.databases() * model.keys().size());
+    found->now_ms = store().now_ms();
+    for (uint32_t db = 0; db < model.databases(); ++db) {
+      if (std::string wrong = ReadDatabase(model, db, with_bytes, found); !wrong.empty())
+        return wrong;
+    }
+    int64_t now_ms = store().now_ms();
+    bool expired = std::any_of(found->values.begin(), found->values.end(), [&](const auto& value) {
+      return value.expiry_ms >= 0 && value.expiry_ms <= now_ms;
+    });
+    // A key may also have been found expired that was not at the begin.
+    if (!expired && i > 0) {
+      found->now_ms = now_ms;
+      return "";
+    }
+  }
+  return "the state can't be read at one time";
+}
+
+std::string CrashWorld::CheckKeys(const CrashModel& model, uint32_t db) {
+  std::set<std::string> present;
+  for (const std::string& key : model.keys()) {
+    bool exists = false;
+    Status status = driver_->Run({driver_->Wants(key, Access::kMetadata, db)}, [&] {
+      exists = store().database(db).Lookup(store().Key(key)).exists();
+    });
+    if (!status.ok()) return "metadata: " + status.message();
+    if (exists) present.insert(key);
+  }
+  std::vector<std::string> scanned = driver_->ScanAll(7, db);
+  std::set<std::string> unique(scanned.begin(), scanned.end());
+  if (unique.size() != scanned.size()) return "a scan returned a key twice";
+  // Time goes on meanwhile: a key may expire between the two.
+  for (const std::string& key : present) {
+    if (unique.contains(key)) continue;
+    bool exists = false;
+    (void)driver_->Run({driver_->Wants(key, Access::kMetadata, db)},
+                       [&] { exists = store().database(db).Lookup(store().Key(key)).exists(); });
+    if (exists) return "a scan does not return \"" + key.substr(0, 20) + "\"";
+  }
+  for (const std::string& key : unique) {
+    if (!present.contains(key)) return "a scan returned \"" + key.substr(0, 20) + "\", absent";
+  }
+  uint64_t count = driver_->Count(db);
+  if (count > present.size() || count < unique.size()) {
+    // Between the look-ups and the count a key may have expired, but none can appear.
+    return "db " + std::to_string(db) + " counts " + std::to_string(count) + " keys, has " +
+           std::to_string(present.size());
+  }
+  return "";
+}
+
+std::string CrashWorld::CheckParts() {
+  // What is in flight (blind writes, moves of compaction, batches) comes to its end.
+  Status status;
+  for (int i = 0; i < 50; ++i) {
+    if (!driver_->Sync().ok()) return "sync failed";
+    if (driver_->Demote({}) != 0) return "nothing demoted is not nothing";
+    status = store().CheckConsistency();
+    if (status.code() != StatusCode::kBusy) return status.ok() ? "" : status.message();
+    for (int turn = 0; turn < 20; ++turn) driver_->Turn(5000);
+  }
+  return "the store never comes to rest: " + status.message();
+}
+
+std::string CrashWorld::CheckWhole(const CrashModel& model) {
+  for (uint32_t db = 0; db < model.databases(); ++db) {
+    if (std::string wrong = CheckKeys(model, db); !wrong.empty()) return wrong;
+  }
+  if (!driver_->RunUntil([&] { return store().Stats().cold_map_complete; })) {
+    return "the cold map is never complete";
+  }
+  return CheckParts();
+}
+
+}  // namespace firn::test

@@ -1,0 +1,59 @@
+// The store under crashes at any moment (L1): whatever the disk kept, a start finds the state after
+// some command, with all that was promised, and what it finds fits together.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "crash_explorer.h"
+
+namespace firn::test {
+namespace {
+
+// All crash points of a run of this program, shared out among the tests.
+uint64_t CrashPoints() {
+  const char* text = std::getenv("FIRN_CRASH_POINTS");
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 2400;
+}
+
+uint64_t SeedOffset() {
+  const char* text = std::getenv("FIRN_CRASH_SEED");
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 0;
+}
+
+void Explore(SyncPolicy policy, uint64_t first_seed) {
+  constexpr uint64_t kPointsEach = 200;
+  uint64_t points = std::max<uint64_t>(CrashPoints() / 3, 1);
+  auto begin = std::chrono::steady_clock::now();
+  uint64_t done = 0;
+  for (uint64_t seed = first_seed + SeedOffset(); done < points; ++seed) {
+    // Short runs and long ones: these are compacted.
+    uint32_t commands = seed % 3 == 0 ? 3000 : 500;
+    CrashExplorer explorer({.seed = seed,
+                            .policy = policy,
+                            .commands = commands,
+                            .points = std::min(kPointsEach, points - done)});
+    ASSERT_EQ(explorer.Run(), "") << "seed " << seed;
+    done += explorer.points();
+    if (std::getenv("FIRN_CRASH_VERBOSE") != nullptr) {
+      const StoreStats& stats = explorer.stats();
+      std::printf(
+          "seed %lu: %lu records, %lu segments, %lu compactions, %lu flushes, %lu "
+          "demotions, %lu fetches, %lu warm hits\n",
+          seed, stats.appended_lsn, stats.log_segments, stats.compactions, stats.index_flushes,
+          stats.demotions, stats.fetches, stats.warm.hits);
+    }
+  }
+  std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  std::printf("%lu crash points in %.1f s: %.0f a minute\n", done, seconds.count(),
+              static_cast<double>(done) * 60 / seconds.count());
+}
+
+TEST(StoreCrashTest, SurvivesCrashesUnderAlways) { Explore(SyncPolicy::kAlways, 1000); }
+TEST(StoreCrashTest, SurvivesCrashesUnderEverySecond) { Explore(SyncPolicy::kEverySecond, 2000); }
+TEST(StoreCrashTest, SurvivesCrashesUnderNo) { Explore(SyncPolicy::kNo, 3000); }
+
+}  // namespace
+}  // namespace firn::test
