@@ -70,6 +70,7 @@ void Client::OnReceived(std::string_view bytes) {
 }
 
 bool Client::MayProcess() const {
+  if (server_.loading()) return false;
   if (closing_ || close_after_reply_ || queue_.size() >= kLookAhead) return false;
   return output_.pending_bytes() < std::max(kMinOutputShare, server_.OutputShare());
 }
@@ -164,7 +165,7 @@ void Client::NoteReplies() {
 }
 
 void Client::TrySend() {
-  if (closing_ || send_in_flight_) return;
+  if (closing_ || send_in_flight_ || server_.loading()) return;
   while (!marks_.empty() && server_.store().MayReply(marks_.front().lsn)) {
     allowed_total_ = marks_.front().bytes;
     marks_.pop_front();

@@ -332,6 +332,11 @@ bool Dispatcher::IsAlive(SuspendedId id) const {
 }
 
 void Dispatcher::Resume(SuspendedId id, std::move_only_function<void(CommandContext&)> finish) {
+  if (server_.loading()) {
+    server_.loop().Post(
+        [this, id, finish = std::move(finish)]() mutable { Resume(id, std::move(finish)); });
+    return;
+  }
   if (!IsAlive(id)) return;
   Client* client = server_.FindClient(id.client);
   Request& request = *client->queue_.front();

@@ -241,7 +241,7 @@ void Server::Cron() {
     client->CheckLimits(now);
     clients_memory_ += client->memory_bytes();
   }
-  store_->SetOutsideMemory(clients_memory_);
+  if (!loading()) store_->SetOutsideMemory(clients_memory_);
   if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
   SampleRates();
   // everysec holds replies back only while a sync is late: look again.

@@ -58,7 +58,10 @@ class Server : public StoreListener {
   // --- parts
   Options& options() { return options_; }
   io::NetLoop& loop() { return *loop_; }
+  // REQUIRES: not loading.
   Store& store() { return *store_; }
+  // While the store is being closed and opened again: commands wait.
+  bool loading() const { return store_ == nullptr; }
   CommandTable& commands() { return commands_; }
   Dispatcher& dispatcher() { return *dispatcher_; }
   ServerStats& stats() { return stats_; }

@@ -147,8 +147,10 @@ void Server::DoReload() {
   }
   store_stats_base_ = {};
   done(status);
+  // What they sent meanwhile was only kept.
   for (const auto& [id, client] : clients_) {
-    if (client->waiting()) NoteReady(id);
+    NoteReady(id);
+    NoteActive(client.get());
   }
 }
 

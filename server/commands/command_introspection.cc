@@ -237,7 +237,7 @@ void CommandInfo(CommandContext& context) {
   for (std::string_view name : names) {
     const Command* command = FindCommandByFullName(context.server.commands(), name);
     if (command == nullptr) {
-      context.reply.NullArray();
+      context.reply.Null();
     } else {
       ReplyInfo(context, *command);
     }

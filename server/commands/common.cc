@@ -185,15 +185,15 @@ namespace {
 // back: the ticket's waiter, or the suspended command.
 class OwnPlan : public std::enable_shared_from_this<OwnPlan> {
  public:
-  OwnPlan(Store& store, std::vector<KeyAccess> keys, PendingCommand::Finisher run)
-      : store_(store), keys_(std::move(keys)), run_(std::move(run)) {}
-  ~OwnPlan() { store_.Release(&ticket_); }
+  OwnPlan(Server& server, std::vector<KeyAccess> keys, PendingCommand::Finisher run)
+      : server_(server), keys_(std::move(keys)), run_(std::move(run)) {}
+  ~OwnPlan() { server_.store().Release(&ticket_); }
 
   void Begin(CommandContext& context) { Attempt(context); }
 
  private:
   void Attempt(CommandContext& context) {
-    switch (store_.Plan(keys_, &ticket_)) {
+    switch (server_.store().Plan(keys_, &ticket_)) {
       case PlanResult::kReady:
         run_(context);
         return;
@@ -212,7 +212,7 @@ class OwnPlan : public std::enable_shared_from_this<OwnPlan> {
     }
   }
 
-  Store& store_;
+  Server& server_;
   std::vector<KeyAccess> keys_;
   PendingCommand::Finisher run_;
   Ticket ticket_;
@@ -223,7 +223,7 @@ class OwnPlan : public std::enable_shared_from_this<OwnPlan> {
 
 void RunWithKeys(CommandContext& context, std::vector<KeyAccess> keys,
                  PendingCommand::Finisher run) {
-  std::make_shared<OwnPlan>(context.store, std::move(keys), std::move(run))->Begin(context);
+  std::make_shared<OwnPlan>(context.server, std::move(keys), std::move(run))->Begin(context);
 }
 
 }  // namespace firn::server

@@ -77,18 +77,18 @@ std::string Hex(const Sha1Digest& digest) {
 // One DEBUG DIGEST on its way: scans some keys, plans them, mixes them in, goes on.
 class DigestWalk : public std::enable_shared_from_this<DigestWalk> {
  public:
-  explicit DigestWalk(CommandContext& context) : server_(context.server), store_(context.store) {}
+  explicit DigestWalk(CommandContext& context) : server_(context.server) {}
 
   // Each step is a turn of the client that waits for the digest.
   void Step(CommandContext& context) {
-    if (database_ == store_.databases()) return context.reply.SimpleString(Hex(digest_));
+    if (database_ == context.store.databases()) return context.reply.SimpleString(Hex(digest_));
     auto pending = PendingCommand::Begin(context);
-    store_.Scan(database_, cursor_, kStep,
-                [self = shared_from_this(), pending](Store::ScanResult result) {
-                  pending->Finish([self, result = std::move(result)](CommandContext& c) mutable {
-                    self->Scanned(c, std::move(result));
-                  });
-                });
+    context.store.Scan(
+        database_, cursor_, kStep, [self = shared_from_this(), pending](Store::ScanResult result) {
+          pending->Finish([self, result = std::move(result)](CommandContext& c) mutable {
+            self->Scanned(c, std::move(result));
+          });
+        });
     pending->Return();
   }
 
@@ -98,16 +98,16 @@ class DigestWalk : public std::enable_shared_from_this<DigestWalk> {
     scanned_ = std::move(result);
     std::vector<KeyAccess> keys;
     for (const Store::ScanKey& key : scanned_.keys) {
-      keys.push_back({database_, store_.Key(key.key), Access::kRead});
+      keys.push_back({database_, context.store.Key(key.key), Access::kRead});
     }
     RunWithKeys(context, std::move(keys),
                 [self = shared_from_this()](CommandContext& c) { self->Planned(c); });
   }
 
   void Planned(CommandContext& context) {
-    Database& db = store_.database(database_);
+    Database& db = context.store.database(database_);
     for (const Store::ScanKey& key : scanned_.keys) {
-      const HashedKey hashed = store_.Key(key.key);
+      const HashedKey hashed = context.store.Key(key.key);
       if (!db.Lookup(hashed, {.touch = false, .count_hit = false}).exists()) continue;
       // A database counts from its first key on.
       if (!begun_) MixNumber(digest_, database_);
@@ -130,7 +130,6 @@ class DigestWalk : public std::enable_shared_from_this<DigestWalk> {
   }
 
   Server& server_;
-  Store& store_;
   Sha1Digest digest_ = {};
   uint32_t database_ = 0;
   uint64_t cursor_ = 0;

@@ -31,7 +31,7 @@ constexpr KeySpec kExistsKeys[] = {
     {.flags = kKeyReadOnly, .access = Access::kMetadata, .last = -1}};
 constexpr CommandHistory kExistsHistory[] = {{"3.0.3", "Several keys."}};
 constexpr KeySpec kExpireKeys[] = {
-    {.flags = kKeyReadWrite | kKeyUpdate, .access = Access::kReplace}};
+    {.flags = kKeyReadWrite | kKeyUpdate, .access = Access::kUpdate}};
 constexpr CommandHistory kExpireHistory[] = {{"7.0.0", "Options `NX`, `XX`, `GT`, `LT`."}};
 constexpr CommandArgument kExpireCondition[] = {
     {.name = "nx", .type = Type::kPureToken, .token = "NX"},

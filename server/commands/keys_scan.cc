@@ -94,17 +94,17 @@ class KeysWalk : public std::enable_shared_from_this<KeysWalk> {
  public:
   KeysWalk(CommandContext& context, std::shared_ptr<PendingCommand> pending)
       : server_(context.server),
-        store_(context.store),
         database_(context.db().number()),
         pattern_(PatternOf(context.args[1])),
         limit_bytes_(MaxReplyBytes(context)),
         pending_(std::move(pending)) {}
 
   void Step(uint64_t cursor) {
-    store_.Scan(database_, cursor, kKeysStep,
-                [self = shared_from_this()](Store::ScanResult result) {
-                  self->Collect(std::move(result));
-                });
+    if (server_.loading()) return StepLater(cursor);
+    server_.store().Scan(database_, cursor, kKeysStep,
+                         [self = shared_from_this()](Store::ScanResult result) {
+                           self->Collect(std::move(result));
+                         });
   }
 
  private:
@@ -117,15 +117,16 @@ class KeysWalk : public std::enable_shared_from_this<KeysWalk> {
       keys_.push_back(key.key);
     }
     if (bytes_ > limit_bytes_) return Fail(kOutOfMemoryError);
-    if (result.next != 0) {
-      // Each step is an event of its own, so that a long walk holds up nobody.
-      server_.loop().Post([self = shared_from_this(), next = result.next] { self->Step(next); });
-      return;
-    }
+    if (result.next != 0) return StepLater(result.next);
     pending_->Finish([keys = std::move(keys_)](CommandContext& context) {
       context.reply.ArrayHeader(static_cast<int64_t>(keys.size()));
       for (const std::string& key : keys) context.reply.Bulk(key);
     });
+  }
+
+  // Each step is an event of its own, so that a long walk holds up nobody.
+  void StepLater(uint64_t cursor) {
+    server_.loop().Post([self = shared_from_this(), cursor] { self->Step(cursor); });
   }
 
   void Fail(std::string_view error) {
@@ -134,7 +135,6 @@ class KeysWalk : public std::enable_shared_from_this<KeysWalk> {
   }
 
   Server& server_;
-  Store& store_;
   const uint32_t database_;
   const std::optional<std::string> pattern_;
   const uint64_t limit_bytes_;
