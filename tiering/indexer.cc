@@ -40,18 +40,21 @@ struct Indexer::Job {
   uint64_t records = 0;
 };
 
-void Indexer::Begin(const log::LogPosition& indexed, uint64_t indexed_lsn,
-                    const log::LogPosition& flushed_replay, uint64_t flushed_lsn) {
-  indexed_position_ = indexed;
-  indexed_lsn_ = indexed_lsn;
-  flushed_replay_position_ = flushed_replay;
-  flushed_lsn_ = flushed_lsn;
+void Indexer::Begin(const Start& start) {
+  indexed_position_ = flushed_replay_position_ = start.indexed;
+  indexed_lsn_ = flushed_lsn_ = start.indexed_lsn;
+  end_at_start_ = start.end;
 }
 
 void Indexer::NoteSyncPoint() {
   uint64_t lsn = store_.log_->appended_lsn();
   if (!points_.empty() && points_.back().lsn == lsn) return;
-  SyncPoint point{.lsn = lsn, .tail = store_.log_->tail(), .meta = {}};
+  SyncPoint point{
+      .lsn = lsn, .tail = store_.log_->tail(), .replay_end = store_.log_->tail(), .meta = {}};
+  // A segment without records may be gone after a crash or a stop.
+  if (store_.log_->active()->end_offset == log::kSegmentHeaderSize) {
+    point.replay_end = end_at_start_;
+  }
   point.meta.counts_lsn = lsn;
   point.meta.counts_exact = true;
   point.meta.next_keyspace_id = store_.next_keyspace_id_;
@@ -134,7 +137,7 @@ log::LogPosition Indexer::ReplayPositionFor(const SyncPoint& target, uint64_t* l
     return value.first_effect;
   }
   *lsn = target.lsn + 1;
-  return target.tail;
+  return target.replay_end;
 }
 
 void Indexer::StartJob(SyncPoint target) {

@@ -27,8 +27,12 @@ class Indexer {
   explicit Indexer(StoreImpl* store) : store_(*store) {}
 
   // Before the first Step: what the index and the replay say.
-  void Begin(const log::LogPosition& indexed, uint64_t indexed_lsn,
-             const log::LogPosition& flushed_replay, uint64_t flushed_lsn);
+  struct Start {
+    log::LogPosition indexed;  // every record before it is in the index, and flushed
+    uint64_t indexed_lsn = 0;
+    log::LogPosition end;  // of the log that was found; segment 0: it is empty
+  };
+  void Begin(const Start& start);
 
   // To be called just before a sync is asked for: a batch can end there.
   void NoteSyncPoint();
@@ -68,6 +72,7 @@ class Indexer {
   struct SyncPoint {
     uint64_t lsn = 0;
     log::LogPosition tail;
+    log::LogPosition replay_end;  // where a start would go on if all up to here is indexed
     IndexMeta meta;
   };
   struct Job;
@@ -84,6 +89,7 @@ class Indexer {
 
   StoreImpl& store_;
   std::deque<SyncPoint> points_;
+  log::LogPosition end_at_start_;
   log::LogPosition indexed_position_;
   uint64_t indexed_lsn_ = 0;
   log::LogPosition flushed_replay_position_;

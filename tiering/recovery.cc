@@ -263,7 +263,9 @@ Status Recovery::Replay() {
   last_lsn_ = meta_.replay_lsn > 0 ? meta_.replay_lsn - 1 : 0;
   uint64_t offset = meta_.replay_position.offset;
   if (segments.empty() || segments.front().id != meta_.replay_position.segment_id) {
-    if (meta_.replay_position.segment_id != 0) {
+    // A segment that was never written to is removed by a clean stop.
+    bool unused = segments.empty() && meta_.replay_position.offset == log::kSegmentHeaderSize;
+    if (meta_.replay_position.segment_id != 0 && !unused) {
       return Status::Corruption(log_directory_ + "/" +
                                 log::SegmentFileName(meta_.replay_position.segment_id) +
                                 " is missing: the index expects the log to go on there");
@@ -376,6 +378,11 @@ Status Recovery::Cut(const log::LogPosition& position) {
     store_.stats_.torn_bytes += tail;
   }
   last_fresh_segment_ = last != nullptr ? position.segment_id : 0;
+  // What a process left when it died may not have reached the disk; from now on it is relied upon.
+  for (const log::ReadableSegment& segment :
+       Readable(log::Stream::kFresh, meta_.replay_position.segment_id)) {
+    FIRN_RETURN_IF_ERROR(segment.file->Sync());
+  }
   if (!behind.empty()) FIRN_RETURN_IF_ERROR(files.SyncDirectory(log_directory_));
   return Status::Ok();
 }
@@ -424,8 +431,9 @@ Status Recovery::StartLog() {
     CHECK(!segments.empty());
     indexed = {segments.front().id, log::kSegmentHeaderSize};
   }
-  store_.indexer_->Begin(indexed, meta_.replay_lsn > 0 ? meta_.replay_lsn - 1 : 0, indexed,
-                         meta_.replay_lsn > 0 ? meta_.replay_lsn - 1 : 0);
+  store_.indexer_->Begin({.indexed = indexed,
+                          .indexed_lsn = meta_.replay_lsn > 0 ? meta_.replay_lsn - 1 : 0,
+                          .end = last_fresh_segment_ != 0 ? end_ : log::LogPosition{}});
   return Status::Ok();
 }
 
