@@ -21,9 +21,21 @@ class Rebuilder {
   }
 
   Status ReadCold(const std::vector<log::ReadableSegment>& segments) {
+    // The segment that was being written when the process died or the power failed may be torn: of
+    // each epoch that is the last. What lies behind the tear was in no index.
+    std::map<uint32_t, uint64_t> last_of_epoch;
+    std::map<uint64_t, std::pair<uint32_t, std::string>> broken;
     for (const log::ReadableSegment& segment : segments) {
       log::LogReader reader({segment}, log::kSegmentHeaderSize, {});
-      FIRN_RETURN_IF_ERROR(ReadAll(&reader, {.is_cold = true}));
+      std::string tear;
+      FIRN_RETURN_IF_ERROR(ReadColdSegment(&reader, &tear));
+      uint32_t epoch = reader.header().epoch;
+      uint64_t& last = last_of_epoch[epoch];
+      last = std::max(last, segment.id);
+      if (!tear.empty()) broken[segment.id] = {epoch, tear};
+    }
+    for (const auto& [id, tear] : broken) {
+      if (last_of_epoch[tear.first] != id) return Status::Corruption(tear.second);
     }
     return WriteBatch();
   }
@@ -32,7 +44,7 @@ class Rebuilder {
     if (!segments.empty()) {
       log::LogReader reader(segments, log::kSegmentHeaderSize, {.allow_gaps = true});
       end_ = {segments.front().id, log::kSegmentHeaderSize};
-      FIRN_RETURN_IF_ERROR(ReadAll(&reader, {.is_cold = false}));
+      FIRN_RETURN_IF_ERROR(ReadFreshStream(&reader));
     }
     return WriteBatch();
   }
@@ -75,6 +87,12 @@ class Rebuilder {
   struct Source {
     bool is_cold = false;
   };
+  struct Held {
+    log::RecordView record;
+    std::string key;
+    std::string payload;
+    log::LogPosition position;
+  };
   struct FirstEffect {
     log::LogPosition position;
     uint64_t lsn = 0;
@@ -95,21 +113,61 @@ class Rebuilder {
     return {LoadFixed<uint32_t>(id.data()), SipHash13(secret_, key), key};
   }
 
-  Status ReadAll(log::LogReader* reader, Source source) {
+  // `*tear` says where sound records end, if the segment doesn't end there.
+  Status ReadColdSegment(log::LogReader* reader, std::string* tear) {
     log::RecordView record;
     log::LogReader::Outcome outcome;
-    std::vector<std::pair<log::RecordView, log::LogPosition>> none;
     while ((outcome = reader->Next(&record)) == log::LogReader::Outcome::kRecord) {
-      FIRN_RETURN_IF_ERROR(Take(record, reader->position(), source));
-      if (source.is_cold) continue;
+      FIRN_RETURN_IF_ERROR(Take(record, reader->position(), {.is_cold = true}));
+    }
+    if (outcome == log::LogReader::Outcome::kError) return reader->status();
+    if (outcome == log::LogReader::Outcome::kInvalid) *tear = reader->message();
+    return Status::Ok();
+  }
+
+  Status ReadFreshStream(log::LogReader* reader) {
+    log::RecordView record;
+    log::LogReader::Outcome outcome;
+    while ((outcome = reader->Next(&record)) == log::LogReader::Outcome::kRecord) {
+      FIRN_RETURN_IF_ERROR(TakeFresh(record, reader->position()));
       last_lsn_ = record.lsn;
       end_ = {reader->position().segment_id,
               reader->position().offset + static_cast<uint32_t>(log::PaddedSize(record.size))};
     }
     if (outcome == log::LogReader::Outcome::kError) return reader->status();
-    if (outcome == log::LogReader::Outcome::kInvalid && source.is_cold) {
-      return Status::Corruption(reader->message());
+    if (in_group_) {
+      // Its commit is not there: the log ends before it.
+      last_lsn_ = group_begin_lsn_ - 1;
+      end_ = group_begin_;
     }
+    return Status::Ok();
+  }
+
+  // Keeps the records of a group until its commit is there.
+  Status TakeFresh(const log::RecordView& record, const log::LogPosition& position) {
+    // Compaction has removed what lay between, and it removes only what was long committed.
+    bool gap = last_lsn_ != 0 && record.lsn != last_lsn_ + 1;
+    bool commits = in_group_ && (gap || record.kind == log::RecordKind::kGroupCommit);
+    if (commits) {
+      for (Held& held : group_) {
+        held.record.key = held.key;
+        held.record.payload = held.payload;
+        FIRN_RETURN_IF_ERROR(Take(held.record, held.position, {.is_cold = false}));
+      }
+    }
+    bool is_member = in_group_ && (record.flags & log::kFlagInGroup) != 0;
+    if (commits || !is_member) {
+      in_group_ = false;
+      group_.clear();
+    }
+    if (record.kind == log::RecordKind::kGroupBegin) {
+      in_group_ = true;
+      group_begin_ = position;
+      group_begin_lsn_ = record.lsn;
+      return Status::Ok();
+    }
+    if (!in_group_) return Take(record, position, {.is_cold = false});
+    group_.push_back({record, std::string(record.key), std::string(record.payload), position});
     return Status::Ok();
   }
 
@@ -182,6 +240,10 @@ class Rebuilder {
   std::vector<uint32_t> seen_keyspaces_;
   log::LogPosition end_;
   uint64_t last_lsn_ = 0;
+  bool in_group_ = false;
+  std::vector<Held> group_;
+  log::LogPosition group_begin_;
+  uint64_t group_begin_lsn_ = 0;
 };
 
 }  // namespace
