@@ -41,20 +41,20 @@ Keyspace* StoreImpl::MakeKeyspace(uint32_t id, uint32_t db) {
   return raw;
 }
 
-void StoreImpl::LogKeyspaceNames() {
+bool StoreImpl::LogKeyspaceNames() {
   KeyspaceNames names;
   names.next_id = next_keyspace_id_;
   for (Keyspace* keyspace : by_db_) names.id_of_db.push_back(keyspace->id);
   std::string payload = EncodeKeyspaceNames(names);
-  Append({.kind = log::RecordKind::kKeyspaces, .payload = payload});
+  return Append({.kind = log::RecordKind::kKeyspaces, .payload = payload}).has_value();
 }
 
 void StoreImpl::SwapDatabases(uint32_t a, uint32_t b) {
   if (a == b) return;
   std::swap(by_db_[a], by_db_[b]);
+  if (!LogKeyspaceNames()) std::swap(by_db_[a], by_db_[b]);
   by_db_[a]->db = a;
   by_db_[b]->db = b;
-  LogKeyspaceNames();
 }
 
 void StoreImpl::FlushDatabase(uint32_t db) {
@@ -62,12 +62,16 @@ void StoreImpl::FlushDatabase(uint32_t db) {
   uint32_t old_id = old->id;
   if (old->keys == 0 && old->table.empty() && old->cold.size() == 0 && old->fully_mapped()) return;
   memo_ = {};
-  MakeKeyspace(next_keyspace_id_++, db);
+  Keyspace* empty = MakeKeyspace(next_keyspace_id_++, db);
+  if (!LogKeyspaceNames()) {
+    by_db_[db] = old;
+    keyspaces_.erase(empty->id);
+    return;
+  }
   auto it = keyspaces_.find(old_id);
   dropped_.push_back(std::move(it->second));
   keyspaces_.erase(it);
   DropLiveShares(old_id);
-  LogKeyspaceNames();
   dropped_ids_.push_back({old_id, log_->appended_lsn()});
 }
 

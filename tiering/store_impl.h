@@ -84,7 +84,8 @@ class StoreImpl {
   Keyspace* MakeKeyspace(uint32_t id, uint32_t db);
   void SwapDatabases(uint32_t a, uint32_t b);
   void FlushDatabase(uint32_t db);
-  void LogKeyspaceNames();
+  // False if the log refuses. The change that made the names is then to be undone.
+  bool LogKeyspaceNames();
 
   // --- entries: the table, memory and counters in step. `key` must be the entry's.
   void Install(Keyspace& keyspace, const HashedKey& key, Entry* entry);
