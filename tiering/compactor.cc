@@ -392,12 +392,15 @@ void Compactor::ApplyMoves(Chunk* chunk) {
     } else if (!keyspace->cold.Move(item.hash, from, {packed_to, SizeClassFor(item.to_size)})) {
       continue;  // overwritten meanwhile: the copy is garbage
     }
+    // What a blind write replaced stays in the map until it is settled, but the index knows better.
+    bool replaced = entry != nullptr && entry->position() != packed_to;
     int64_t logical = static_cast<int64_t>(LogicalRecordSize(
         item.key_size, item.record.raw_payload_size, item.record.expiry_ms != log::kNoExpiry));
     if (counted) {
       store_.AddLive(*keyspace, from, -logical);
       store_.AddLive(*keyspace, packed_to, logical);
     }
+    if (replaced) continue;
     moves.push_back({{item.record.keyspace, item.hash, std::string(key.bytes)},
                      {.position = to,
                       .logical_size = static_cast<uint32_t>(logical),
