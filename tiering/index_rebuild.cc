@@ -43,7 +43,6 @@ class Rebuilder {
   Status ReadFresh(const std::vector<log::ReadableSegment>& segments) {
     if (!segments.empty()) {
       log::LogReader reader(segments, log::kSegmentHeaderSize, {.allow_gaps = true});
-      end_ = {segments.front().id, log::kSegmentHeaderSize};
       FIRN_RETURN_IF_ERROR(ReadFreshStream(&reader));
     }
     return WriteBatch();
@@ -63,11 +62,14 @@ class Rebuilder {
     meta.replay_position = end_;
     meta.replay_lsn = last_lsn_ + 1;
     for (const auto& [id, first] : effects_) {
+      auto deleted = cold_deletes_.find(id);
+      if (deleted != cold_deletes_.end() && deleted->second > first.lsn) continue;
       if (first.lsn < meta.replay_lsn) {
         meta.replay_position = first.position;
         meta.replay_lsn = first.lsn;
       }
     }
+    meta.wall_ms = last_wall_ms_;
     meta.counts_lsn = last_lsn_;
     meta.next_keyspace_id = names_.next_id;
     std::map<uint32_t, bool> named;
@@ -131,6 +133,7 @@ class Rebuilder {
     while ((outcome = reader->Next(&record)) == log::LogReader::Outcome::kRecord) {
       FIRN_RETURN_IF_ERROR(TakeFresh(record, reader->position()));
       last_lsn_ = record.lsn;
+      last_wall_ms_ = std::max(last_wall_ms_, record.wall_ms);
       end_ = {reader->position().segment_id,
               reader->position().offset + static_cast<uint32_t>(log::PaddedSize(record.size))};
     }
@@ -180,7 +183,11 @@ class Rebuilder {
     }
     std::string id = IdOf(record.keyspace, record.key);
     if (record.kind == log::RecordKind::kEffect) {
-      effects_.try_emplace(id, FirstEffect{position, record.lsn});
+      // An image that compaction has copied may include it; the replay must not begin there then,
+      // because the log may have gaps behind.
+      auto newest = NewestLsn(id);
+      if (!newest) return newest.error();
+      if (*newest < record.lsn) effects_.try_emplace(id, FirstEffect{position, record.lsn});
       return Status::Ok();
     }
     if (record.kind != log::RecordKind::kImage && record.kind != log::RecordKind::kDelete) {
@@ -240,6 +247,7 @@ class Rebuilder {
   std::vector<uint32_t> seen_keyspaces_;
   log::LogPosition end_;
   uint64_t last_lsn_ = 0;
+  int64_t last_wall_ms_ = 0;
   bool in_group_ = false;
   std::vector<Held> group_;
   log::LogPosition group_begin_;

@@ -55,6 +55,7 @@ void Indexer::NoteSyncPoint() {
   if (store_.log_->active()->end_offset == log::kSegmentHeaderSize) {
     point.replay_end = end_at_start_;
   }
+  point.meta.wall_ms = store_.now_ms();
   point.meta.counts_lsn = lsn;
   point.meta.counts_exact = true;
   point.meta.next_keyspace_id = store_.next_keyspace_id_;
@@ -241,9 +242,9 @@ void Indexer::RunJob(Job* job) {
   }
   for (Move& move : job->moves) {
     if (written.contains(id_of(move.key))) continue;
-    batch.changes.push_back({std::move(move.key), move.root});
+    batch.changes.push_back({move.key, move.root});
   }
-  batch.dropped_keyspaces = std::move(job->last.dropped_keyspaces);
+  batch.dropped_keyspaces = job->last.dropped_keyspaces;
   batch.spent_hints = std::move(job->last.spent_hints);
   batch.meta = std::move(job->last.meta);
   job->status = flush_batch();
@@ -262,7 +263,12 @@ void Indexer::OnJobDone(std::shared_ptr<Job> job) {
     failed_ = job->status.code() != StatusCode::kNoSpace;
     ++store_.stats_.read_errors;
     store_.Log(3, "Index batch failed: " + job->status.message());
-    for (Move& move : job->moves) moves_.push_back(std::move(move));
+    // What this batch was to say is said again by the next: moves before those made since.
+    job->moves.insert(job->moves.end(), moves_.begin(), moves_.end());
+    moves_ = std::move(job->moves);
+    for (uint32_t id : job->last.dropped_keyspaces) {
+      store_.dropped_ids_.push_back({id, job->target.lsn});
+    }
     for (auto& waiter : std::exchange(waiters_, {})) waiter.done(job->status);
     return;
   }

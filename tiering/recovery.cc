@@ -155,6 +155,7 @@ Status Recovery::OpenSegment(uint64_t id) {
     // Damage, or a header that a power cut has torn. The replay meets it in its place and tells.
     header =
         log::SegmentHeader{.segment_id = id, .stream = static_cast<uint8_t>(log::Stream::kFresh)};
+    broken_headers_.insert(id);
   }
   log::Segment* segment = store_.segments_->Add(id);
   if (segment == nullptr) return Status(StatusCode::kNoSpace, "the log has too many segments");
@@ -208,6 +209,10 @@ Status Recovery::OpenIndex() {
   if (!bytes) return bytes.error();
   if (bytes->empty() && !Readable(log::Stream::kFresh, 0).empty()) {
     store_.Log(2, "The index is empty: making it from the log");
+    // The index may reach the disk before what a dead process left in the page cache.
+    for (const log::ReadableSegment& segment : Readable(log::Stream::kFresh, 0)) {
+      FIRN_RETURN_IF_ERROR(segment.file->Sync());
+    }
     FIRN_RETURN_IF_ERROR(
         RebuildIndex(store_.index_.get(), store_.identity_.secret,
                      {Readable(log::Stream::kCold, 0), Readable(log::Stream::kFresh, 0)},
@@ -260,6 +265,7 @@ void Recovery::ReportProgress() {
 Status Recovery::Replay() {
   auto segments = Readable(log::Stream::kFresh, meta_.replay_position.segment_id);
   end_ = meta_.replay_position;
+  last_wall_ms_ = meta_.wall_ms;
   last_lsn_ = meta_.replay_lsn > 0 ? meta_.replay_lsn - 1 : 0;
   uint64_t offset = meta_.replay_position.offset;
   if (segments.empty() || segments.front().id != meta_.replay_position.segment_id) {
@@ -273,6 +279,10 @@ Status Recovery::Replay() {
     offset = log::kSegmentHeaderSize;
   }
   if (segments.empty()) return Status::Ok();
+  if (offset > log::kSegmentHeaderSize && broken_headers_.contains(segments.front().id)) {
+    return Status::Corruption(segments.front().file->path() +
+                              ": the header at offset 0 is damaged");
+  }
   log::LogReader reader(segments, offset, {});
   log::RecordView record;
   log::LogReader::Outcome outcome;
@@ -356,9 +366,10 @@ Status Recovery::Cut(const log::LogPosition& position) {
   io::FileSystem& files = *store_.environment_.file_system;
   std::vector<log::Segment*> behind;
   for (const auto& [id, segment] : store_.segments_->all()) {
-    if (segment->stream == log::Stream::kFresh && id > position.segment_id) {
-      behind.push_back(segment.get());
-    }
+    if (segment->stream != log::Stream::kFresh) continue;
+    bool unused = id == position.segment_id && position.offset <= log::kSegmentHeaderSize &&
+                  broken_headers_.contains(id);
+    if (unused || id > position.segment_id) behind.push_back(segment.get());
   }
   for (log::Segment* segment : behind) {
     uint64_t used = segment->end_offset;
@@ -377,7 +388,13 @@ Status Recovery::Cut(const log::LogPosition& position) {
     last->synced_offset = position.offset & ~(io::kDirectAlignment - 1);
     store_.stats_.torn_bytes += tail;
   }
-  last_fresh_segment_ = last != nullptr ? position.segment_id : 0;
+  last_fresh_segment_ = 0;
+  for (const log::ReadableSegment& segment : Readable(log::Stream::kFresh, 0)) {
+    last_fresh_segment_ = segment.id;
+    if (segment.id != position.segment_id) {
+      end_ = {segment.id, static_cast<uint32_t>(segment.end_offset)};
+    }
+  }
   // What a process left when it died may not have reached the disk; from now on it is relied upon.
   for (const log::ReadableSegment& segment :
        Readable(log::Stream::kFresh, meta_.replay_position.segment_id)) {

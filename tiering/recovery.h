@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,7 @@ class Recovery {
   uint64_t max_segment_id_ = 0;
   log::LogPosition end_;  // of what was replayed
   std::map<uint64_t, log::SegmentHeader> headers_;
+  std::set<uint64_t> broken_headers_;  // of segments that are taken for the fresh stream's
   std::vector<Held> group_;
   bool in_group_ = false;
   log::LogPosition group_begin_;

@@ -147,6 +147,10 @@ Status Recovery::ApplyEffect(Keyspace& keyspace, const log::RecordView& record,
     }
     case log::EffectCode::kSetExpiry:
       expiry_ms = operands.Fixed<int64_t>();
+      if (record.lsn > meta_.counts_lsn) {
+        if (expiry_ms >= 0) ++keyspace.expiring;
+        if (entry->Has(Entry::kHasExpiry) && keyspace.expiring > 0) --keyspace.expiring;
+      }
       break;
     default:
       return Status::Corruption("an effect of an unknown kind");
@@ -178,6 +182,8 @@ Status Recovery::ApplyEffect(Keyspace& keyspace, const log::RecordView& record,
 }
 
 Status Recovery::ApplyKeyspaces(const log::RecordView& record) {
+  // The index was told later names; by these, keyspaces of now would count as dropped.
+  if (record.lsn <= meta_.counts_lsn) return Status::Ok();
   auto names = DecodeKeyspaceNames(record.payload);
   if (!names) return names.error();
   if (names->id_of_db.size() > store_.by_db_.size()) {
