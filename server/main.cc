@@ -107,6 +107,15 @@ int Main(std::vector<std::string> arguments) {
 }  // namespace
 }  // namespace firn::server
 
+#ifdef FIRN_JEMALLOC
+// Read by the allocator: freed pages go back to the kernel soon, by a thread of its own, so that the
+// resident size follows `maxmemory`; few arenas, since one thread does nearly everything.
+extern "C" {
+const char* malloc_conf =
+    "background_thread:true,dirty_decay_ms:300,muzzy_decay_ms:0,narenas:4,metadata_thp:disabled";
+}
+#endif
+
 int main(int argc, char** argv) {
   return firn::server::Main(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -29,7 +29,8 @@ uint64_t ReadResident() {
 
 }  // namespace
 
-void MemoryMeter::Sample() {
+void MemoryMeter::Sample(uint64_t window_bytes) {
+  if (samples_++ % kSamplesPerResident == 0) resident_ = ReadResident();
 #ifdef FIRN_JEMALLOC
   if (!of_process_) return;
   uint64_t epoch = 1;
@@ -42,14 +43,17 @@ void MemoryMeter::Sample() {
   active_ = read("stats.active") + read("stats.metadata");
   allocated_ = read("stats.allocated");
   since_sample_ = 0;
+  uint64_t known = read("stats.resident") + window_bytes;
+  other_ = resident_ > known ? resident_ - known : other_;
+#else
+  static_cast<void>(window_bytes);
 #endif
-  if (samples_++ % kSamplesPerResident == 0) resident_ = ReadResident();
 }
 
 uint64_t MemoryMeter::InUse() const {
   int64_t bytes = entries_;
 #ifdef FIRN_JEMALLOC
-  if (of_process_) bytes = static_cast<int64_t>(active_) + since_sample_;
+  if (of_process_) bytes = static_cast<int64_t>(active_ + other_) + since_sample_;
 #endif
   return bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
 }

@@ -14,9 +14,11 @@ class MemoryMeter {
   explicit MemoryMeter(bool of_process) : of_process_(of_process) {}
 
   void Add(int64_t bytes) { since_sample_ += bytes, entries_ += bytes; }
-  void Sample();
+  // `window_bytes` is the caller's file mapping, which it counts itself.
+  void Sample(uint64_t window_bytes);
 
-  // Pages that the allocator has in use, plus what was taken since the sample.
+  // Pages that the allocator has in use, what else is resident (code, stacks, directories), and
+  // what was taken since the sample. Not: pages that the allocator keeps for a moment after a free.
   uint64_t InUse() const;
   // Bytes that are allocated: without what fragmentation wastes.
   uint64_t Allocated() const;
@@ -30,6 +32,7 @@ class MemoryMeter {
   int64_t since_sample_ = 0;
   int64_t entries_ = 0;
   uint64_t active_ = 0;
+  uint64_t other_ = 0;  // resident, and neither the allocator's nor the window
   uint64_t allocated_ = 0;
   uint64_t resident_ = 0;
   uint32_t samples_ = 0;

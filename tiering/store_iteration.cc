@@ -20,6 +20,11 @@ namespace {
 constexpr int64_t kSyncAfterMicros = 500'000;
 // Or once this much waits for it: the index and the window can only follow what is synced.
 constexpr uint64_t kSyncAfterBytes = 8 << 20;
+// Of a small max_memory, unsynced records may pin so small a share.
+constexpr uint64_t kSyncAfterShare = 16;
+// When somebody waits for the index: each sync also writes what is populated ahead of the tail, so
+// that they should not come in quick succession.
+constexpr int64_t kUrgentSyncMicros = 100'000;
 // everysec: with an acknowledged record unsynced for this long nothing more is acknowledged.
 constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
 constexpr int64_t kMemorySampleMicros = 10'000;
@@ -34,7 +39,7 @@ constexpr uint64_t kDropSlice = 2048;
 
 void StoreImpl::SampleMemory() {
   last_memory_sample_micros_ = environment_.loop->NowMicros();
-  memory_.Sample();
+  memory_.Sample(log_ ? log_->window_bytes() : 0);
   stats_.peak_memory = std::max(stats_.peak_memory, UsedMemory());
 }
 
@@ -87,6 +92,7 @@ void StoreImpl::SyncNow(std::move_only_function<void(Status)> done) {
 
 bool StoreImpl::MayReply(uint64_t lsn) const {
   if (!options_.durable || lsn <= log_->durable_lsn()) return true;
+  if (!log_->poison().ok()) return false;
   switch (options_.sync_policy) {
     case SyncPolicy::kAlways:
       return false;
@@ -95,7 +101,7 @@ bool StoreImpl::MayReply(uint64_t lsn) const {
              environment_.loop->NowMicros() - unsynced_.front().appended_micros <
                  kMaxUnsyncedMicros;
     case SyncPolicy::kNo:
-      return log_->poison().ok();
+      return true;
   }
   return true;
 }
@@ -110,7 +116,13 @@ int64_t StoreImpl::EndIteration() {
   if (!unsynced_.empty() && log_->poison().ok()) {
     bool due = now - unsynced_.front().appended_micros >= kSyncAfterMicros;
     if (options_.sync_policy == SyncPolicy::kAlways) due = true;
-    if (log_->unsynced_bytes() >= kSyncAfterBytes || indexer_->WantsSync()) due = true;
+    uint64_t most = kSyncAfterBytes;
+    if (options_.max_memory_bytes != 0) {
+      most = std::min(most, options_.max_memory_bytes / kSyncAfterShare);
+    }
+    bool worth = now - unsynced_.front().appended_micros >= kUrgentSyncMicros ||
+                 log_->unsynced_bytes() >= most / 2;
+    if (log_->unsynced_bytes() >= most || (worth && indexer_->WantsSync())) due = true;
     if (due) StartSync();
     if (options_.sync_policy == SyncPolicy::kEverySecond && options_.durable &&
         now - unsynced_.front().appended_micros >= kMaxUnsyncedMicros) {

@@ -12,8 +12,8 @@ namespace {
 
 // How far ahead of the tail pages are populated. The next sync writes all of them, used or not, so
 // it is about what is appended between two syncs.
-constexpr uint64_t kLeastStep = 256 << 10;
-constexpr uint64_t kLargestStep = 2 << 20;
+constexpr uint64_t kLeastStep = 128 << 10;
+constexpr uint64_t kLargestStep = 256 << 10;
 // Of what is populated on the spot.
 constexpr uint64_t kSpotStep = 64 << 10;
 constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
