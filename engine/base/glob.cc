@@ -71,6 +71,9 @@ bool MatchOne(std::string_view pattern, size_t* position, Byte c, GlobCase lette
   }
 }
 
+// Redis gives up on patterns that nest deeper.
+constexpr int kMaxStars = 1000;
+
 }  // namespace
 
 bool GlobMatch(std::string_view pattern, std::string_view text, GlobCase letter_case) {
@@ -82,10 +85,15 @@ bool GlobMatch(std::string_view pattern, std::string_view text, GlobCase letter_
   // Where to go on when an element does not match: the last star takes one byte more. Earlier stars
   // need no second try: whatever they could take, the last one can take as well.
   bool star_seen = false;
+  int stars = 0;
   size_t after_star = 0;
   size_t star_text = 0;
   while (t < text.size()) {
     if (p < pattern.size() && pattern[p] == '*') {
+      const bool adjacent = star_seen && p == after_star;
+      if (!adjacent && p + 1 < pattern.size() && ++stars > kMaxStars) {
+        return false;
+      }
       after_star = ++p;
       star_text = t;
       star_seen = true;

@@ -114,6 +114,13 @@ bool LfuSelected(const CommandContext& context) {
   return policy == MaxmemoryPolicy::kAllkeysLfu || policy == MaxmemoryPolicy::kVolatileLfu;
 }
 
+bool SharesIntegers(const CommandContext& context) {
+  const MaxmemoryPolicy policy = context.server.options()->maxmemory_policy;
+  const bool needs_clocks = LfuSelected(context) || policy == MaxmemoryPolicy::kAllkeysLru ||
+                            policy == MaxmemoryPolicy::kVolatileLru;
+  return context.server.options()->maxmemory == 0 || !needs_clocks;
+}
+
 int64_t IdleSeconds(const CommandContext& context, uint32_t access) {
   return LfuSelected(context) ? 0 : firn::IdleSeconds(access, context.now_ms());
 }

@@ -70,6 +70,8 @@ Database::KeyInfo LookupForWrite(CommandContext& context, const HashedKey& key);
 // Answers WRONGTYPE and returns false unless the key is absent or a string.
 bool CheckString(CommandContext& context, const Database::KeyInfo& info);
 
+// Whether Redis would share the objects of small integers with the present maxmemory-policy.
+bool SharesIntegers(const CommandContext& context);
 // What the access clock of a key says; its meaning depends on maxmemory-policy.
 bool LfuSelected(const CommandContext& context);
 int64_t IdleSeconds(const CommandContext& context, uint32_t access);

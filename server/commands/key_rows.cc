@@ -80,6 +80,8 @@ constexpr CommandArgument kMoveArguments[] = {
 constexpr KeySpec kObjectEncodingKeys[] = {
     {.flags = kKeyReadOnly, .access = Access::kMetadata, .begin_index = 2}};
 constexpr std::string_view kObjectEncodingTips[] = {"nondeterministic_output"};
+constexpr KeySpec kObjectRefCountKeys[] = {
+    {.flags = kKeyReadOnly, .access = Access::kRead, .begin_index = 2}};
 constexpr Command kObjectSubcommands[] = {
     {.name = "encoding",
      .arity = 3,
@@ -131,7 +133,7 @@ constexpr Command kObjectSubcommands[] = {
      .flags = kReadonly,
      .acl_categories = kAclKeyspace,
      .function = ObjectRefCountCommand,
-     .key_specs = kObjectEncodingKeys,
+     .key_specs = kObjectRefCountKeys,
      .group = "generic",
      .since = "2.2.3",
      .complexity = "O(1)",

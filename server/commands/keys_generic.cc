@@ -1,5 +1,6 @@
 // Commands on keys of any type: existence, deletion, renaming, copying, OBJECT.
 #include <array>
+#include <limits>
 #include <string>
 
 #include "engine/keyspace/access_clock.h"
@@ -14,7 +15,9 @@ void Delete(CommandContext& context) {
   const bool several = context.keys.size() > 1;
   if (several) context.store.BeginGroup();
   for (const KeyAccess& access : context.keys) {
-    if (!context.db().Delete(access.key)) continue;
+    // What expired but is still there counts as gone.
+    if (!context.db().Lookup(access.key, {.touch = false, .count_hit = false}).exists()) continue;
+    context.db().Delete(access.key);
     ++deleted;
     context.Modified(access.key);
     context.Notify('g', "del", access.key.bytes);
@@ -167,7 +170,14 @@ void ObjectEncodingCommand(CommandContext& context) {
 }
 
 void ObjectRefCountCommand(CommandContext& context) {
-  if (FindObjectOr(context)) context.reply.Integer(1);
+  if (!FindObjectOr(context)) return;
+  // Nothing is shared here. Where Redis shares small integers, its answer is expected.
+  constexpr int64_t kShared = std::numeric_limits<int32_t>::max();
+  constexpr int64_t kSharedIntegers = 10'000;
+  StringValue value = context.db().GetString(context.key());
+  const bool small =
+      value.is_integer() && value.integer() >= 0 && value.integer() < kSharedIntegers;
+  context.reply.Integer(small && SharesIntegers(context) ? kShared : 1);
 }
 
 void ObjectFreqCommand(CommandContext& context) {

@@ -83,7 +83,7 @@ def test_documentation_has_the_same_shape(tables):
 @pytest.mark.parametrize("command", [
     ("SET", "k", "v", "EX", "1"), ("MSET", "a", "1", "b", "2"), ("COPY", "a", "b"),
     ("OBJECT", "ENCODING", "k"), ("LCS", "a", "b", "IDX"), ("DEL", "a", "b", "c"),
-    ("GET",), ("PING",), ("MEMORY", "USAGE", "k"), ("SET", "k")])
+    ("MEMORY", "USAGE", "k"), ("SET", "k"), ("PING", "x"), ("NOSUCHCOMMAND", "x")])
 def test_getkeys_agrees(tables, command):
     ours, theirs = (server.resp() for server in tables)
     with ours, theirs:

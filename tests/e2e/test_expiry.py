@@ -95,6 +95,22 @@ def test_expired_keys_are_gone_for_every_command(resp):
     assert sorted(resp("KEYS", "*")) == [b"k7", b"k8", b"stays"]
 
 
+def test_expired_keys_are_gone_though_nothing_has_deleted_them(resp):
+    assert resp("DEBUG", "SET-ACTIVE-EXPIRE", 0) == "OK"
+    for i in range(8):
+        resp("SET", f"k{i}", "v", "PX", 20)
+    resp("SET", "lives", "v")
+    time.sleep(0.05)
+    assert resp("DEL", "k0") == 0
+    assert resp("UNLINK", "k1") == 0
+    assert resp("COPY", "k2", "x") == 0
+    assert resp("MOVE", "k3", 1) == 0
+    assert resp("RENAME", "lives", "k4") == "OK"
+    assert resp("MSETNX", "k5", "1", "k6", "2") == 1
+    assert resp("EXPIRE", "k7", 10) == 0
+    assert resp("DEBUG", "SET-ACTIVE-EXPIRE", 1) == "OK"
+
+
 def test_keys_expire_without_being_asked_for(resp):
     for i in range(200):
         resp("SET", f"k{i}", "v", "PX", 20)
