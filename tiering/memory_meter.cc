@@ -40,7 +40,8 @@ void MemoryMeter::Sample(uint64_t window_bytes) {
     size_t value = 0, value_size = sizeof value;
     return mallctl(name, &value, &value_size, nullptr, 0) == 0 ? value : 0;
   };
-  active_ = read("stats.active") + read("stats.metadata");
+  metadata_ = read("stats.metadata");
+  active_ = read("stats.active") + metadata_;
   allocated_ = read("stats.allocated");
   since_sample_ = 0;
   uint64_t known = read("stats.resident") + window_bytes;
@@ -57,6 +58,8 @@ uint64_t MemoryMeter::InUse() const {
 #endif
   return bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
 }
+
+uint64_t MemoryMeter::AllocatedAndOther() const { return Allocated() + other_ + metadata_; }
 
 uint64_t MemoryMeter::Allocated() const {
   int64_t bytes = entries_;

@@ -22,6 +22,8 @@ class MemoryMeter {
   uint64_t InUse() const;
   // Bytes that are allocated: without what fragmentation wastes.
   uint64_t Allocated() const;
+  // As InUse, with what is allocated instead of the pages that it lies in.
+  uint64_t AllocatedAndOther() const;
   // What Add has counted in all.
   int64_t entries() const { return entries_; }
   // The process's resident size as of the last Sample, 0 if it can't be told.
@@ -32,6 +34,7 @@ class MemoryMeter {
   int64_t since_sample_ = 0;
   int64_t entries_ = 0;
   uint64_t active_ = 0;
+  uint64_t metadata_ = 0;
   uint64_t other_ = 0;  // resident, and neither the allocator's nor the window
   uint64_t allocated_ = 0;
   uint64_t resident_ = 0;

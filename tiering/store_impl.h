@@ -146,6 +146,9 @@ class StoreImpl {
   void ForgetLive(const log::Segment& segment);
   uint64_t LogicalSizeOf(const Entry& entry) const;
   uint64_t UsedMemory() const;
+  // What writers are measured by: as UsedMemory, but pages that are partly free count for less,
+  // since new values go into them.
+  uint64_t GateMemory() const;
   // Bytes over (positive) or under the level at which demotion begins.
   int64_t MemoryPressure() const;
   void SampleMemory();

@@ -32,6 +32,10 @@ constexpr int64_t kBusyWaitMicros = 2'000;
 constexpr int64_t kIdleWaitMicros = 100'000;
 // Demotion begins at this share of max_memory, so that the writers' limit is not met at once.
 constexpr double kDemoteShare = 0.92;
+// Pages in use may exceed what is allocated in them: by so much that the resident size holds.
+constexpr double kPageShare = 0.99;
+constexpr double kPageSlack = 0.06;
+constexpr int64_t kPageReliefDivisor = 16;
 // Partitions of a dropped keyspace that one iteration frees.
 constexpr uint64_t kDropSlice = 2048;
 
@@ -47,10 +51,24 @@ uint64_t StoreImpl::UsedMemory() const {
   return memory_.InUse() + (log_ ? log_->window_bytes() : 0) + fetch_memory_;
 }
 
+uint64_t StoreImpl::GateMemory() const {
+  uint64_t outside = (log_ ? log_->window_bytes() : 0) + fetch_memory_;
+  double slack = static_cast<double>(options_.max_memory_bytes) * kPageSlack;
+  int64_t pages = static_cast<int64_t>(UsedMemory()) - static_cast<int64_t>(slack);
+  return std::max(memory_.AllocatedAndOther() + outside,
+                  static_cast<uint64_t>(std::max<int64_t>(pages, 0)));
+}
+
 int64_t StoreImpl::MemoryPressure() const {
   if (options_.max_memory_bytes == 0) return INT64_MIN;
-  double level = static_cast<double>(options_.max_memory_bytes) * kDemoteShare;
-  return static_cast<int64_t>(UsedMemory()) - static_cast<int64_t>(level);
+  double limit = static_cast<double>(options_.max_memory_bytes);
+  int64_t outside = static_cast<int64_t>((log_ ? log_->window_bytes() : 0) + fetch_memory_);
+  int64_t allocated = static_cast<int64_t>(memory_.AllocatedAndOther()) + outside;
+  int64_t by_allocated = allocated - static_cast<int64_t>(limit * kDemoteShare);
+  int64_t by_pages = static_cast<int64_t>(UsedMemory()) - static_cast<int64_t>(limit * kPageShare);
+  // Freeing values here and there hardly frees pages, but makes room in them for new values: of
+  // what is too much in pages only a part is demoted between two samples.
+  return std::max(by_allocated, by_pages > 0 ? by_pages / kPageReliefDivisor + 1 : by_pages);
 }
 
 void StoreImpl::StartSync() {

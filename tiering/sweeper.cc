@@ -101,7 +101,7 @@ bool Sweeper::Step() {
   bool more = Relieve();
 
   double headroom =
-      store_.options_.max_memory_bytes * kWriterShare - static_cast<double>(store_.UsedMemory());
+      store_.options_.max_memory_bytes * kWriterShare - static_cast<double>(store_.GateMemory());
   // In one iteration writers may take a quarter of what is left: they slow down as it shrinks.
   write_credit_bytes_ = static_cast<int64_t>(std::max(0.0, headroom / 4));
 
@@ -248,7 +248,7 @@ void Sweeper::CheckpointOldest() {
 bool Sweeper::MayWrite() const {
   uint64_t limit = store_.options_.max_memory_bytes;
   if (limit == 0) return true;
-  uint64_t used = store_.UsedMemory();
+  uint64_t used = store_.GateMemory();
   if (static_cast<double>(used) < static_cast<double>(limit) * kWriterShare) return true;
   // Waiting is in vain if hardly any of the memory is entries.
   return !store_.options_.tiering ||
@@ -259,7 +259,7 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   uint64_t limit = store_.options_.max_memory_bytes;
   if (limit == 0) return MemoryGate::kOk;
   if (!store_.options_.tiering) {
-    while (store_.UsedMemory() > limit) {
+    while (store_.GateMemory() > limit) {
       if (!EvictOne()) return MemoryGate::kFull;
     }
     return MemoryGate::kOk;
