@@ -46,7 +46,7 @@ bool Client::IsLocal() const {
 // --- input
 
 void Client::OnReceived(std::string_view bytes) {
-  if (closing_ || close_after_reply_) return;
+  if (closing_ || close_after_reply_ || refuses_input_) return;
   last_interaction_micros_ = server_.loop().NowMicros();
   server_.stats().net_input_bytes += bytes.size();
   if (input_.empty() && MayProcess()) {
@@ -71,37 +71,71 @@ void Client::OnReceived(std::string_view bytes) {
 
 bool Client::MayProcess() const {
   if (server_.loading()) return false;
-  if (closing_ || close_after_reply_ || queue_.size() >= kLookAhead) return false;
+  if (closing_ || close_after_reply_ || refuses_input_ || queue_.size() >= kLookAhead) {
+    return false;
+  }
   return output_.pending_bytes() < std::max(kMinOutputShare, server_.OutputShare());
+}
+
+RequestParser::Outcome Client::FillBatch(std::string_view bytes, size_t* used, size_t* requests) {
+  ParserLimits limits{
+      .max_bulk_bytes = static_cast<uint64_t>(server_.options()->proto_max_bulk_len),
+      .max_request_bytes = server_.MaxRequestBytes(),
+      .authenticated = authenticated_};
+  Dispatcher& dispatcher = server_.dispatcher();
+  auto batch = dispatcher.batch();
+  // Limits depend on whether AUTH has run; and what will only be queued needn't be fetched.
+  const size_t size = authenticated_ && queue_.empty() ? batch.size() : 1;
+  *requests = 0;
+  auto outcome = RequestParser::Outcome::kRequest;
+  while (*requests < size && *used < bytes.size()) {
+    outcome = parser_.Parse(bytes.substr(*used), limits);
+    if (outcome != RequestParser::Outcome::kRequest) break;
+    *used += parser_.consumed();
+    if (parser_.args().empty()) continue;
+    ParsedRequest& request = batch[(*requests)++];
+    parser_.SwapArgs(&request.args);
+    request.end = *used;
+    dispatcher.Prepare(*this, &request);
+    if (parser_.is_inline()) break;
+  }
+  if (*requests > 1) dispatcher.PrefetchEntries(*this, batch.first(*requests));
+  return outcome;
 }
 
 size_t Client::Process(std::string_view bytes) {
   size_t used = 0;
-  in_process_ = true;
-  ParserLimits limits{
-      .max_bulk_bytes = static_cast<uint64_t>(server_.options()->proto_max_bulk_len),
-      .max_request_bytes = server_.MaxRequestBytes()};
   while (used < bytes.size() && MayProcess()) {
-    limits.authenticated = authenticated_;
-    auto outcome = parser_.Parse(bytes.substr(used), limits);
-    if (outcome == RequestParser::Outcome::kNeedMore) {
-      used += parser_.consumed();
-      break;
-    }
-    if (outcome == RequestParser::Outcome::kError) {
-      ProtocolError(parser_.error());
-      used = bytes.size();
-      break;
-    }
-    used += parser_.consumed();
-    if (outcome == RequestParser::Outcome::kTooLarge) {
-      server_.dispatcher().RefuseTooLarge(this);
-    } else if (!parser_.args().empty()) {
+    size_t requests = 0;
+    auto outcome = FillBatch(bytes, &used, &requests);
+    for (size_t i = 0; i < requests; ++i) {
+      const ParsedRequest& request = server_.dispatcher().batch()[i];
       ++commands_;
-      server_.dispatcher().Handle(this, parser_.args());
+      server_.dispatcher().Handle(this, request);
+      if (i + 1 < requests && !MayProcess()) {
+        // The rest is parsed again when its turn has come.
+        parser_.Restart();
+        return request.end;
+      }
+    }
+    switch (outcome) {
+      case RequestParser::Outcome::kRequest:
+        break;
+      case RequestParser::Outcome::kNeedMore:
+        return used + parser_.consumed();
+      case RequestParser::Outcome::kTooLarge:
+        used += parser_.consumed();
+        if (!closing_ && !close_after_reply_) {
+          server_.dispatcher().Refuse(this, Request::Refusal::kTooLarge);
+        }
+        break;
+      case RequestParser::Outcome::kError:
+        if (!closing_ && !close_after_reply_) {
+          server_.dispatcher().Refuse(this, Request::Refusal::kProtocolError);
+        }
+        return bytes.size();
     }
   }
-  in_process_ = false;
   return used;
 }
 
@@ -142,10 +176,10 @@ void Client::UpdateReceiving() {
   }
 }
 
-void Client::ProtocolError(const std::string& text) {
-  server_.Log(1, "Protocol error from client: " + Describe());
+void Client::ProtocolError() {
+  server_.Log(kLogVerbose, "Protocol error from client: " + Describe());
   ++server_.stats().protocol_errors;
-  reply_.Error("ERR " + text);
+  reply_.Error("ERR " + parser_.error());
   server_.NoteError(reply_.last_error());
   CloseAfterReply();
 }

@@ -35,7 +35,9 @@ struct Request {
   };
   uint64_t serial = 0;
   State state = State::kQueued;
-  bool too_large = false;  // only its error is to be sent
+  // Not a command: only an error is to be sent when its turn has come.
+  enum class Refusal : uint8_t { kNone, kTooLarge, kProtocolError };
+  Refusal refusal = Refusal::kNone;
   std::string bytes;
   std::vector<std::string_view> args;
   const Command* command = nullptr;
@@ -118,10 +120,14 @@ class Client : public io::SocketHandler {
 
   // Runs the requests in `bytes`; returns how many bytes were used up.
   size_t Process(std::string_view bytes);
+  // Parses requests from bytes[used] on into the dispatcher's batch, sets `requests` and moves
+  // `used` on. kRequest: the batch is full or the bytes are used up.
+  RequestParser::Outcome FillBatch(std::string_view bytes, size_t* used, size_t* requests);
   void ProcessInput();
   bool MayProcess() const;
   void UpdateReceiving();
-  void ProtocolError(const std::string& text);
+  // Answers with the parser's error, and closes.
+  void ProtocolError();
 
   Server& server_;
   const uint64_t id_;
@@ -134,7 +140,6 @@ class Client : public io::SocketHandler {
   Reply reply_;
   RequestParser parser_;
   std::string input_;  // received and not used up
-  bool in_process_ = false;
   std::deque<std::unique_ptr<Request>> queue_;
   uint64_t next_serial_ = 1;
   Ticket ticket_;  // of requests that run at once
@@ -145,6 +150,7 @@ class Client : public io::SocketHandler {
   uint64_t allowed_total_ = 0;  // replies up to here may leave
   std::deque<ReplyMark> marks_;
   bool receiving_paused_ = false;
+  bool refuses_input_ = false;  // after a protocol error
   bool closing_ = false;
   bool close_after_reply_ = false;
   bool disconnected_ = false;

@@ -199,6 +199,9 @@ struct Command {
   std::span<const CommandHistory> history = {};
   std::span<const std::string_view> tips = {};
   std::span<const CommandArgument> arguments = {};
+
+  // A dense number, for statistics. Given by CommandTable.
+  uint32_t index = 0;
 };
 
 // The rows of each family, defined beside their functions in server/commands/.
@@ -208,7 +211,7 @@ std::span<const Command> ConnectionCommands();
 std::span<const Command> ServerCommands();
 std::span<const Command> TierCommands();
 
-// All rows by name. Built once a server; look-ups ignore case.
+// All rows by name, copied from those of the families. Built once a server; look-ups ignore case.
 class CommandTable {
  public:
   CommandTable();
@@ -217,7 +220,7 @@ class CommandTable {
   const Command* FindSub(const Command& container, std::string_view name) const;
   std::span<const Command* const> all() const { return all_; }
   // A dense number for statistics, by command or subcommand.
-  size_t IndexOf(const Command& command) const;
+  size_t IndexOf(const Command& command) const { return command.index; }
   size_t count() const;
   // "get", "config|get".
   const std::string& FullName(const Command& command) const;

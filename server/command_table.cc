@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <unordered_map>
+#include <cstring>
+#include <deque>
 
+#include "engine/base/check.h"
 #include "server/client.h"
 #include "server/command.h"
 #include "server/dispatcher.h"
@@ -12,16 +14,42 @@
 namespace firn::server {
 namespace {
 
-constexpr size_t kMaxNameSize = 64;
+// Upper and lower case letters differ in this bit; what else it makes equal, MatchesName tells
+// apart.
+constexpr uint64_t kCaseBits = 0x2020202020202020;
 
-// Lower case into `buffer`; empty if it is too long to be any command's name.
-std::string_view LowerCase(std::string_view name, char* buffer) {
-  if (name.size() > kMaxNameSize) return {};
+uint64_t LoadBytes(const char* from, size_t size) {
+  uint64_t word = 0;
+  std::memcpy(&word, from, size);
+  return word | kCaseBits;
+}
+
+// Of the first and the last eight bytes, whatever their case. REQUIRES: not empty.
+uint64_t HashName(std::string_view name) {
+  uint64_t head, tail;
+  if (name.size() >= 8) {
+    head = LoadBytes(name.data(), 8);
+    tail = LoadBytes(name.data() + name.size() - 8, 8);
+  } else if (name.size() >= 4) {
+    head = LoadBytes(name.data(), 4);
+    tail = LoadBytes(name.data() + name.size() - 4, 4);
+  } else {
+    head = LoadBytes(name.data(), 1) ^ LoadBytes(name.data() + name.size() / 2, 1) << 8;
+    tail = LoadBytes(name.data() + name.size() - 1, 1);
+  }
+  uint64_t mixed = (head ^ name.size()) * 0x9e3779b97f4a7c15 ^ tail * 0xc2b2ae3d27d4eb4f;
+  return mixed ^ mixed >> 32;
+}
+
+// `lower` is in lower case.
+bool MatchesName(std::string_view lower, std::string_view name) {
+  if (lower.size() != name.size()) return false;
   for (size_t i = 0; i < name.size(); ++i) {
     char c = name[i];
-    buffer[i] = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+    if (c != lower[i]) return false;
   }
-  return {buffer, name.size()};
+  return true;
 }
 
 // The position where a spec's keys begin; 0 if there are none.
@@ -100,49 +128,66 @@ bool FindKeys(const Command& command, std::span<const std::string_view> args,
   return true;
 }
 
+// Open addressing over a table that is at most a quarter full: nearly every look-up meets its row
+// first.
 struct CommandTable::Impl {
-  std::unordered_map<std::string_view, const Command*> by_name;
-  std::unordered_map<const Command*, size_t> index;
-  std::unordered_map<const Command*, std::string> full_names;
+  static constexpr size_t kBuckets = 2048;
+
+  std::vector<Command> rows;
+  std::deque<std::vector<Command>> subcommands;
+  std::vector<std::string> full_names;  // by index
+  const Command* buckets[kBuckets] = {};
+
+  void Number(Command* command, std::string full_name) {
+    command->index = static_cast<uint32_t>(full_names.size());
+    full_names.push_back(std::move(full_name));
+  }
+  void Enter(const Command* command) {
+    size_t at = HashName(command->name) % kBuckets;
+    while (buckets[at] != nullptr) at = (at + 1) % kBuckets;
+    buckets[at] = command;
+  }
 };
 
 CommandTable::CommandTable() : impl_(std::make_shared<Impl>()) {
   for (auto rows :
        {StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(), TierCommands()}) {
-    for (const Command& command : rows) {
-      impl_->by_name[command.name] = &command;
-      all_.push_back(&command);
-    }
+    impl_->rows.insert(impl_->rows.end(), rows.begin(), rows.end());
   }
-  for (const Command* command : all_) {
-    impl_->index[command] = impl_->index.size();
-    impl_->full_names[command] = std::string(command->name);
-    for (const Command& sub : command->subcommands) {
-      impl_->index[&sub] = impl_->index.size();
-      impl_->full_names[&sub] = std::string(command->name) + "|" + std::string(sub.name);
+  CHECK(impl_->rows.size() <= Impl::kBuckets / 4);
+  for (Command& command : impl_->rows) {
+    const std::string name(command.name);
+    impl_->Number(&command, name);
+    if (!command.subcommands.empty()) {
+      auto& subs =
+          impl_->subcommands.emplace_back(command.subcommands.begin(), command.subcommands.end());
+      for (Command& sub : subs) impl_->Number(&sub, name + "|" + std::string(sub.name));
+      command.subcommands = subs;
     }
+    impl_->Enter(&command);
+    all_.push_back(&command);
   }
 }
 
 const Command* CommandTable::Find(std::string_view name) const {
-  char buffer[kMaxNameSize];
-  auto it = impl_->by_name.find(LowerCase(name, buffer));
-  return it == impl_->by_name.end() ? nullptr : it->second;
-}
-
-const Command* CommandTable::FindSub(const Command& container, std::string_view name) const {
-  char buffer[kMaxNameSize];
-  std::string_view lower = LowerCase(name, buffer);
-  for (const Command& sub : container.subcommands) {
-    if (sub.name == lower) return &sub;
+  if (name.empty()) return nullptr;
+  size_t at = HashName(name) % Impl::kBuckets;
+  for (; impl_->buckets[at] != nullptr; at = (at + 1) % Impl::kBuckets) {
+    if (MatchesName(impl_->buckets[at]->name, name)) return impl_->buckets[at];
   }
   return nullptr;
 }
 
-size_t CommandTable::IndexOf(const Command& command) const { return impl_->index.at(&command); }
-size_t CommandTable::count() const { return impl_->index.size(); }
+const Command* CommandTable::FindSub(const Command& container, std::string_view name) const {
+  for (const Command& sub : container.subcommands) {
+    if (MatchesName(sub.name, name)) return &sub;
+  }
+  return nullptr;
+}
+
+size_t CommandTable::count() const { return impl_->full_names.size(); }
 const std::string& CommandTable::FullName(const Command& command) const {
-  return impl_->full_names.at(&command);
+  return impl_->full_names[command.index];
 }
 
 // --- CommandContext and SuspendedCommand

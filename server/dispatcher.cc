@@ -1,7 +1,7 @@
 #include "server/dispatcher.h"
 
 #include <algorithm>
-#include <chrono>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "server/commands/common.h"
@@ -12,12 +12,6 @@ namespace {
 
 // What a record adds to the bytes of its key and value.
 constexpr uint64_t kRecordOverhead = 128;
-
-uint64_t NowNanos() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   std::chrono::steady_clock::now().time_since_epoch())
-                                   .count());
-}
 
 std::string UnknownCommandText(std::span<const std::string_view> args) {
   constexpr size_t kShown = 128;
@@ -43,23 +37,42 @@ Dispatcher::Dispatcher(Server* server)
 void Dispatcher::ResetStatistics() {
   std::fill(statistics_.begin(), statistics_.end(), CommandStatistics());
 }
-void Dispatcher::RestartClock() { lap_nanos_ = NowNanos(); }
 
 uint64_t Dispatcher::Lap() {
-  uint64_t now = NowNanos();
-  uint64_t lap = now - lap_nanos_;
-  lap_nanos_ = now;
-  return lap;
+  uint64_t now = clock_.Now();
+  return clock_.ToNanos(now - std::exchange(lap_, now));
 }
 
 // --- from the stream
 
-void Dispatcher::Handle(Client* client, std::span<const std::string_view> args) {
+void Dispatcher::Prepare(const Client& client, ParsedRequest* request) {
+  request->has_hash = false;
+  request->command = server_.commands().Find(request->args[0]);
+  if (request->command == nullptr || request->command->key_specs.empty()) return;
+  const KeySpec& spec = request->command->key_specs[0];
+  size_t at = static_cast<size_t>(spec.begin_index);
+  if (spec.begin != KeySpec::Begin::kIndex || spec.find != KeySpec::Find::kRange ||
+      at >= request->args.size()) {
+    return;
+  }
+  request->has_hash = true;
+  request->first_key_hash = server_.store().Hash(request->args[at]);
+  server_.store().Prefetch(client.db(), request->first_key_hash);
+}
+
+void Dispatcher::PrefetchEntries(const Client& client, std::span<const ParsedRequest> requests) {
+  for (const ParsedRequest& request : requests) {
+    if (request.has_hash) server_.store().PrefetchEntry(client.db(), request.first_key_hash);
+  }
+}
+
+void Dispatcher::Handle(Client* client, const ParsedRequest& request) {
+  const std::span<const std::string_view> args = request.args;
   if (!client->queue_.empty()) {
     Enqueue(client, args, nullptr);
     return;
   }
-  const Command* command = Find(client, args);
+  const Command* command = Resolve(client, args, request.command);
   if (command == nullptr || !Admit(client, args, *command)) {
     client->AdvanceReplyMode();
     return;
@@ -70,8 +83,8 @@ void Dispatcher::Handle(Client* client, std::span<const std::string_view> args) 
     return;
   }
   keys_.clear();
-  Work work{args, command, &keys_, &client->ticket_, nullptr};
-  if (!CollectKeys(client, work)) return;
+  Work work{args, command, &keys_, &client->ticket_, nullptr, &request};
+  CollectKeys(client, work);
   if (TryRun(client, work) == Progress::kWaiting) {
     server_.store().Release(&client->ticket_);
     Enqueue(client, args, command);
@@ -79,10 +92,11 @@ void Dispatcher::Handle(Client* client, std::span<const std::string_view> args) 
   }
 }
 
-void Dispatcher::RefuseTooLarge(Client* client) {
+void Dispatcher::Refuse(Client* client, Request::Refusal refusal) {
+  if (refusal == Request::Refusal::kProtocolError) client->refuses_input_ = true;
   auto request = std::make_unique<Request>();
   request->serial = client->next_serial_++;
-  request->too_large = true;
+  request->refusal = refusal;
   client->queue_.push_back(std::move(request));
   RunQueue(client);
 }
@@ -128,25 +142,21 @@ bool Dispatcher::IsReady(const Request& request) const {
 }
 
 void Dispatcher::RunQueue(Client* client) {
-  while (!client->queue_.empty() && !client->closing()) {
+  while (!client->queue_.empty() && !client->closing_ && !client->close_after_reply_) {
     Request& request = *client->queue_.front();
     if (!IsReady(request)) return;
     Progress progress = Progress::kDone;
-    if (request.too_large) {
-      client->reply().Error("OOM command not allowed when used memory > 'maxmemory'.");
-      server_.NoteError(client->reply().last_error());
-    } else {
-      bool checked = request.command != nullptr;
-      if (!checked) request.command = Find(client, request.args);
-      bool admitted =
-          request.command != nullptr && (checked || Admit(client, request.args, *request.command));
-      if (!admitted) {
+    switch (request.refusal) {
+      case Request::Refusal::kNone:
+        progress = RunQueued(client, &request);
+        break;
+      case Request::Refusal::kTooLarge:
+        Reject(client, nullptr, "OOM command not allowed when used memory > 'maxmemory'.");
         client->AdvanceReplyMode();
-      } else {
-        Work work{request.args, request.command, &request.keys, &request.ticket, &request};
-        request.keys.clear();
-        if (CollectKeys(client, work)) progress = TryRun(client, work);
-      }
+        break;
+      case Request::Refusal::kProtocolError:
+        client->ProtocolError();
+        break;
     }
     if (progress == Progress::kWaiting && !server_.IsPausedFor(*request.command)) {
       request.ticket.on_ready = [&server = server_, id = client->id()] { server.NoteReady(id); };
@@ -157,10 +167,26 @@ void Dispatcher::RunQueue(Client* client) {
   }
 }
 
+Dispatcher::Progress Dispatcher::RunQueued(Client* client, Request* request) {
+  if (request->command == nullptr) {
+    const Command* named = server_.commands().Find(request->args[0]);
+    const Command* command = Resolve(client, request->args, named);
+    if (command == nullptr || !Admit(client, request->args, *command)) {
+      client->AdvanceReplyMode();
+      return Progress::kDone;
+    }
+    request->command = command;
+  }
+  Work work{request->args, request->command, &request->keys, &request->ticket, request, nullptr};
+  request->keys.clear();
+  CollectKeys(client, work);
+  return TryRun(client, work);
+}
+
 // --- checks
 
-const Command* Dispatcher::Find(Client* client, std::span<const std::string_view> args) {
-  const Command* command = server_.commands().Find(args[0]);
+const Command* Dispatcher::Resolve(Client* client, std::span<const std::string_view> args,
+                                   const Command* command) {
   if (command == nullptr) {
     Reject(client, nullptr, UnknownCommandText(args));
     return nullptr;
@@ -203,16 +229,30 @@ void Dispatcher::Reject(Client* client, const Command* command, std::string_view
   if (command != nullptr) ++statistics_[server_.commands().IndexOf(*command)].rejected;
 }
 
-bool Dispatcher::CollectKeys(Client* client, const Work& work) {
-  if (work.command->key_specs.empty()) return true;
+void Dispatcher::CollectKeys(Client* client, const Work& work) {
+  const Command& command = *work.command;
+  if (command.key_specs.empty()) return;
   found_.clear();
-  if (!FindKeys(*work.command, work.args, &found_)) return true;  // the command says what is wrong
-  for (const FoundKey& found : found_) {
-    Access access =
-        work.command->access ? work.command->access(work.args, *found.spec) : found.spec->access;
-    work.keys->push_back({client->db(), server_.store().Key(work.args[found.argument]), access});
+  const KeySpec& first = command.key_specs[0];
+  bool simple = command.key_specs.size() == 1 && first.begin == KeySpec::Begin::kIndex &&
+                first.find == KeySpec::Find::kRange && first.last == 0;
+  if (simple) {
+    found_.push_back({static_cast<size_t>(first.begin_index), &first});
+    if (found_[0].argument >= work.args.size()) return;
+  } else if (!FindKeys(command, work.args, &found_)) {
+    return;  // the command says what is wrong
   }
-  return true;
+  Store& store = server_.store();
+  for (const FoundKey& found : found_) {
+    std::string_view key = work.args[found.argument];
+    Access access = command.access ? command.access(work.args, *found.spec) : found.spec->access;
+    bool hashed = work.keys->empty() && work.parsed != nullptr && work.parsed->has_hash;
+    uint64_t hash = hashed ? work.parsed->first_key_hash : store.Hash(key);
+    work.keys->push_back({client->db(), {key, hash}, access});
+    if (!simple) store.Prefetch(client->db(), hash);
+  }
+  if (simple) return;
+  for (const KeyAccess& access : *work.keys) store.PrefetchEntry(access.db, access.key.hash);
 }
 
 Dispatcher::Progress Dispatcher::CheckWrite(Client* client, const Work& work) {
@@ -291,7 +331,7 @@ void Dispatcher::Finish(Client* client, const Command& command, uint64_t errors_
   uint64_t nanos = Lap();
   statistics.nanos += nanos;
   ++server_.stats().commands_processed;
-  if (Status status = server_.store().TakeRunError(); !status.ok()) {
+  if (Status status = server_.store().TakeRunError(); !status.ok()) [[unlikely]] {
     // The change was not made. Its reply may have been written already: the connection can't be
     // trusted to tell the truth any more.
     server_.Log(3, "A write failed: " + status.message());

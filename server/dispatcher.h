@@ -2,6 +2,7 @@
 // thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -11,6 +12,7 @@
 
 #include "server/client.h"
 #include "server/command.h"
+#include "server/cycle_clock.h"
 
 namespace firn::server {
 
@@ -23,14 +25,33 @@ struct CommandStatistics {
   uint64_t failed = 0;    // with an error
 };
 
+// A request as it lies in the received bytes.
+struct ParsedRequest {
+  std::vector<std::string_view> args;
+  size_t end = 0;                    // where it ends in the bytes
+  const Command* command = nullptr;  // null if there is none of this name
+  bool has_hash = false;
+  uint64_t first_key_hash = 0;
+};
+
 class Dispatcher {
  public:
+  // So many requests of a pipeline are parsed before the first of them is run, so that what their
+  // keys lead to is on its way from memory meanwhile.
+  static constexpr size_t kBatch = 16;
+
   explicit Dispatcher(Server* server);
 
   // One request in the order of the client's pipeline. Runs it, or puts it into the client's queue.
-  void Handle(Client* client, std::span<const std::string_view> args);
-  // The request was longer than one may be, and has been read past.
-  void RefuseTooLarge(Client* client);
+  void Handle(Client* client, const ParsedRequest& request);
+  // Before Handle: looks the row up and asks for what the first key leads to.
+  void Prepare(const Client& client, ParsedRequest* request);
+  void PrefetchEntries(const Client& client, std::span<const ParsedRequest> requests);
+  // Room for the client whose bytes are processed now.
+  std::span<ParsedRequest, kBatch> batch() { return batch_; }
+  // In place of a request that can't be run: it was longer than one may be, and has been read past;
+  // or what was received is no request.
+  void Refuse(Client* client, Request::Refusal refusal);
   // Runs the head of the client's queue as far as it is ready.
   void RunQueue(Client* client);
   bool IsReady(const Request& request) const;
@@ -50,7 +71,8 @@ class Dispatcher {
   const Client* current_client() const { return current_client_; }
   std::span<const std::string_view> current_args() const { return current_args_; }
   // Called when a batch of requests begins, so that the first one isn't charged for the wait.
-  void RestartClock();
+  void RestartClock() { lap_ = clock_.Now(); }
+  void CalibrateClock() { clock_.Calibrate(); }
 
  private:
   struct Work {
@@ -58,14 +80,19 @@ class Dispatcher {
     const Command* command;
     std::vector<KeyAccess>* keys;
     Ticket* ticket;
-    Request* request;  // null: runs in place
+    Request* request;             // null: runs in place
+    const ParsedRequest* parsed;  // null: comes from the queue
   };
   enum class Progress : uint8_t { kDone, kWaiting, kSuspended };
 
-  const Command* Find(Client* client, std::span<const std::string_view> args);
+  // The row of the command or subcommand; answers with an error and returns null if there is none.
+  const Command* Resolve(Client* client, std::span<const std::string_view> args,
+                         const Command* command);
   // Answers with an error and returns false if the command may not run.
   bool Admit(Client* client, std::span<const std::string_view> args, const Command& command);
-  bool CollectKeys(Client* client, const Work& work);
+  void CollectKeys(Client* client, const Work& work);
+  // A command at the head of the queue, which is checked the first time.
+  Progress RunQueued(Client* client, Request* request);
   Progress TryRun(Client* client, const Work& work);
   // kDone: refused, with an error; kWaiting: later; kSuspended: it may write.
   Progress CheckWrite(Client* client, const Work& work);
@@ -74,9 +101,11 @@ class Dispatcher {
   void Enqueue(Client* client, std::span<const std::string_view> args, const Command* command);
   void Reject(Client* client, const Command* command, std::string_view error);
   void ClearCurrent();
+  // Nanoseconds since the last one.
   uint64_t Lap();
 
   Server& server_;
+  std::array<ParsedRequest, kBatch> batch_;
   std::vector<KeyAccess> keys_;  // of requests that run in place
   std::vector<FoundKey> found_;
   std::vector<CommandStatistics> statistics_;
@@ -85,7 +114,8 @@ class Dispatcher {
   const Client* current_client_ = nullptr;
   std::span<const std::string_view> current_args_;
   Request* current_request_ = nullptr;
-  uint64_t lap_nanos_ = 0;
+  CycleClock clock_;
+  uint64_t lap_ = 0;  // in the clock's ticks
 };
 
 }  // namespace firn::server

@@ -244,6 +244,7 @@ void Server::Cron() {
   if (!loading()) store_->SetOutsideMemory(clients_memory_);
   if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
   SampleRates();
+  dispatcher_->CalibrateClock();
   // everysec holds replies back only while a sync is late: look again.
   for (uint64_t id : std::exchange(held_, {})) active_.push_back(id);
   loop_->AddTimer(kCronMicros, [this] { Cron(); });

@@ -108,6 +108,13 @@ Status Store::Close() { return impl_->Close(); }
 
 uint64_t Store::Hash(std::string_view key) const { return SipHash13(impl_->identity_.secret, key); }
 
+void Store::Prefetch(uint32_t db, uint64_t hash) const {
+  impl_->KeyspaceOf(db).table.Prefetch(hash);
+}
+void Store::PrefetchEntry(uint32_t db, uint64_t hash) const {
+  impl_->KeyspaceOf(db).table.PrefetchEntry(hash);
+}
+
 PlanResult Store::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
   return impl_->fetcher_->Plan(keys, ticket);
 }

@@ -172,6 +172,11 @@ class Store {
 
   uint64_t Hash(std::string_view key) const;
   HashedKey Key(std::string_view key) const { return {key, Hash(key)}; }
+  // Hints that a key will be planned soon, for callers with other work to do in between, such as
+  // the next requests of a pipeline: the first asks the processor for what leads to the key's entry,
+  // the second, some time later, for the entry.
+  void Prefetch(uint32_t db, uint64_t hash) const;
+  void PrefetchEntry(uint32_t db, uint64_t hash) const;
   PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);
   // Ends a ticket's use, run or not. A waiter is not called any more.
   void Release(Ticket* ticket);

@@ -11,9 +11,13 @@ namespace {
 
 constexpr int64_t kMaxUnauthenticatedArguments = 10;
 constexpr int64_t kMaxUnauthenticatedBulk = 16384;
+// What an argument takes in RAM besides its bytes: its views, and the header before it. It bounds
+// the number of arguments as well.
+constexpr uint64_t kArgumentOverhead = 32;
 // Room for so many arguments is made at once; more as they come, so that a count alone takes no
 // memory.
 constexpr int64_t kReservedArguments = 1024;
+constexpr ptrdiff_t kPlainDigits = 17;
 
 bool ParseNumber(std::string_view text, int64_t* value) {
   bool leading = text.size() > 1 && (text[0] == '0' || (text[0] == '-' && text[1] == '0'));
@@ -47,20 +51,38 @@ RequestParser::Outcome RequestParser::NeedMore() {
   return Outcome::kNeedMore;
 }
 
-bool RequestParser::TakeLine(std::string_view bytes, std::string_view* line) {
-  const void* end = std::memchr(bytes.data() + position_, '\r', bytes.size() - position_);
-  if (end == nullptr) return false;
-  size_t at = static_cast<size_t>(static_cast<const char*>(end) - bytes.data());
-  if (at + 1 >= bytes.size()) return false;
-  *line = bytes.substr(position_, at - position_);
-  position_ = at + 2;
-  return true;
+RequestParser::Header RequestParser::TakeHeader(std::string_view bytes, int64_t* number) {
+  const char* const begin = bytes.data() + position_ + 1;
+  const char* const end = bytes.data() + bytes.size();
+  // Nearly every number is short and plain.
+  const char* at = begin;
+  int64_t value = 0;
+  while (at < end && at - begin < kPlainDigits && *at >= '0' && *at <= '9') {
+    value = 10 * value + (*at++ - '0');
+  }
+  if (end - at >= 2 && *at == '\r' && at > begin && (*begin != '0' || at == begin + 1)) {
+    *number = value;
+    position_ = static_cast<size_t>(at + 2 - bytes.data());
+    return Header::kNumber;
+  }
+  const auto* newline =
+      static_cast<const char*>(std::memchr(begin - 1, '\r', static_cast<size_t>(end - begin + 1)));
+  if (newline == nullptr) {
+    bool too_long = bytes.size() - position_ > kMaxInlineBytes;
+    return too_long ? Header::kTooLong : Header::kNeedMore;
+  }
+  if (newline + 1 >= end) return Header::kNeedMore;
+  position_ = static_cast<size_t>(newline + 2 - bytes.data());
+  if (newline < begin) return Header::kNotANumber;
+  bool fits = ParseNumber({begin, static_cast<size_t>(newline - begin)}, number);
+  return fits ? Header::kNumber : Header::kNotANumber;
 }
 
 RequestParser::Outcome RequestParser::Parse(std::string_view bytes, const ParserLimits& limits) {
   if (bytes.empty()) return Outcome::kNeedMore;
   needed_ = 0;
   consumed_ = 0;
+  is_inline_ = false;
   if (arguments_left_ < 0 && bytes[0] != '*') return ParseInline(bytes);
   return ParseArray(bytes, limits);
 }
@@ -79,59 +101,67 @@ RequestParser::Outcome RequestParser::ParseInline(std::string_view bytes) {
   inline_words_ = std::move(*words);
   args_.assign(inline_words_.begin(), inline_words_.end());
   consumed_ = end + 1;
+  is_inline_ = true;
+  return Outcome::kRequest;
+}
+
+RequestParser::Outcome RequestParser::TakeCount(std::string_view bytes,
+                                                const ParserLimits& limits) {
+  int64_t count = 0;
+  switch (TakeHeader(bytes, &count)) {
+    case Header::kNumber:
+      break;
+    case Header::kNeedMore:
+      return Outcome::kNeedMore;
+    case Header::kTooLong:
+      return Fail("Protocol error: too big mbulk count string");
+    case Header::kNotANumber:
+      return Fail("Protocol error: invalid multibulk length");
+  }
+  if (count > kMaxArguments) return Fail("Protocol error: invalid multibulk length");
+  if (!limits.authenticated && count > kMaxUnauthenticatedArguments) {
+    return Fail("Protocol error: unauthenticated multibulk length");
+  }
+  arguments_left_ = std::max<int64_t>(count, 0);
+  ranges_.reserve(static_cast<size_t>(std::min(arguments_left_, kReservedArguments)));
+  return Outcome::kRequest;
+}
+
+RequestParser::Outcome RequestParser::TakeBulkSize(std::string_view bytes,
+                                                   const ParserLimits& limits) {
+  if (position_ >= bytes.size()) return NeedMore();
+  const char type = bytes[position_];
+  int64_t size = 0;
+  Header header = TakeHeader(bytes, &size);
+  if (header == Header::kTooLong) return Fail("Protocol error: too big bulk count string");
+  if (header == Header::kNeedMore) return NeedMore();
+  if (type != '$') return Fail(std::string("Protocol error: expected '$', got '") + type + "'");
+  if (header == Header::kNotANumber || size < 0 ||
+      static_cast<uint64_t>(size) > limits.max_bulk_bytes) {
+    return Fail("Protocol error: invalid bulk length");
+  }
+  if (!limits.authenticated && size > kMaxUnauthenticatedBulk) {
+    return Fail("Protocol error: unauthenticated bulk length");
+  }
+  bulk_size_ = size;
+  request_bytes_ += static_cast<uint64_t>(size) + kArgumentOverhead;
+  if (request_bytes_ > limits.max_request_bytes && !discarding_) {
+    discarding_ = true;
+    ranges_.clear();
+  }
   return Outcome::kRequest;
 }
 
 RequestParser::Outcome RequestParser::ParseArray(std::string_view bytes,
                                                  const ParserLimits& limits) {
-  std::string_view line;
   if (arguments_left_ < 0) {
-    position_ = 1;
-    if (!TakeLine(bytes, &line)) {
-      if (bytes.size() > kMaxInlineBytes) {
-        return Fail("Protocol error: too big mbulk count string");
-      }
-      position_ = 0;
-      return Outcome::kNeedMore;
-    }
-    int64_t count;
-    if (!ParseNumber(line, &count) || count > kMaxArguments) {
-      return Fail("Protocol error: invalid multibulk length");
-    }
-    if (!limits.authenticated && count > kMaxUnauthenticatedArguments) {
-      return Fail("Protocol error: unauthenticated multibulk length");
-    }
-    arguments_left_ = std::max<int64_t>(count, 0);
-    ranges_.reserve(static_cast<size_t>(std::min(arguments_left_, kReservedArguments)));
+    Outcome outcome = TakeCount(bytes, limits);
+    if (outcome != Outcome::kRequest) return outcome;
   }
   while (arguments_left_ > 0) {
     if (bulk_size_ < 0) {
-      if (position_ >= bytes.size()) return NeedMore();
-      size_t line_begin = position_;
-      if (!TakeLine(bytes, &line)) {
-        if (bytes.size() - line_begin > kMaxInlineBytes) {
-          return Fail("Protocol error: too big bulk count string");
-        }
-        return NeedMore();
-      }
-      if (line.empty() || line[0] != '$') {
-        std::string got(1, line.empty() ? '\r' : line[0]);
-        return Fail("Protocol error: expected '$', got '" + got + "'");
-      }
-      int64_t size;
-      if (!ParseNumber(line.substr(1), &size) || size < 0 ||
-          static_cast<uint64_t>(size) > limits.max_bulk_bytes) {
-        return Fail("Protocol error: invalid bulk length");
-      }
-      if (!limits.authenticated && size > kMaxUnauthenticatedBulk) {
-        return Fail("Protocol error: unauthenticated bulk length");
-      }
-      bulk_size_ = size;
-      request_bytes_ += static_cast<uint64_t>(size) + 16;
-      if (request_bytes_ > limits.max_request_bytes && !discarding_) {
-        discarding_ = true;
-        ranges_.clear();
-      }
+      Outcome outcome = TakeBulkSize(bytes, limits);
+      if (outcome != Outcome::kRequest) return outcome;
     }
     uint64_t end = position_ + static_cast<uint64_t>(bulk_size_) + 2;
     if (end > bytes.size()) {
@@ -154,8 +184,10 @@ RequestParser::Outcome RequestParser::ParseArray(std::string_view bytes,
 
 RequestParser::Outcome RequestParser::Finish(std::string_view bytes) {
   bool too_large = discarding_;
-  args_.clear();
-  for (const Range& range : ranges_) args_.push_back(bytes.substr(range.offset, range.size));
+  args_.resize(ranges_.size());
+  for (size_t i = 0; i < ranges_.size(); ++i) {
+    args_[i] = {bytes.data() + ranges_[i].offset, ranges_[i].size};
+  }
   consumed_ = position_;
   Restart();
   return too_large ? Outcome::kTooLarge : Outcome::kRequest;

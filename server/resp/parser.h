@@ -31,6 +31,12 @@ class RequestParser {
   Outcome Parse(std::string_view bytes, const ParserLimits& limits);
 
   std::span<const std::string_view> args() const { return args_; }
+  // Exchanges the arguments for a vector of the caller's, so that several requests can be held at
+  // once. Those of an inline request are views into the parser: valid until the next Parse.
+  void SwapArgs(std::vector<std::string_view>* args) { args_.swap(*args); }
+  bool is_inline() const { return is_inline_; }
+  // Forgets what has been read of a request: the caller gives its bytes again.
+  void Restart();
   size_t consumed() const { return consumed_; }
   const std::string& error() const { return error_; }
   // After kNeedMore: how many bytes the request has at least, to reserve room once.
@@ -46,18 +52,21 @@ class RequestParser {
   };
   Outcome ParseInline(std::string_view bytes);
   Outcome ParseArray(std::string_view bytes, const ParserLimits& limits);
-  // The line at position_; false if its end isn't there.
-  bool TakeLine(std::string_view bytes, std::string_view* line);
+  // The number in the line at position_, which begins with a byte that the caller has seen.
+  enum class Header : uint8_t { kNumber, kNeedMore, kTooLong, kNotANumber };
+  Header TakeHeader(std::string_view bytes, int64_t* number);
+  Outcome TakeCount(std::string_view bytes, const ParserLimits& limits);
+  Outcome TakeBulkSize(std::string_view bytes, const ParserLimits& limits);
   Outcome Fail(std::string text);
   Outcome Finish(std::string_view bytes);
   Outcome NeedMore();
-  void Restart();
 
   size_t position_ = 0;          // in the bytes of the current request
   int64_t arguments_left_ = -1;  // -1: the header hasn't been read
   int64_t bulk_size_ = -1;       // -1: its header hasn't been read
   uint64_t request_bytes_ = 0;
   bool discarding_ = false;
+  bool is_inline_ = false;
   std::vector<Range> ranges_;
   std::vector<std::string> inline_words_;
   std::vector<std::string_view> args_;
