@@ -61,6 +61,7 @@ Status Server::Start() {
   startup_memory_ = store_->UsedMemory();
   RegisterAppliers();
   Cron();
+  for (io::Socket* socket : std::exchange(early_sockets_, {})) OnAccept(socket, 0);
   if (options_->port != 0) Log(kLogNotice, "Ready to accept connections tcp");
   if (!options_->unixsocket.empty()) Log(kLogNotice, "Ready to accept connections unix");
   return Status::Ok();
@@ -135,8 +136,13 @@ void Server::OnAccept(io::Socket* socket, int error) {
     Log(kLogWarning, std::string("Accepting client connection: ") + std::strerror(error));
     return;
   }
-  if (stopping_ || store_ == nullptr) {
+  if (stopping_) {
     socket->Close();
+    return;
+  }
+  if (dispatcher_ == nullptr) {
+    // The log is being replayed: its turn comes when that is done.
+    early_sockets_.push_back(socket);
     return;
   }
   ++stats_.connections_received;

@@ -157,6 +157,7 @@ class Server : public StoreListener {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;
+  std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
   SlowLog slow_log_;
   ServerStats stats_;
   StoreStats store_stats_base_;
