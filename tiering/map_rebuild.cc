@@ -9,6 +9,7 @@ namespace {
 
 // Inserting a slice takes the executor some 0.5 ms.
 constexpr size_t kJobRoots = 4096;
+constexpr int64_t kRetryMicros = 5'000'000;
 
 }  // namespace
 
@@ -31,7 +32,8 @@ void MapRebuild::Begin() {
 }
 
 void MapRebuild::Step() {
-  if (complete_ || running_ || failed_ || store_.closing_) return;
+  if (complete_ || running_ || store_.closing_) return;
+  if (store_.environment_.loop->NowMicros() < not_before_micros_) return;
   for (Keyspace* keyspace : store_.by_db_) {
     if (!keyspace->fully_mapped()) {
       StartSlice(*keyspace);
@@ -72,9 +74,9 @@ void MapRebuild::OnSlice(uint32_t keyspace_id, const Slice& slice) {
   Keyspace* keyspace = store_.KeyspaceById(keyspace_id);
   if (keyspace == nullptr) return;  // flushed meanwhile
   if (!slice.status.ok()) {
-    failed_ = true;
+    not_before_micros_ = store_.environment_.loop->NowMicros() + kRetryMicros;
     ++store_.stats_.read_errors;
-    store_.Log(3, "Rebuild of the cold map stopped: " + slice.status.message());
+    store_.Log(3, "Rebuild of the cold map is held up: " + slice.status.message());
     return;
   }
   for (const Slice::Item& item : slice.items) {

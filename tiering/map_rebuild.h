@@ -33,7 +33,7 @@ class MapRebuild {
   StoreImpl& store_;
   bool complete_ = true;
   bool running_ = false;
-  bool failed_ = false;
+  int64_t not_before_micros_ = 0;  // after a failure
   int64_t begun_micros_ = 0;
   uint64_t keys_ = 0;
   std::vector<std::move_only_function<void()>> waiters_;

@@ -9,6 +9,7 @@ namespace {
 
 constexpr uint64_t kReadsInFlight = 64;
 constexpr uint64_t kOverloaded = 4096;
+constexpr int64_t kRetryMicros = 5'000'000;
 
 }  // namespace
 
@@ -21,6 +22,7 @@ void Settler::Add(Keyspace& keyspace, const HashedKey& key) {
 bool Settler::overloaded() const { return pending() > kOverloaded; }
 
 void Settler::Step() {
+  if (!postponed_.empty()) RetryPostponed();
   while (!queue_.empty() && in_flight_ < kReadsInFlight) {
     Item item = std::move(queue_.front());
     queue_.pop_front();
@@ -51,7 +53,11 @@ void Settler::Begin(Item item) {
     StartRecordFetch(&store_, request,
                      [this, item = std::move(item), position](Result<FetchedRecord> read) mutable {
                        --in_flight_;
-                       Examine(std::move(item), position, read ? &read->record : nullptr);
+                       if (read) {
+                         Examine(std::move(item), position, read->record);
+                       } else {
+                         Postpone(std::move(item));
+                       }
                      });
     return;
   }
@@ -59,15 +65,15 @@ void Settler::Begin(Item item) {
   Finish(*keyspace, {item.key, item.hash});
 }
 
-void Settler::Examine(Item item, PackedPosition position, const log::RecordView* head) {
+void Settler::Examine(Item item, PackedPosition position, const log::RecordView& head) {
   Keyspace* keyspace = store_.KeyspaceById(item.keyspace);
-  bool is_predecessor = keyspace != nullptr && head != nullptr && head->keyspace == item.keyspace &&
-                        head->key == item.key;
+  bool is_predecessor =
+      keyspace != nullptr && head.keyspace == item.keyspace && head.key == item.key;
   if (is_predecessor && keyspace->cold.Remove(item.hash, position)) {
-    bool has_expiry = head->expiry_ms != log::kNoExpiry;
+    bool has_expiry = head.expiry_ms != log::kNoExpiry;
     store_.AddLive(*keyspace, position,
                    -static_cast<int64_t>(
-                       LogicalRecordSize(item.key.size(), head->raw_payload_size, has_expiry)));
+                       LogicalRecordSize(item.key.size(), head.raw_payload_size, has_expiry)));
     --keyspace->keys;
     if (has_expiry) --keyspace->expiring;
     Finish(*keyspace, {item.key, item.hash});
@@ -89,6 +95,28 @@ void Settler::Finish(Keyspace& keyspace, const HashedKey& key) {
     store_.Discard(keyspace, key, entry);
   }
   AnswerWaiters();
+}
+
+void Settler::Postpone(Item item) {
+  Keyspace* keyspace = store_.KeyspaceById(item.keyspace);
+  --store_.stats_.unsettled_writes;
+  if (keyspace != nullptr) {
+    --keyspace->unsettled;
+    postponed_.push_back(std::move(item));
+    last_retry_micros_ = store_.environment_.loop->NowMicros();
+  }
+  AnswerWaiters();
+}
+
+void Settler::RetryPostponed() {
+  if (store_.environment_.loop->NowMicros() - last_retry_micros_ < kRetryMicros) return;
+  for (Item& item : std::exchange(postponed_, {})) {
+    Keyspace* keyspace = store_.KeyspaceById(item.keyspace);
+    if (keyspace == nullptr) continue;  // flushed meanwhile
+    ++keyspace->unsettled;
+    ++store_.stats_.unsettled_writes;
+    queue_.push_back(std::move(item));
+  }
 }
 
 void Settler::AnswerWaiters() {

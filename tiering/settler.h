@@ -43,12 +43,18 @@ class Settler {
     std::vector<PackedPosition> tried = {};  // candidates that are other keys'
   };
   void Begin(Item item);
-  void Examine(Item item, PackedPosition position, const log::RecordView* head);
+  void Examine(Item item, PackedPosition position, const log::RecordView& head);
   void Finish(Keyspace& keyspace, const HashedKey& key);
+  // The record can't be read: the entry stays blind, so that nothing takes the old record for the
+  // key's; nobody waits for it, and it is tried again some time.
+  void Postpone(Item item);
+  void RetryPostponed();
   void AnswerWaiters();
 
   StoreImpl& store_;
   std::deque<Item> queue_;
+  std::vector<Item> postponed_;
+  int64_t last_retry_micros_ = 0;
   uint64_t in_flight_ = 0;
   std::vector<std::move_only_function<void()>> waiters_;
 };
