@@ -43,6 +43,7 @@ struct Compactor::Chunk {
   std::string bytes;
   uint64_t max_bytes = kChunkBytes;
   bool at_end = false;
+  std::string tear;  // where sound records end, if that is not where the segment ends
   uint64_t read_bytes = 0;
   uint64_t written_bytes = 0;
   uint64_t synced_offset = 0;
@@ -69,9 +70,15 @@ void Compactor::Chunk::Read(log::LogReader* reader, HashSecret secret) {
       at_end = true;
       return;
     }
-    if (outcome != log::LogReader::Outcome::kRecord) {
-      status = outcome == log::LogReader::Outcome::kError ? reader->status()
-                                                          : Status::Corruption(reader->message());
+    if (outcome == log::LogReader::Outcome::kInvalid) {
+      // The torn end of what was written when the power failed; or damage: then something lives on
+      // behind it.
+      tear = reader->message();
+      at_end = true;
+      return;
+    }
+    if (outcome == log::LogReader::Outcome::kError) {
+      status = reader->status();
       return;
     }
     read_bytes += log::PaddedSize(record.size);
@@ -142,6 +149,9 @@ bool Compactor::IsEligible(const log::Segment& segment) const {
   if (std::find(unlinkable_.begin(), unlinkable_.end(), segment.id) != unlinkable_.end()) {
     return false;
   }
+  if (std::find(unreadable_.begin(), unreadable_.end(), segment.id) != unreadable_.end()) {
+    return false;
+  }
   if (cold_file_ != nullptr && segment.id == cold_file_->segment_id) return false;
   // A restart would still replay from a fresh segment behind the flushed replay position.
   if (segment.stream == log::Stream::kFresh) {
@@ -207,6 +217,7 @@ void Compactor::BeginVictim(uint64_t id) {
   victim_ = id;
   ++segment->holds;
   saw_keyspace_names_ = false;
+  tear_.clear();
   log::LogReader::Options options{.direct = true};
   reader_ = std::make_shared<log::LogReader>(
       std::vector<log::ReadableSegment>{{id, segment->file, segment->end_offset}},
@@ -237,12 +248,12 @@ bool Compactor::IsLive(const log::RecordView& record, uint64_t hash,
 
 // A delete must stay while a segment may hold an older record of its key.
 bool Compactor::KeepsDelete(uint64_t lsn) const {
+  if (store_.Has(PlantedBug::kDropDeletes)) return false;
   for (const auto& [id, segment] : store_.segments_->all()) {
-    if (id == victim_) continue;
-    if (std::find(unlinkable_.begin(), unlinkable_.end(), id) != unlinkable_.end()) continue;
-    if (segment->as_of_lsn < lsn) return true;
+    if (id != victim_ && segment->as_of_lsn < lsn) return true;
   }
-  return false;
+  return std::any_of(removed_as_of_lsns_.begin(), removed_as_of_lsns_.end(),
+                     [&](uint64_t as_of_lsn) { return as_of_lsn < lsn; });
 }
 
 void Compactor::OnChunkRead(std::shared_ptr<Chunk> chunk) {
@@ -264,6 +275,7 @@ void Compactor::OnChunkRead(std::shared_ptr<Chunk> chunk) {
     }
     any |= item.keep;
   }
+  if (!chunk->tear.empty()) tear_ = chunk->tear;
   if (any) {
     WriteChunk(chunk);
   } else if (chunk->at_end) {
@@ -286,6 +298,24 @@ void Compactor::WriteChunk(std::shared_ptr<Chunk> chunk) {
   store_.RunJob(
       io::WorkPriority::kBackground, [chunk] { chunk->Write(); },
       [this, chunk] { OnChunkWritten(chunk); });
+}
+
+// A segment has its name only once its header is synced: a start could not tell what it is, and
+// whether anything is missing.
+static Status MakeColdFile(io::FileSystem* files, const std::string& path,
+                           const log::SegmentHeader& header, std::shared_ptr<io::File>* made) {
+  std::string unfinished = path + std::string(kUnfinishedSuffix);
+  auto file = files->Open(unfinished, {.create = true, .truncate = true});
+  if (!file) return file.error();
+  std::string block(log::kSegmentHeaderSize, '\0');
+  log::EncodeSegmentHeader(header, block.data());
+  FIRN_RETURN_IF_ERROR((*file)->WriteAt(0, block));
+  FIRN_RETURN_IF_ERROR((*file)->Sync());
+  FIRN_RETURN_IF_ERROR(files->Rename(unfinished, path));
+  file = files->Open(path, {});
+  if (!file) return file.error();
+  *made = std::move(*file);
+  return Status::Ok();
 }
 
 void Compactor::OpenColdFile(std::shared_ptr<Chunk> chunk) {
@@ -315,17 +345,8 @@ void Compactor::OpenColdFile(std::shared_ptr<Chunk> chunk) {
   store_.RunJob(
       io::WorkPriority::kBackground,
       [cold, header, directory, status, files = store_.environment_.file_system] {
-        auto file = files->Open(directory + "/" + log::SegmentFileName(cold->segment_id),
-                                {.create = true, .exclusive = true});
-        if (!file) {
-          *status = file.error();
-          return;
-        }
-        cold->file = std::move(*file);
-        std::string block(log::kSegmentHeaderSize, '\0');
-        log::EncodeSegmentHeader(header, block.data());
-        *status = cold->file->WriteAt(0, block);
-        if (status->ok()) *status = cold->file->Sync();
+        std::string path = directory + "/" + log::SegmentFileName(cold->segment_id);
+        *status = MakeColdFile(files, path, header, &cold->file);
         if (status->ok()) *status = files->SyncDirectory(directory);
       },
       [this, cold, status, chunk, as_of = header.as_of_lsn] {
@@ -400,7 +421,7 @@ void Compactor::ApplyMoves(Chunk* chunk) {
       store_.AddLive(*keyspace, from, -logical);
       store_.AddLive(*keyspace, packed_to, logical);
     }
-    if (replaced) continue;
+    if (replaced && !store_.Has(PlantedBug::kMoveOverNewer)) continue;
     moves.push_back({{item.record.keyspace, item.hash, std::string(key.bytes)},
                      {.position = to,
                       .logical_size = static_cast<uint32_t>(logical),
@@ -413,11 +434,17 @@ void Compactor::ApplyMoves(Chunk* chunk) {
 }
 
 void Compactor::FinishVictim() {
+  const log::Segment& victim = *store_.segments_->ById(victim_);
+  if (victim.live_bytes != 0) {
+    GiveUpVictim(tear_.empty() ? "counts of live bytes are wrong" : tear_);
+    return;
+  }
   if (saw_keyspace_names_) store_.LogKeyspaceNames();
   reader_ = nullptr;
   uint64_t id = victim_;
   ++store_.stats_.compactions;
-  store_.indexer_->WhenIndexed({.lsn = store_.log_->appended_lsn(), .flushed = true},
+  bool flushed = !store_.Has(PlantedBug::kUnlinkBeforeFlush);
+  store_.indexer_->WhenIndexed({.lsn = store_.log_->appended_lsn(), .flushed = flushed},
                                [this, id](Status status) {
                                  log::Segment* segment = store_.segments_->ById(id);
                                  CHECK(segment != nullptr);
@@ -432,18 +459,38 @@ void Compactor::UnlinkReady() {
     log::Segment* segment = store_.segments_->ById(id);
     if (segment->holds > 0) return false;
     std::string path = segment->file->path();
+    uint64_t as_of_lsn = segment->as_of_lsn;
+    removed_as_of_lsns_.push_back(as_of_lsn);
     store_.ForgetLive(*segment);
     store_.segments_->Remove(segment);
+    auto gone = std::make_shared<bool>(false);
     // Freeing the blocks of a large file may block.
     store_.RunJob(
         io::WorkPriority::kBackground,
-        [files = store_.environment_.file_system, path] {
+        [files = store_.environment_.file_system, path, gone,
+         directory = store_.options_.directory + "/log"] {
           // A file that stays is met again by the next start, and is garbage then as well.
-          if (Status status = files->Remove(path); !status.ok()) return;
+          *gone = files->Remove(path).ok() && files->SyncDirectory(directory).ok();
         },
-        [this] { store_.log_->OnSpaceFreed(); });
+        [this, gone, as_of_lsn] {
+          if (*gone) {
+            auto it = std::find(removed_as_of_lsns_.begin(), removed_as_of_lsns_.end(), as_of_lsn);
+            removed_as_of_lsns_.erase(it);
+          }
+          store_.log_->OnSpaceFreed();
+        });
     return true;
   });
+}
+
+// Something in it can't be read, and its keys may need it: it stays.
+void Compactor::GiveUpVictim(const std::string& why) {
+  log::Segment* segment = store_.segments_->ById(victim_);
+  store_.Log(3, segment->file->path() + " can't be compacted: " + why);
+  unreadable_.push_back(victim_);
+  --segment->holds;
+  reader_ = nullptr;
+  victim_ = 0;
 }
 
 void Compactor::Abandon(const Status& status) {

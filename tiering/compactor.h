@@ -21,6 +21,9 @@ namespace firn {
 
 class StoreImpl;
 
+// Of the name of a cold segment whose header is not synced yet.
+inline constexpr std::string_view kUnfinishedSuffix = ".new";
+
 class Compactor {
  public:
   explicit Compactor(StoreImpl* store) : store_(*store) {}
@@ -46,6 +49,7 @@ class Compactor {
   void OpenColdFile(std::shared_ptr<Chunk> chunk);
   void FinishVictim();
   void UnlinkReady();
+  void GiveUpVictim(const std::string& why);
   void Abandon(const Status& status);
 
   StoreImpl& store_;
@@ -55,11 +59,15 @@ class Compactor {
   uint64_t previous_cold_segment_ = 0;
   uint32_t previous_cold_crc_ = 0;
   bool saw_keyspace_names_ = false;
+  std::string tear_;  // of the victim
   bool job_running_ = false;
   bool failed_ = false;
   bool flush_asked_ = false;
   int64_t last_pick_micros_ = 0;
   std::vector<uint64_t> unlinkable_;  // flushed, waiting for holds to be released
+  // Begins of the segments whose files may still be there, or come back at a power cut.
+  std::vector<uint64_t> removed_as_of_lsns_;
+  std::vector<uint64_t> unreadable_;  // victims that could not be emptied
 };
 
 }  // namespace firn

@@ -106,6 +106,7 @@ bool Indexer::Due(const SyncPoint& target) const {
 void Indexer::Step() {
   if (job_running_ || failed_) return;
   uint64_t durable = store_.log_->durable_lsn();
+  if (store_.Has(PlantedBug::kIndexUnsynced)) durable = store_.log_->appended_lsn();
   while (points_.size() > 1 && points_[1].lsn <= durable) points_.pop_front();
   SyncPoint target;
   if (!points_.empty() && points_.front().lsn <= durable) {
@@ -132,7 +133,7 @@ void Indexer::Step() {
 // The replay begins at the oldest effect that no indexed image covers, or at the end of the batch.
 log::LogPosition Indexer::ReplayPositionFor(const SyncPoint& target, uint64_t* lsn) const {
   for (const StoreImpl::DirtyValue& value : store_.dirty_) {
-    if (value.first_lsn > target.lsn) break;
+    if (value.first_lsn > target.lsn || store_.Has(PlantedBug::kForgetEffects)) break;
     if (value.clean_lsn != 0 && value.clean_lsn <= target.lsn) continue;
     *lsn = value.first_lsn;
     return value.first_effect;
@@ -168,7 +169,7 @@ void Indexer::StartJob(SyncPoint target) {
   job->last.meta = EncodeIndexMeta(target.meta);
 
   unflushed_records_ += target.lsn - indexed_lsn_;
-  unflushed_bytes_ += ReplayBytesFrom(indexed_position_);
+  unflushed_bytes_ += ReplayBytesFrom(indexed_position_) - ReplayBytesFrom(target.tail);
   job->flush = unflushed_records_ >= store_.options_.replay_limit_records / 2 ||
                unflushed_bytes_ >= store_.options_.replay_limit_bytes / 2;
   for (const Waiter& waiter : waiters_) job->flush |= waiter.what.flushed;

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "engine/base/check.h"
+#include "tiering/compactor.h"
 #include "tiering/index_rebuild.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
@@ -38,6 +39,8 @@ Status WipeVolatileData(io::FileSystem* files, const std::string& directory) {
     for (const std::string& name : *names) {
       FIRN_RETURN_IF_ERROR(files->Remove(folder + "/" + name));
     }
+    // Before anything can say that what is found here is durable data.
+    FIRN_RETURN_IF_ERROR(files->SyncDirectory(folder));
   }
   return Status::Ok();
 }
@@ -52,6 +55,8 @@ Status Recovery::Run() {
   FIRN_RETURN_IF_ERROR(OpenIndex());
   FIRN_RETURN_IF_ERROR(Replay());
   FIRN_RETURN_IF_ERROR(StartLog());
+  // The log alone must tell which keyspace a database is.
+  if (names_changed_ || !has_meta_) store_.LogKeyspaceNames();
   store_.environment_.loop->RunOnce(0);
   int64_t micros = store_.environment_.loop->NowMicros() - begin;
   store_.stats_.replay_us = static_cast<uint64_t>(micros);
@@ -118,6 +123,10 @@ Status Recovery::OpenSegments() {
   for (const std::string& name : *names) {
     uint64_t id;
     if (log::ParseSegmentFileName(name, &id)) ids.push_back(id);
+    // A cold segment that was being made.
+    if (name.ends_with(kUnfinishedSuffix)) {
+      FIRN_RETURN_IF_ERROR(store_.environment_.file_system->Remove(log_directory_ + "/" + name));
+    }
   }
   std::sort(ids.begin(), ids.end());
   for (uint64_t id : ids) FIRN_RETURN_IF_ERROR(OpenSegment(id));
@@ -251,7 +260,9 @@ void Recovery::AdoptKeyspaces(const IndexMeta& meta) {
     keyspace->counts_exact = meta.counts_exact;
   }
   for (uint32_t db = 0; db < databases; ++db) {
-    if (store_.by_db_[db] == nullptr) store_.MakeKeyspace(store_.next_keyspace_id_++, db);
+    if (store_.by_db_[db] != nullptr) continue;
+    store_.MakeKeyspace(store_.next_keyspace_id_++, db);
+    names_changed_ = true;
   }
   if (has_meta_) {
     store_.map_rebuild_->Begin();
@@ -353,6 +364,14 @@ Status Recovery::StopAt(log::LogReader* reader, log::LogReader::Outcome outcome)
     store_.Log(3, "The log is damaged and was cut: " + where + ": " + why);
   }
   if (in_group_) {
+    if (store_.Has(PlantedBug::kApplyOpenGroups)) {
+      for (Held& held : group_) {
+        held.record.key = held.key;
+        held.record.payload = held.payload;
+        FIRN_RETURN_IF_ERROR(ApplyRecord(held.record, held.position));
+      }
+      return Cut(end_);
+    }
     // Its commit is not there: none of it happened.
     last_lsn_ = group_begin_lsn_ - 1;
     last_crc_ = group_begin_previous_crc_;
@@ -398,6 +417,7 @@ Status Recovery::Cut(const log::LogPosition& position) {
   // What a process left when it died may not have reached the disk; from now on it is relied upon.
   for (const log::ReadableSegment& segment :
        Readable(log::Stream::kFresh, meta_.replay_position.segment_id)) {
+    if (store_.Has(PlantedBug::kTrustUnsyncedTail)) break;
     FIRN_RETURN_IF_ERROR(segment.file->Sync());
   }
   if (!behind.empty()) FIRN_RETURN_IF_ERROR(files.SyncDirectory(log_directory_));

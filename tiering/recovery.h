@@ -61,6 +61,7 @@ class Recovery {
   std::string log_directory_;
   IndexMeta meta_;
   bool has_meta_ = false;
+  bool names_changed_ = false;  // databases that nothing on disk knows yet
   uint32_t last_epoch_ = 0;
   uint64_t last_lsn_ = 0;
   uint32_t last_crc_ = 0;

@@ -87,7 +87,9 @@ Result<Entry*> Recovery::LoadValue(Keyspace& keyspace, const HashedKey& key, uin
   } else {
     auto root = store_.index_->Find({keyspace.id, key.hash, std::string(key.bytes)});
     if (!root) return std::unexpected(root.error());
-    if (!root->has_value() || (*root)->lsn >= before_lsn) return nullptr;
+    if (!root->has_value()) return nullptr;
+    bool included = (*root)->lsn >= before_lsn;
+    if (included && !store_.Has(PlantedBug::kReplayEffectsTwice)) return nullptr;
     position = (*root)->position;
   }
   log::Segment* segment = store_.segments_->ById(position.segment_id);
@@ -183,7 +185,8 @@ Status Recovery::ApplyEffect(Keyspace& keyspace, const log::RecordView& record,
 
 Status Recovery::ApplyKeyspaces(const log::RecordView& record) {
   // The index was told later names; by these, keyspaces of now would count as dropped.
-  if (record.lsn <= meta_.counts_lsn) return Status::Ok();
+  bool old = record.lsn <= meta_.counts_lsn;
+  if (old && !store_.Has(PlantedBug::kReplayOldNames)) return Status::Ok();
   auto names = DecodeKeyspaceNames(record.payload);
   if (!names) return names.error();
   if (names->id_of_db.size() > store_.by_db_.size()) {

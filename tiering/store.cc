@@ -142,7 +142,10 @@ void Store::FlushDatabase(uint32_t db) { impl_->FlushDatabase(db); }
 
 // --- reply
 
-uint64_t Store::executed_lsn() const { return impl_->log_->appended_lsn(); }
+uint64_t Store::executed_lsn() const {
+  // Once the log has failed, commands can only read: what they answer acknowledges nothing.
+  return LogFailed() ? impl_->log_->durable_lsn() : impl_->log_->appended_lsn();
+}
 bool Store::MayReply(uint64_t lsn) const { return impl_->MayReply(lsn); }
 bool Store::LogFailed() const { return !impl_->log_->poison().ok(); }
 void Store::set_on_may_reply(std::function<void()> callback) {

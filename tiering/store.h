@@ -28,6 +28,7 @@
 #include "engine/base/status.h"
 #include "engine/keyspace/table.h"
 #include "tiering/io/loop.h"
+#include "tiering/planted_bug.h"
 #include "tiering/store_stats.h"
 
 namespace rocksdb {
@@ -143,6 +144,7 @@ struct StoreEnvironment {
   // Used memory is the whole process's. If not, the engine's own count alone, which repeats from
   // run to run.
   bool meter_process_memory = true;
+  PlantedBug planted_bug = PlantedBug::kNone;
   std::function<void(int level, const std::string& line)> log;  // levels as server/logger.h
 };
 
@@ -173,8 +175,8 @@ class Store {
   uint64_t Hash(std::string_view key) const;
   HashedKey Key(std::string_view key) const { return {key, Hash(key)}; }
   // Hints that a key will be planned soon, for callers with other work to do in between, such as
-  // the next requests of a pipeline: the first asks the processor for what leads to the key's entry,
-  // the second, some time later, for the entry.
+  // the next requests of a pipeline: the first asks the processor for what leads to the key's
+  // entry, the second, some time later, for the entry.
   void Prefetch(uint32_t db, uint64_t hash) const;
   void PrefetchEntry(uint32_t db, uint64_t hash) const;
   PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);

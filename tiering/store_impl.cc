@@ -300,8 +300,8 @@ bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key) {
   if (entry->Has(Entry::kHasExpiry)) --keyspace.expiring;
   // The index may still know the key, and nothing else says that it is gone; or a cold predecessor
   // waits to be taken out of the map.
-  bool needs_tombstone =
-      !keyspace.IsMapped(key.hash) || entry->Has(Entry::kBlind) || entry->Has(Entry::kPinned);
+  bool only_indexed = !keyspace.IsMapped(key.hash) && !Has(PlantedBug::kForgetTombstones);
+  bool needs_tombstone = only_indexed || entry->Has(Entry::kBlind) || entry->Has(Entry::kPinned);
   if (needs_tombstone) {
     // key.bytes may be the entry's own bytes; they are copied before the entry is freed.
     Entry* tombstone = Entry::Create({.kind = Entry::Kind::kTombstone, .key = key.bytes});

@@ -177,6 +177,7 @@ class StoreImpl {
   // Wraps a callback so that it does nothing once this object is gone.
   std::weak_ptr<StoreImpl*> alive() const { return alive_; }
 
+  bool Has(PlantedBug bug) const { return environment_.planted_bug == bug; }
   void Log(int level, const std::string& line) {
     if (environment_.log) environment_.log(level, line);
   }

@@ -111,6 +111,7 @@ void StoreImpl::SyncNow(std::move_only_function<void(Status)> done) {
 bool StoreImpl::MayReply(uint64_t lsn) const {
   if (!options_.durable || lsn <= log_->durable_lsn()) return true;
   if (!log_->poison().ok()) return false;
+  if (Has(PlantedBug::kReplyBeforeSync)) return true;
   switch (options_.sync_policy) {
     case SyncPolicy::kAlways:
       return false;
@@ -163,6 +164,8 @@ int64_t StoreImpl::EndIteration() {
     if (!more) dropped_.pop_front();
     busy = true;
   }
+  // What background work could not log concerns no command.
+  run_error_ = Status::Ok();
   if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
   if (busy) return 0;
   bool waiting = !unsynced_.empty() || indexer_->busy() || settler_->busy();

@@ -23,9 +23,12 @@ class SocketHandler {
   virtual void OnReceived(std::string_view bytes) = 0;
   // The Send in flight has finished with all its bytes.
   virtual void OnSent() = 0;
-  // The peer closed (error 0) or the connection failed (an errno). The last call to the handler
-  // unless it calls Close itself. The handler still has to Close. While receiving is paused, only a
-  // Send notices that the peer is gone.
+  // The peer sends nothing more, but may still read, as one that has sent its requests and closed its
+  // half: sends go on and are reported. While receiving is paused this is not noticed.
+  virtual void OnEnded() { OnDisconnected(0); }
+  // The connection failed (an errno), or has ended (0) and OnEnded is not handled. The last call to
+  // the handler unless it goes on sending after 0. The handler still has to Close. While receiving
+  // is paused, only a Send notices that the peer is gone.
   virtual void OnDisconnected(int error) = 0;
 };
 

@@ -77,6 +77,7 @@ class ThreadSocket final : public Socket, public Watched {
   int send_error_ = 0;  // of a send that kFinished early
   bool paused_ = false;
   bool disconnected_ = false;
+  bool receive_over_ = false;  // the end of what the peer sends has been reported
   bool interest_queued_ = false;
   uint32_t interest_ = 0;  // what epoll watches for now; 0: nothing, it doesn't know the socket
 };
@@ -221,7 +222,7 @@ void ThreadSocket::UpdateInterest() {
   if (closed()) return;
   uint32_t wanted = 0;
   if (!disconnected_ && handler_ != nullptr) {
-    if (!paused_) wanted |= EPOLLIN;
+    if (!paused_ && !receive_over_) wanted |= EPOLLIN;
     if (send_state_ == SendState::kBlocked) wanted |= EPOLLOUT;
   }
   if (wanted == interest_) return;
@@ -245,7 +246,9 @@ void ThreadSocket::OnEvents(uint32_t events) {
     TrySend();
     if (send_state_ != SendState::kBlocked) QueueInterest();
   }
-  if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0 && !paused_) Receive();
+  if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0 && !paused_ && !receive_over_) {
+    Receive();
+  }
 }
 
 void ThreadSocket::Receive() {
@@ -257,9 +260,14 @@ void ThreadSocket::Receive() {
 }
 
 void ThreadSocket::Disconnect(int error) {
+  QueueInterest();
+  if (error == 0) {
+    receive_over_ = true;
+    handler_->OnEnded();
+    return;
+  }
   disconnected_ = true;
   pending_send_.Clear();
-  QueueInterest();
   handler_->OnDisconnected(error);
 }
 

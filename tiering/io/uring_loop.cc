@@ -101,6 +101,7 @@ class UringSocket final : public Socket, public Mortal {
   bool paused_ = false;
   bool ended_ = false;         // the end has come in and is not reported yet
   bool disconnected_ = false;  // the end has been reported
+  bool receive_over_ = false;  // the end of what the peer sends has been reported
   bool closed_ = false;
   bool buried_ = false;
   bool update_queued_ = false;
@@ -263,7 +264,7 @@ void UringSocket::CancelReceiving() {
 
 void UringSocket::UpdateReceiving() {
   update_queued_ = false;
-  if (closed_ || disconnected_ || handler_ == nullptr) return;
+  if (closed_ || disconnected_ || receive_over_ || handler_ == nullptr) return;
   if (paused_) {
     if (receiving_ == Receiving::kArmed) CancelReceiving();
     return;
@@ -281,7 +282,7 @@ void UringSocket::UpdateReceiving() {
 void UringSocket::OnReceiveCompletion(const Completion& completion) {
   const int result = completion.result;
   if ((completion.flags & IORING_CQE_F_MORE) == 0) receiving_ = Receiving::kIdle;
-  if (!closed_ && !disconnected_ && !ended_) {
+  if (!closed_ && !disconnected_ && !receive_over_ && !ended_) {
     if (result > 0) {
       const std::string_view bytes = loop_->ring().BufferBytes(completion);
       // Bytes must not overtake those that wait for their delivery.
@@ -300,7 +301,7 @@ void UringSocket::OnReceiveCompletion(const Completion& completion) {
   if (receiving_ != Receiving::kIdle) return;
   if (closed_) {
     BuryIfOver();
-  } else if (!ended_ && !disconnected_) {
+  } else if (!ended_ && !disconnected_ && !receive_over_) {
     QueueUpdate();
   }
 }
@@ -313,7 +314,7 @@ void UringSocket::OnEnd(int error) {
 }
 
 void UringSocket::DeliverKept() {
-  if (closed_ || disconnected_ || paused_) return;
+  if (closed_ || disconnected_ || receive_over_ || paused_) return;
   if (!kept_.empty()) {
     const std::string bytes = std::exchange(kept_, {});
     handler_->OnReceived(bytes);
@@ -323,8 +324,13 @@ void UringSocket::DeliverKept() {
 }
 
 void UringSocket::Disconnect(int error) {
-  disconnected_ = true;
   kept_.clear();
+  if (error == 0) {
+    receive_over_ = true;
+    handler_->OnEnded();
+    return;
+  }
+  disconnected_ = true;
   if (sending_ != Sending::kInFlight) pending_send_.Clear();
   handler_->OnDisconnected(error);
 }

@@ -23,6 +23,7 @@ std::string CrashExplorer::RunWorkload() {
   CrashWorld world(&disk_, Options(options_.seed),
                    {.seed = options_.seed,
                     .wall_start_ms = kWallMs,
+                    .bug = options_.bug,
                     .repeatable = true,
                     .wrappers = &options_.wrappers});
   if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
@@ -50,7 +51,9 @@ std::string CrashExplorer::Check(io::SimDisk* image, const CrashPoint& point) {
   CrashWorld world(image, Options(point.seed | 1),
                    {.seed = point.seed,
                     .wall_start_ms = WallAfter(&random),
-                    .note_mapped_interval = again < 2 ? 4u : 0u});
+                    .bug = options_.bug,
+                    .note_mapped_interval = again < 2 ? 4u : 0u,
+                    .wrappers = &options_.wrappers});
   if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
   Life life{.begun = image->inherited_events(), .opened = image->event_count()};
   FoundState found;
@@ -85,7 +88,9 @@ std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point
   CrashWorld recovered(image.get(), Options(second.seed | 1),
                        {.seed = second.seed,
                         .wall_start_ms = world->loop().WallMillis(),
-                        .note_mapped_interval = 0});
+                        .bug = options_.bug,
+                        .note_mapped_interval = 0,
+                        .wrappers = &options_.wrappers});
   std::string where = "after a second crash at " + second.ToString() + " (opened at " +
                       std::to_string(life.opened) + "): ";
   if (Status status = recovered.Open(); !status.ok()) return where + "open: " + status.message();

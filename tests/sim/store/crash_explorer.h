@@ -13,7 +13,8 @@ struct ExplorerOptions {
   SyncPolicy policy = SyncPolicy::kAlways;
   uint32_t commands = 1000;
   uint64_t points = 500;
-  WorldWrappers wrappers = {};  // of the first run, not of the recoveries
+  WorldWrappers wrappers = {};
+  PlantedBug bug = PlantedBug::kNone;
 };
 
 class CrashExplorer {

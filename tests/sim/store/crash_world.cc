@@ -46,6 +46,7 @@ CrashWorld::CrashWorld(io::SimDisk* disk, StoreOptions store, WorldOptions optio
                        .loop = loop,
                        .index_env = env_.get(),
                        .meter_process_memory = false,
+                       .planted_bug = options.bug,
                        .log = [this](int, const std::string& line) { log_ += line + "\n"; }});
 }
 

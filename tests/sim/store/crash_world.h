@@ -31,6 +31,7 @@ struct WorldWrappers {
 struct WorldOptions {
   uint64_t seed = 1;
   int64_t wall_start_ms = 1'700'000'000'000;
+  PlantedBug bug = PlantedBug::kNone;
   bool repeatable = false;  // waits for RocksDB's threads after each job
   uint64_t note_mapped_interval = 4;
   const WorldWrappers* wrappers = nullptr;
