@@ -11,6 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "tiering/identity.h"
+#include "tiering/index/index.h"
+#include "tiering/index_rebuild.h"
 #include "tiering/io/posix_file.h"
 #include "tiering/log/log_check.h"
 #include "tiering/log/log_mend.h"
@@ -37,6 +40,7 @@ constexpr char kHelp[] =
     "  verify DIR            check every checksum, link and group of both streams\n"
     "  mend DIR --cut SEG:OFF  end the log there; what follows is set aside\n"
     "  mend DIR --skip       leave out what is damaged and keep what follows\n"
+    "  rebuild-index DIR     make the index anew from the log alone\n"
     "\n"
     "mend never deletes: what it takes out is kept in DIR/log/damaged-*. No server may be running\n"
     "in DIR meanwhile.\n"
@@ -355,12 +359,38 @@ int Mend(io::FileSystem* files, const Arguments& arguments) {
   return Verify(files, arguments);
 }
 
+int RemakeIndex(io::FileSystem* files, const Arguments& arguments) {
+  auto lock = files->Lock(arguments.directory + "/LOCK");
+  if (!lock) return Fail("a server seems to be running: " + lock.error().message());
+  auto identity = ReadIdentity(files, arguments.directory);
+  if (!identity) return Fail(identity.error().message());
+  auto found = ListSegments(files, arguments.log_directory(), {});
+  if (!found) return Fail(found.error().message());
+  Index::Options options{.directory = arguments.directory + "/index"};
+  if (Status status = Index::Destroy(options); !status.ok()) return Fail(status.message());
+  auto index = Index::Open(options);
+  if (!index) return Fail(index.error().message());
+  // The log's own record of the databases counts; this is for a log that has none.
+  constexpr uint32_t kUsualDatabases = 16;
+  RebuildSources sources{SegmentsOf(Stream::kCold, *found), SegmentsOf(Stream::kFresh, *found)};
+  Status status = RebuildIndex(index->get(), identity->secret, sources, kUsualDatabases);
+  if (!status.ok()) {
+    Fail(status.message());
+    return status.code() == StatusCode::kCorruption ? kDamaged : kUsage;
+  }
+  std::printf("The index was made anew from %zu segments.\n", found->size());
+  return kClean;
+}
+
 struct Command {
   std::string_view name;
   int (*run)(io::FileSystem*, const Arguments&);
 };
-constexpr Command kCommands[] = {
-    {"list", List}, {"print", Print}, {"verify", Verify}, {"mend", Mend}};
+constexpr Command kCommands[] = {{"list", List},
+                                 {"print", Print},
+                                 {"verify", Verify},
+                                 {"mend", Mend},
+                                 {"rebuild-index", RemakeIndex}};
 
 int Main(std::span<char*> words) {
   if (words.size() == 2 &&
