@@ -144,7 +144,7 @@ void Client::ProcessInput() {
   size_t used = Process(input_);
   if (used >= input_.size()) {
     if (input_.capacity() > kKeepInputBytes) {
-      input_ = std::string();
+      std::string().swap(input_);  // an assignment would keep the room
     } else {
       input_.clear();
     }
@@ -212,7 +212,7 @@ void Client::TrySend() {
   uint64_t allowed = allowed_total_ - sent_total_;
   if (allowed == 0) {
     if (!marks_.empty()) server_.HoldReplies(this);
-    if (close_after_reply_ && output_.empty()) CloseSoon();
+    CloseIfOver();
     return;
   }
   auto parts = output_.Peek(kSendParts, std::min(allowed, kSendBytes));
@@ -228,17 +228,25 @@ void Client::OnSent() {
   server_.stats().net_output_bytes += sending_bytes_;
   output_.Consume(sending_bytes_);
   last_interaction_micros_ = server_.loop().NowMicros();
-  if (close_after_reply_ && output_.empty()) {
-    CloseSoon();
-    return;
-  }
+  CloseIfOver();
+  if (closing_) return;
   server_.NoteActive(this);
   if (receiving_paused_ || !input_.empty()) server_.NoteReady(id_);
 }
 
-void Client::OnDisconnected(int) {
-  disconnected_ = true;
-  CloseSoon();
+void Client::OnEnded() {
+  peer_ended_ = true;
+  // Nobody waits for what a suspended command will answer: the peer is most likely gone.
+  if (!queue_.empty() && queue_.front()->state == Request::State::kSuspended) CloseSoon();
+  server_.NoteActive(this);
+}
+
+void Client::OnDisconnected(int) { CloseSoon(); }
+
+void Client::CloseIfOver() {
+  if (!output_.empty() || send_in_flight_) return;
+  bool all_done = queue_.empty() && !receiving_paused_;
+  if (close_after_reply_ || (peer_ended_ && all_done)) CloseSoon();
 }
 
 void Client::CloseAfterReply() {
@@ -281,6 +289,10 @@ void Client::ResetState() {
   authenticated_ = server_.options()->requirepass.empty();
 }
 
+bool Client::waiting() const {
+  return !queue_.empty() && server_.dispatcher().current_client() != this;
+}
+
 uint64_t Client::memory_bytes() const {
   uint64_t queued = 0;
   for (const auto& request : queue_) queued += request->bytes.capacity() + sizeof(Request);
@@ -294,7 +306,7 @@ std::string Client::Describe() const {
   uint64_t arguments = 0;
   for (const auto& request : queue_) arguments += request->bytes.size();
   std::string flags;
-  if (!queue_.empty()) flags += 'b';
+  if (waiting()) flags += 'b';
   if (no_evict_) flags += 'e';
   if (no_touch_) flags += 'T';
   if (address_.is_unix) flags += 'U';

@@ -56,6 +56,7 @@ class Client : public io::SocketHandler {
   // --- io::SocketHandler
   void OnReceived(std::string_view bytes) override;
   void OnSent() override;
+  void OnEnded() override;
   void OnDisconnected(int error) override;
 
   // Runs what waits in the queue, then what was received meanwhile.
@@ -101,7 +102,8 @@ class Client : public io::SocketHandler {
 
   // A line of CLIENT LIST, without the line's end.
   std::string Describe() const;
-  bool waiting() const { return !queue_.empty(); }
+  // Has requests that wait, besides the one that runs now.
+  bool waiting() const;
   const Command* last_command() const { return last_command_; }
   void set_last_command(const Command* command) { last_command_ = command; }
   int64_t last_interaction_micros() const { return last_interaction_micros_; }
@@ -126,6 +128,8 @@ class Client : public io::SocketHandler {
   void ProcessInput();
   bool MayProcess() const;
   void UpdateReceiving();
+  // Closes if there is no more to answer than what has been sent.
+  void CloseIfOver();
   // Answers with the parser's error, and closes.
   void ProtocolError();
 
@@ -153,7 +157,7 @@ class Client : public io::SocketHandler {
   bool refuses_input_ = false;  // after a protocol error
   bool closing_ = false;
   bool close_after_reply_ = false;
-  bool disconnected_ = false;
+  bool peer_ended_ = false;  // closes when all that it sent has been answered
 
   uint32_t db_ = 0;
   bool authenticated_ = false;

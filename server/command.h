@@ -44,7 +44,8 @@ enum CommandFlag : uint64_t {
   kMovableKeys = 1ull << 19,
   kAllowBusy = 1ull << 20,
   // Ours, not shown:
-  kFreesSpace = 1ull << 40,  // runs although memory or disk is full (DEL, EXPIRE, FLUSHALL)
+  kFreesSpace = 1ull << 40,   // runs although memory or disk is full (DEL, EXPIRE, FLUSHALL)
+  kRunsInPlace = 1ull << 41,  // never suspends, so its arguments may stay where they were received
 };
 
 // ACL categories, as bits in the order of ACL CAT.

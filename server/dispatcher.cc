@@ -23,16 +23,22 @@ std::string UnknownCommandText(std::span<const std::string_view> args) {
          "', with args beginning with: " + shown;
 }
 
+// A page in a browser can make it send HTTP requests to a server on its machine, with commands
+// among their lines.
+constexpr const char* kHttpWarning =
+    "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands "
+    "to "
+    "Firn. This is likely due to an attacker attempting to use Cross Protocol Scripting to "
+    "compromise your Firn instance. Connection aborted from ";
+
+bool IsHttp(std::string_view name) {
+  return EqualsIgnoreCase(name, "post") || EqualsIgnoreCase(name, "host:");
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(Server* server)
-    : server_(*server),
-      statistics_(server->commands().count()),
-      in_place_(server->commands().count()) {
-  for (const Command* command : server->commands().all()) {
-    if (command->group == "string") in_place_[server->commands().IndexOf(*command)] = true;
-  }
-}
+    : server_(*server), statistics_(server->commands().count()) {}
 
 void Dispatcher::ResetStatistics() {
   std::fill(statistics_.begin(), statistics_.end(), CommandStatistics());
@@ -77,7 +83,7 @@ void Dispatcher::Handle(Client* client, const ParsedRequest& request) {
     client->AdvanceReplyMode();
     return;
   }
-  if (!in_place_[server_.commands().IndexOf(*command)]) {
+  if ((command->flags & kRunsInPlace) == 0) {
     Enqueue(client, args, command);
     RunQueue(client);
     return;
@@ -123,7 +129,7 @@ void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
   // before it may change what it needs (SELECT, RESET); it is planned again when its turn comes.
   const Command* row = server_.commands().Find(raw->args[0]);
   if (row == nullptr || !row->subcommands.empty() || row->key_specs.empty()) return;
-  if (!client->authenticated()) return;
+  if (!client->authenticated() || !server_.store().MayLookAhead()) return;
   found_.clear();
   if (!FindKeys(*row, raw->args, &found_)) return;
   for (const FoundKey& found : found_) {
@@ -188,6 +194,11 @@ Dispatcher::Progress Dispatcher::RunQueued(Client* client, Request* request) {
 const Command* Dispatcher::Resolve(Client* client, std::span<const std::string_view> args,
                                    const Command* command) {
   if (command == nullptr) {
+    if (IsHttp(args[0])) {
+      server_.Log(kLogWarning, kHttpWarning + client->address().peer);
+      client->CloseSoon();
+      return nullptr;
+    }
     Reject(client, nullptr, UnknownCommandText(args));
     return nullptr;
   }

@@ -109,8 +109,6 @@ class Dispatcher {
   std::vector<KeyAccess> keys_;  // of requests that run in place
   std::vector<FoundKey> found_;
   std::vector<CommandStatistics> statistics_;
-  std::vector<bool>
-      in_place_;  // by index: never suspends, so its arguments may stay where they are
   const Client* current_client_ = nullptr;
   std::span<const std::string_view> current_args_;
   Request* current_request_ = nullptr;

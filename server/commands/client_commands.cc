@@ -337,7 +337,7 @@ void ClientHelp(CommandContext& context) {
   ReplyHelp(context, "CLIENT", kLines);
 }
 
-constexpr uint64_t kUsual = kNoscript | kLoading | kStale;
+constexpr uint64_t kUsual = kNoscript | kLoading | kStale | kRunsInPlace;
 
 Command Row(std::string_view name, int arity, uint64_t flags, CommandFunction function,
             std::string_view since, std::string_view summary) {

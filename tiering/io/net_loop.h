@@ -23,8 +23,8 @@ class SocketHandler {
   virtual void OnReceived(std::string_view bytes) = 0;
   // The Send in flight has finished with all its bytes.
   virtual void OnSent() = 0;
-  // The peer sends nothing more, but may still read, as one that has sent its requests and closed its
-  // half: sends go on and are reported. While receiving is paused this is not noticed.
+  // The peer sends nothing more, but may still read, as one that has sent its requests and closed
+  // its half: sends go on and are reported. While receiving is paused this is not noticed.
   virtual void OnEnded() { OnDisconnected(0); }
   // The connection failed (an errno), or has ended (0) and OnEnded is not handled. The last call to
   // the handler unless it goes on sending after 0. The handler still has to Close. While receiving
