@@ -4,6 +4,8 @@ namespace firn::test {
 namespace {
 
 constexpr int64_t kWallMs = 1'700'000'000'000;
+// A disk on which much happens while a read is under way.
+constexpr int64_t kSlowReadMicros = 100'000;
 
 // The clock of a machine that starts again may be anywhere.
 int64_t WallAfter(Random* random) {
@@ -25,6 +27,7 @@ std::string CrashExplorer::RunWorkload() {
                     .wall_start_ms = kWallMs,
                     .bug = options_.bug,
                     .repeatable = true,
+                    .read_micros_max = options_.seed % 4 == 1 ? kSlowReadMicros : 300,
                     .wrappers = &options_.wrappers});
   if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
   std::string wrong = workload_->Run(&world);

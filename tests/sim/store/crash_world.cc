@@ -30,6 +30,7 @@ CrashWorld::CrashWorld(io::SimDisk* disk, StoreOptions store, WorldOptions optio
   env_ = CreateEnv(files);
   io::SimLoopOptions loop_options{.seed = options.seed,
                                   .wall_start_ms = options.wall_start_ms,
+                                  .read_micros_max = options.read_micros_max,
                                   .note_mapped_interval = options.note_mapped_interval};
   if (options.repeatable) {
     loop_options.after_job = [env = env_.get()] { WaitForBackgroundWork(env); };
@@ -99,35 +100,38 @@ std::string CrashWorld::ReadState(const CrashModel& model, bool with_bytes, Foun
   return "the state can't be read at one time";
 }
 
-std::string CrashWorld::CheckKeys(const CrashModel& model, uint32_t db) {
-  std::set<std::string> present;
+std::string CrashWorld::FindPresent(const CrashModel& model, uint32_t db,
+                                    std::set<std::string>* present) {
   for (const std::string& key : model.keys()) {
     bool exists = false;
     Status status = driver_->Run({driver_->Wants(key, Access::kMetadata, db)}, [&] {
       exists = store().database(db).Lookup(store().Key(key)).exists();
     });
     if (!status.ok()) return "metadata: " + status.message();
-    if (exists) present.insert(key);
+    if (exists) present->insert(key);
   }
+  return "";
+}
+
+std::string CrashWorld::CheckKeys(const CrashModel& model, uint32_t db) {
+  // Time goes on: keys may expire, but none can appear.
+  std::set<std::string> before, after;
+  std::string wrong = FindPresent(model, db, &before);
+  if (!wrong.empty()) return wrong;
   std::vector<std::string> scanned = driver_->ScanAll(7, db);
+  uint64_t count = driver_->Count(db);
+  wrong = FindPresent(model, db, &after);
+  if (!wrong.empty()) return wrong;
   std::set<std::string> unique(scanned.begin(), scanned.end());
   if (unique.size() != scanned.size()) return "a scan returned a key twice";
-  // Time goes on meanwhile: a key may expire between the two.
-  for (const std::string& key : present) {
-    if (unique.contains(key)) continue;
-    bool exists = false;
-    (void)driver_->Run({driver_->Wants(key, Access::kMetadata, db)},
-                       [&] { exists = store().database(db).Lookup(store().Key(key)).exists(); });
-    if (exists) return "a scan does not return \"" + key.substr(0, 20) + "\"";
-  }
-  for (const std::string& key : unique) {
-    if (!present.contains(key)) return "a scan returned \"" + key.substr(0, 20) + "\", absent";
-  }
-  uint64_t count = driver_->Count(db);
-  if (count > present.size() || count < unique.size()) {
-    // Between the look-ups and the count a key may have expired, but none can appear.
+  auto includes = [](const auto& all, const auto& some) {
+    return std::includes(all.begin(), all.end(), some.begin(), some.end());
+  };
+  if (!includes(unique, after)) return "a scan does not return every key";
+  if (!includes(before, unique)) return "a scan returned an absent key";
+  if (count > before.size() || count < after.size()) {
     return "db " + std::to_string(db) + " counts " + std::to_string(count) + " keys, has " +
-           std::to_string(present.size());
+           std::to_string(after.size());
   }
   return "";
 }

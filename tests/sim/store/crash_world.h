@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "crash_model.h"
@@ -34,6 +35,7 @@ struct WorldOptions {
   PlantedBug bug = PlantedBug::kNone;
   bool repeatable = false;  // waits for RocksDB's threads after each job
   uint64_t note_mapped_interval = 4;
+  int64_t read_micros_max = 300;
   const WorldWrappers* wrappers = nullptr;
 };
 
@@ -60,6 +62,7 @@ class CrashWorld {
  private:
   std::string ReadDatabase(const CrashModel& model, uint32_t db, bool with_bytes,
                            FoundState* found);
+  std::string FindPresent(const CrashModel& model, uint32_t db, std::set<std::string>* present);
   std::string CheckKeys(const CrashModel& model, uint32_t db);
   std::string CheckParts();
 

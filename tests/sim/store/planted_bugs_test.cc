@@ -136,7 +136,7 @@ WorldWrappers Wrap(Mistake mistake, bool syncs_early = false) {
 struct Hunt {
   SyncPolicy policy = SyncPolicy::kAlways;
   uint32_t commands = 500;
-  int seeds = 12;  // at most
+  int seeds = 40;  // at most
   WorldWrappers wrappers = {};
   PlantedBug bug = PlantedBug::kNone;
 };
