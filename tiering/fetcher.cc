@@ -12,6 +12,9 @@ namespace {
 constexpr size_t kDoorkeeperBits = 1 << 20;
 // With so much room below the level where demotion begins, everything that is asked for may stay.
 constexpr int64_t kRoomyBytes = 4 << 20;
+// Buffers of reads in flight may take this share of max_memory.
+constexpr uint64_t kFetchShare = 16;
+constexpr uint64_t kUnlimitedFetchBytes = 256 << 20;
 
 uint64_t PinId(uint32_t keyspace, uint64_t hash) {
   return hash ^ (uint64_t{keyspace} * 0x9e3779b97f4a7c15ULL);
@@ -35,6 +38,7 @@ bool Fetcher::KnownAbsent(uint32_t keyspace, uint64_t hash) const {
 PlanResult Fetcher::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
   known_absent_.clear();
   if (!ticket->error_.ok()) return PlanResult::kReadError;
+  bool crowded = store_.fetch_memory_ > FetchBudget();
   bool complete = true;
   for (const KeyAccess& access : keys) {
     Keyspace& keyspace = store_.KeyspaceOf(access.db);
@@ -43,7 +47,12 @@ PlanResult Fetcher::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
         break;
       case Verdict::kNeedsRead:
         complete = false;
-        StartReads(keyspace, access, ticket);
+        if (crowded) {
+          // First come, first served: it goes on as the reads in flight come home.
+          Queue(ticket);
+        } else {
+          StartReads(keyspace, access, ticket);
+        }
         break;
       case Verdict::kNeedsIndex:
         complete = false;
@@ -59,6 +68,16 @@ PlanResult Fetcher::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
     if (entry != nullptr) Pin(keyspace, access.key, entry, ticket);
   }
   return PlanResult::kWaiting;
+}
+
+uint64_t Fetcher::FetchBudget() const {
+  uint64_t limit = store_.options_.max_memory_bytes;
+  return limit == 0 ? kUnlimitedFetchBytes : limit / kFetchShare;
+}
+
+bool Fetcher::MayLookAhead() const {
+  return static_cast<int64_t>(store_.fetch_memory_) + store_.transient_memory_ <
+         static_cast<int64_t>(FetchBudget());
 }
 
 Fetcher::Verdict Fetcher::Judge(Keyspace& keyspace, const KeyAccess& access, Ticket* ticket) {
@@ -357,7 +376,7 @@ void Fetcher::Settle(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
     return;
   }
   if (!entry->Has(Entry::kTransient)) return;
-  entry->Clear(Entry::kTransient);
+  store_.EndTransient(entry);
   if (!store_.options_.tiering || !store_.IsDemotable(*entry)) return;
   if (entry->kind() == Entry::Kind::kHot && Admit(key.hash)) {
     ++store_.stats_.promotions;
@@ -441,6 +460,7 @@ void Fetcher::Step() {
   // Waiters that are refused again queue up anew: each is woken at most once a step.
   for (size_t left = queued_.size(); left > 0; --left) {
     if (store_.settler_->overloaded() || !store_.sweeper_->MayWrite()) break;
+    if (store_.fetch_memory_ > FetchBudget()) break;
     uint64_t serial = queued_.front();
     queued_.pop_front();
     auto it = waiting_.find(serial);

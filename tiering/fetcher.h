@@ -37,6 +37,9 @@ class Fetcher {
   PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);
   void Release(Ticket* ticket);
   Store::WriteGate CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket);
+  // Whether reads for commands whose turn hasn't come may be started: what they bring stays pinned
+  // until then.
+  bool MayLookAhead() const;
   // Wakes tickets that waited for memory, a segment or the settler.
   void Step();
   void OnRoomChanged() { wake_writers_ = true; }
@@ -58,6 +61,7 @@ class Fetcher {
   };
   enum class Verdict : uint8_t { kResident, kNeedsRead, kNeedsIndex };
   Verdict Judge(Keyspace& keyspace, const KeyAccess& access, Ticket* ticket);
+  uint64_t FetchBudget() const;
   bool InstallWarm(Keyspace& keyspace, const KeyAccess& access, ColdSlot slot, Ticket* ticket);
   void StartReads(Keyspace& keyspace, const KeyAccess& access, Ticket* ticket);
   void StartRead(Keyspace& keyspace, const KeyAccess& access, ColdSlot slot, Ticket* ticket);

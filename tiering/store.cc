@@ -119,6 +119,8 @@ PlanResult Store::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
   return impl_->fetcher_->Plan(keys, ticket);
 }
 
+bool Store::MayLookAhead() const { return impl_->fetcher_->MayLookAhead(); }
+
 void Store::Release(Ticket* ticket) { impl_->fetcher_->Release(ticket); }
 
 Store::WriteGate Store::CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket) {
@@ -215,7 +217,7 @@ bool Store::Promote(uint32_t db, const HashedKey& key) {
   Entry* entry = impl_->FindEntry(keyspace, key);
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return false;
   if (!entry->Has(Entry::kTransient)) return false;
-  entry->Clear(Entry::kTransient);
+  impl_->EndTransient(entry);
   entry->set_referenced(true);
   ++impl_->stats_.promotions;
   return true;

@@ -180,6 +180,8 @@ class Store {
   void Prefetch(uint32_t db, uint64_t hash) const;
   void PrefetchEntry(uint32_t db, uint64_t hash) const;
   PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);
+  // Whether there is room to plan commands whose turn hasn't come.
+  bool MayLookAhead() const;
   // Ends a ticket's use, run or not. A waiter is not called any more.
   void Release(Ticket* ticket);
 

@@ -84,7 +84,14 @@ void StoreImpl::Install(Keyspace& keyspace, const HashedKey& key, Entry* entry) 
   if (entry->kind() != Entry::Kind::kTombstone) ++keyspace.resident;
 }
 
+void StoreImpl::EndTransient(Entry* entry) {
+  if (!entry->Has(Entry::kTransient)) return;
+  entry->Clear(Entry::kTransient);
+  transient_memory_ -= static_cast<int64_t>(entry->MemoryBytes());
+}
+
 void StoreImpl::Exchange(Keyspace& keyspace, const HashedKey& key, Entry* old, Entry* entry) {
+  EndTransient(old);
   if (old->Has(Entry::kPinned)) entry->Set(Entry::kPinned);
   if (old->Has(Entry::kBlind)) entry->Set(Entry::kBlind);
   memory_.Add(static_cast<int64_t>(entry->MemoryBytes()) -
@@ -97,6 +104,7 @@ void StoreImpl::Exchange(Keyspace& keyspace, const HashedKey& key, Entry* old, E
 }
 
 void StoreImpl::Discard(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  EndTransient(entry);
   memory_.Add(-static_cast<int64_t>(entry->MemoryBytes()) - 9);
   if (entry->kind() != Entry::Kind::kTombstone) --keyspace.resident;
   keyspace.table.Remove(key, entry);
@@ -361,6 +369,7 @@ void StoreImpl::ApplyEffect(Keyspace& keyspace, const HashedKey& key, Entry* ent
     }
     entry->set_position(kStalePosition);
   }
+  EndTransient(entry);
   int64_t before = static_cast<int64_t>(entry->MemoryBytes());
   uint64_t size = std::max<uint64_t>(entry->value().size(), offset + bytes.size());
   Page* page = entry->page();
@@ -370,7 +379,6 @@ void StoreImpl::ApplyEffect(Keyspace& keyspace, const HashedKey& key, Entry* ent
   entry->exchange_page(page);
   std::memcpy(page->data() + offset, bytes.data(), bytes.size());
   entry->Set(Entry::kRaw);
-  entry->Clear(Entry::kTransient);
   memory_.Add(static_cast<int64_t>(entry->MemoryBytes()) - before);
 }
 
@@ -500,6 +508,9 @@ Entry* StoreImpl::InstallImage(Keyspace& keyspace, const HashedKey& key,
   } else {
     keyspace.cold.Remove(key.hash, image.position);
     Install(keyspace, key, entry);
+  }
+  if (entry->Has(Entry::kTransient)) {
+    transient_memory_ += static_cast<int64_t>(entry->MemoryBytes());
   }
   return entry;
 }

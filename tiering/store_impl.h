@@ -130,6 +130,8 @@ class StoreImpl {
     bool head_only = false;
     uint8_t flags = 0;  // of Entry::Flag
   };
+  // The entry has been admitted, or is about to go: its bytes are no longer a fetch's.
+  void EndTransient(Entry* entry);
   Entry* InstallImage(Keyspace& keyspace, const HashedKey& key, const FetchedImage& image);
   // Takes a cold key into the table as a stub. REQUIRES: its slot in the cold map has this
   // position.
@@ -223,7 +225,8 @@ class StoreImpl {
   StoreListener* listener_ = nullptr;
   Status run_error_;
   uint64_t outside_memory_ = 0;
-  uint64_t fetch_memory_ = 0;  // reserved by fetches in flight
+  int64_t transient_memory_ = 0;  // of entries that fetches brought and nobody has admitted yet
+  uint64_t fetch_memory_ = 0;     // reserved by fetches in flight
   bool active_expire_ = true;
   bool closing_ = false;
   int group_depth_ = 0;
