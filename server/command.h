@@ -46,6 +46,7 @@ enum CommandFlag : uint64_t {
   // Ours, not shown:
   kFreesSpace = 1ull << 40,   // runs although memory or disk is full (DEL, EXPIRE, FLUSHALL)
   kRunsInPlace = 1ull << 41,  // never suspends, so its arguments may stay where they were received
+  kHidesArguments = 1ull << 42,  // they hold secrets: not for the slow log
 };
 
 // ACL categories, as bits in the order of ACL CAT.

@@ -378,7 +378,10 @@ void Server::NoteDuration(const Client& client, const Command& command, uint64_t
   }
   int64_t threshold = options_->slowlog_log_slower_than_us;
   int64_t micros = static_cast<int64_t>(nanos / 1000);
-  if (threshold < 0 || micros < threshold || (command.flags & kSkipSlowlog) != 0) return;
+  if (threshold < 0 || micros < threshold ||
+      (command.flags & (kSkipSlowlog | kHidesArguments)) != 0) {
+    return;
+  }
   slow_log_.Add({.arguments = dispatcher_->current_args(),
                  .time_seconds = loop_->WallMillis() / 1000,
                  .duration_us = micros,

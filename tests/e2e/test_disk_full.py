@@ -91,7 +91,7 @@ def test_maxdisk_reached(start):
 
 
 def test_maxmemory_without_tiers(start):
-    server = start("--tiering", "no", "--maxmemory", "20mb")
+    server = start("--tiering", "no", "--maxmemory", "64mb")
     with server.resp() as client:
         written, error = write_until_refused(client)
         assert error == OOM
