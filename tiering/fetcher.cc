@@ -418,6 +418,8 @@ void Fetcher::Release(Ticket* ticket) {
 void Fetcher::Queue(Ticket* ticket) {
   if (ticket->queued_) return;
   ticket->queued_ = true;
+  ticket->queued_micros_ = store_.environment_.loop->NowMicros();
+  ++store_.stats_.writers_delayed;
   queued_.push_back(Register(ticket));
 }
 
@@ -466,6 +468,8 @@ void Fetcher::Step() {
     auto it = waiting_.find(serial);
     if (it == waiting_.end() || !it->second->queued_) continue;
     it->second->queued_ = false;
+    store_.stats_.writers_delayed_us +=
+        static_cast<uint64_t>(store_.environment_.loop->NowMicros() - it->second->queued_micros_);
     if (it->second->on_ready) it->second->on_ready();
   }
 }

@@ -44,10 +44,23 @@ void MemoryMeter::Sample(uint64_t window_bytes) {
   active_ = read("stats.active") + metadata_;
   allocated_ = read("stats.allocated");
   since_sample_ = 0;
-  uint64_t known = read("stats.resident") + window_bytes;
+  uint64_t allocator_resident = read("stats.resident");
+  unused_ = allocator_resident > active_ ? allocator_resident - active_ : 0;
+  uint64_t known = allocator_resident + window_bytes;
   other_ = resident_ > known ? resident_ - known : other_;
 #else
   static_cast<void>(window_bytes);
+#endif
+}
+
+void MemoryMeter::LimitUnusedPages(uint64_t max_bytes) {
+#ifdef FIRN_JEMALLOC
+  if (unused_ <= max_bytes) return;
+  static_assert(MALLCTL_ARENAS_ALL == 4096);
+  mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);
+  unused_ = 0;
+#else
+  static_cast<void>(max_bytes);
 #endif
 }
 

@@ -17,6 +17,9 @@ class MemoryMeter {
   // `window_bytes` is the caller's file mapping, which it counts itself.
   void Sample(uint64_t window_bytes);
 
+  // Gives pages that the allocator keeps after frees back to the kernel if they are more than this.
+  void LimitUnusedPages(uint64_t max_bytes);
+
   // Pages that the allocator has in use, what else is resident (code, stacks, directories), and
   // what was taken since the sample. Not: pages that the allocator keeps for a moment after a free.
   uint64_t InUse() const;
@@ -35,6 +38,7 @@ class MemoryMeter {
   int64_t entries_ = 0;
   uint64_t active_ = 0;
   uint64_t metadata_ = 0;
+  uint64_t unused_ = 0;  // freed, and still resident
   uint64_t other_ = 0;  // resident, and neither the allocator's nor the window
   uint64_t allocated_ = 0;
   uint64_t resident_ = 0;

@@ -110,6 +110,7 @@ class Ticket {
   uint32_t reads_in_flight_ = 0;
   uint64_t serial_ = 0;  // identifies the ticket to reads that outlive it
   bool queued_ = false;
+  int64_t queued_micros_ = 0;
   Status error_;
 };
 

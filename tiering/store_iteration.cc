@@ -28,6 +28,10 @@ constexpr int64_t kUrgentSyncMicros = 100'000;
 // everysec: with an acknowledged record unsynced for this long nothing more is acknowledged.
 constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
 constexpr int64_t kMemorySampleMicros = 10'000;
+// Near the limit, what clients' buffers take between two samples counts.
+constexpr int64_t kPressedSampleMicros = 2'500;
+// Freed pages may stay for reuse up to this share of max_memory.
+constexpr uint64_t kUnusedPagesShare = 25;
 constexpr int64_t kBusyWaitMicros = 2'000;
 constexpr int64_t kIdleWaitMicros = 100'000;
 // Demotion begins at this share of max_memory, so that the writers' limit is not met at once.
@@ -44,6 +48,9 @@ constexpr uint64_t kDropSlice = 2048;
 void StoreImpl::SampleMemory() {
   last_memory_sample_micros_ = environment_.loop->NowMicros();
   memory_.Sample(log_ ? log_->window_bytes() : 0);
+  if (options_.max_memory_bytes != 0) {
+    memory_.LimitUnusedPages(options_.max_memory_bytes / kUnusedPagesShare);
+  }
   stats_.peak_memory = std::max(stats_.peak_memory, UsedMemory());
 }
 
@@ -149,7 +156,8 @@ int64_t StoreImpl::EndIteration() {
     }
   }
   log_->AdvanceWindow();
-  if (now - last_memory_sample_micros_ >= kMemorySampleMicros) SampleMemory();
+  int64_t sample_after = MemoryPressure() > 0 ? kPressedSampleMicros : kMemorySampleMicros;
+  if (now - last_memory_sample_micros_ >= sample_after) SampleMemory();
 
   bool busy = sweeper_->Step();
   settler_->Step();

@@ -28,7 +28,7 @@ struct StoreStats {
   uint64_t demotions = 0;
   uint64_t promotions = 0;
   uint64_t admissions_refused = 0;
-  uint64_t writers_delayed = 0;
+  uint64_t writers_delayed = 0;  // commands that waited for memory, or for a log segment
   uint64_t writers_delayed_us = 0;
   uint64_t false_candidates = 0;
   uint64_t unsettled_writes = 0;  // now
