@@ -340,7 +340,8 @@ void ClientHelp(CommandContext& context) {
 constexpr uint64_t kUsual = kNoscript | kLoading | kStale | kRunsInPlace;
 
 Command Row(std::string_view name, int arity, uint64_t flags, CommandFunction function,
-            std::string_view since, std::string_view summary) {
+            std::string_view since, std::string_view summary,
+            std::span<const std::string_view> tips = {}) {
   uint64_t categories = kAclConnection;
   return {.name = name,
           .arity = arity,
@@ -350,8 +351,11 @@ Command Row(std::string_view name, int arity, uint64_t flags, CommandFunction fu
           .group = "connection",
           .since = since,
           .complexity = "O(1)",
-          .summary = summary};
+          .summary = summary,
+          .tips = tips};
 }
+
+constexpr std::string_view kVaries[] = {"nondeterministic_output"};
 
 const Command kRows[] = {
     Row("caching", 3, kUsual, ClientCaching, "6.0.0", "Steers tracking of the next command."),
@@ -359,9 +363,9 @@ const Command kRows[] = {
     Row("getredir", 2, kUsual, ClientGetRedirection, "6.0.0", "Where tracking messages go."),
     Row("help", 2, kLoading | kStale, ClientHelp, "5.0.0", "Describes the subcommands."),
     Row("id", 2, kUsual, ClientId, "5.0.0", "Answers with the connection's id."),
-    Row("info", 2, kUsual, ClientInfo, "6.2.0", "Describes the connection."),
+    Row("info", 2, kUsual, ClientInfo, "6.2.0", "Describes the connection.", kVaries),
     Row("kill", -3, kUsual | kAdmin, ClientKill, "2.4.0", "Closes connections."),
-    Row("list", -2, kUsual | kAdmin, ClientList, "2.4.0", "Describes all connections."),
+    Row("list", -2, kUsual | kAdmin, ClientList, "2.4.0", "Describes all connections.", kVaries),
     Row("no-evict", 3, kUsual | kAdmin, ClientNoEvict, "7.0.0", "Protects from eviction."),
     Row("no-touch", 3, kUsual, ClientNoTouch, "7.2.0", "Leaves access clocks alone."),
     Row("pause", -3, kUsual | kAdmin, ClientPause, "3.0.0", "Holds commands back."),

@@ -174,6 +174,7 @@ constexpr Argument kEchoArguments[] = {{.name = "message"}};
 constexpr Argument kSelectArguments[] = {{.name = "index", .type = Argument::Type::kInteger}};
 constexpr CommandHistory kAuthHistory[] = {{"6.0.0", "Takes a username too (ACL)."}};
 constexpr CommandHistory kHelloHistory[] = {{"6.2.0", "The protocol version may be left out."}};
+constexpr std::string_view kCommandTips[] = {"nondeterministic_output_order"};
 constexpr std::string_view kPingTips[] = {"request_policy:all_shards",
                                           "response_policy:all_succeeded"};
 
@@ -268,8 +269,9 @@ const Command kRows[] = {
      .subcommands = CommandSubcommands(),
      .group = "server",
      .since = "2.8.13",
-     .complexity = "O(N) where N is the total number of commands",
-     .summary = "Tells about all commands."},
+     .complexity = "O(N), N: the number of commands",
+     .summary = "Tells about all commands.",
+     .tips = kCommandTips},
     {.name = "readonly",
      .arity = 1,
      .flags = kLoading | kStale | kFast,
