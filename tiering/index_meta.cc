@@ -16,6 +16,7 @@ std::string EncodeIndexMeta(const IndexMeta& meta) {
   AppendFixed(&out, meta.replay_position.segment_id);
   AppendFixed(&out, meta.replay_position.offset);
   AppendFixed(&out, meta.replay_lsn);
+  AppendFixed(&out, meta.replay_crc);
   AppendFixed(&out, meta.wall_ms);
   AppendFixed(&out, meta.counts_lsn);
   out.push_back(meta.counts_exact ? 1 : 0);
@@ -37,6 +38,7 @@ Result<IndexMeta> DecodeIndexMeta(std::string_view bytes) {
   meta.replay_position.segment_id = reader.Fixed<uint64_t>();
   meta.replay_position.offset = reader.Fixed<uint32_t>();
   meta.replay_lsn = reader.Fixed<uint64_t>();
+  meta.replay_crc = reader.Fixed<uint32_t>();
   meta.wall_ms = reader.Fixed<int64_t>();
   meta.counts_lsn = reader.Fixed<uint64_t>();
   meta.counts_exact = reader.Fixed<uint8_t>() != 0;

@@ -22,9 +22,12 @@ struct KeyspaceMeta {
 struct IndexMeta {
   log::LogPosition replay_position;  // the first record that a start replays
   uint64_t replay_lsn = 0;           // its LSN (or the next to be written)
-  int64_t wall_ms = 0;               // the clock then, which never falls
-  uint64_t counts_lsn = 0;           // the keyspaces below are as of this LSN
-  bool counts_exact = true;          // false if blind writes were unsettled
+  // Checksum of the record before it, that it continues; 0: not known, but the record is on the
+  // disk.
+  uint32_t replay_crc = 0;
+  int64_t wall_ms = 0;       // the clock then, which never falls
+  uint64_t counts_lsn = 0;   // the keyspaces below are as of this LSN
+  bool counts_exact = true;  // false if blind writes were unsettled
   uint32_t next_keyspace_id = 1;
   std::vector<KeyspaceMeta> keyspaces;
 };

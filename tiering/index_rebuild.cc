@@ -61,12 +61,14 @@ class Rebuilder {
     meta.counts_exact = false;
     meta.replay_position = end_;
     meta.replay_lsn = last_lsn_ + 1;
+    meta.replay_crc = last_crc_;
     for (const auto& [id, first] : effects_) {
       auto deleted = cold_deletes_.find(id);
       if (deleted != cold_deletes_.end() && deleted->second > first.lsn) continue;
       if (first.lsn < meta.replay_lsn) {
         meta.replay_position = first.position;
         meta.replay_lsn = first.lsn;
+        meta.replay_crc = 0;
       }
     }
     meta.wall_ms = last_wall_ms_;
@@ -138,10 +140,12 @@ class Rebuilder {
               reader->position().offset + static_cast<uint32_t>(log::PaddedSize(record.size))};
     }
     if (outcome == log::LogReader::Outcome::kError) return reader->status();
+    last_crc_ = reader->last_crc();
     if (in_group_) {
       // Its commit is not there: the log ends before it.
       last_lsn_ = group_begin_lsn_ - 1;
       end_ = group_begin_;
+      last_crc_ = group_begin_previous_crc_;
     }
     return Status::Ok();
   }
@@ -167,6 +171,7 @@ class Rebuilder {
       in_group_ = true;
       group_begin_ = position;
       group_begin_lsn_ = record.lsn;
+      group_begin_previous_crc_ = record.previous_crc;
       return Status::Ok();
     }
     if (!in_group_) return Take(record, position, {.is_cold = false});
@@ -248,10 +253,12 @@ class Rebuilder {
   log::LogPosition end_;
   uint64_t last_lsn_ = 0;
   int64_t last_wall_ms_ = 0;
+  uint32_t last_crc_ = 0;
   bool in_group_ = false;
   std::vector<Held> group_;
   log::LogPosition group_begin_;
   uint64_t group_begin_lsn_ = 0;
+  uint32_t group_begin_previous_crc_ = 0;
 };
 
 }  // namespace

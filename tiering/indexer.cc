@@ -55,6 +55,7 @@ void Indexer::NoteSyncPoint() {
   if (store_.log_->active()->end_offset == log::kSegmentHeaderSize) {
     point.replay_end = end_at_start_;
   }
+  point.meta.replay_crc = store_.log_->last_crc();
   point.meta.wall_ms = store_.now_ms();
   point.meta.counts_lsn = lsn;
   point.meta.counts_exact = true;
@@ -131,15 +132,17 @@ void Indexer::Step() {
 }
 
 // The replay begins at the oldest effect that no indexed image covers, or at the end of the batch.
-log::LogPosition Indexer::ReplayPositionFor(const SyncPoint& target, uint64_t* lsn) const {
+void Indexer::SetReplayBegin(SyncPoint* target) const {
   for (const StoreImpl::DirtyValue& value : store_.dirty_) {
-    if (value.first_lsn > target.lsn || store_.Has(PlantedBug::kForgetEffects)) break;
-    if (value.clean_lsn != 0 && value.clean_lsn <= target.lsn) continue;
-    *lsn = value.first_lsn;
-    return value.first_effect;
+    if (value.first_lsn > target->lsn || store_.Has(PlantedBug::kForgetEffects)) break;
+    if (value.clean_lsn != 0 && value.clean_lsn <= target->lsn) continue;
+    target->meta.replay_lsn = value.first_lsn;
+    target->meta.replay_position = value.first_effect;
+    target->meta.replay_crc = 0;
+    return;
   }
-  *lsn = target.lsn + 1;
-  return target.replay_end;
+  target->meta.replay_lsn = target->lsn + 1;
+  target->meta.replay_position = target->replay_end;
 }
 
 void Indexer::StartJob(SyncPoint target) {
@@ -164,7 +167,7 @@ void Indexer::StartJob(SyncPoint target) {
     job->last.dropped_keyspaces.push_back(dropped.id);
     return true;
   });
-  target.meta.replay_position = ReplayPositionFor(target, &target.meta.replay_lsn);
+  SetReplayBegin(&target);
   job->replay_lsn = target.meta.replay_lsn;
   job->last.meta = EncodeIndexMeta(target.meta);
 

@@ -84,7 +84,7 @@ class Indexer {
   bool Due(const SyncPoint& target) const;
   void StartJob(SyncPoint target);
   void OnJobDone(std::shared_ptr<Job> job);
-  log::LogPosition ReplayPositionFor(const SyncPoint& target, uint64_t* lsn) const;
+  void SetReplayBegin(SyncPoint* target) const;
   static void RunJob(Job* job);
 
   StoreImpl& store_;

@@ -294,17 +294,20 @@ Status Recovery::Replay() {
     return Status::Corruption(segments.front().file->path() +
                               ": the header at offset 0 is damaged");
   }
-  log::LogReader reader(segments, offset, {});
+  // What was synced last may have lost all that came after it, but for a later segment.
+  log::LogReader reader(
+      segments, offset,
+      {.check_first_link = meta_.replay_crc != 0, .previous_crc = meta_.replay_crc});
   log::RecordView record;
   log::LogReader::Outcome outcome;
   while ((outcome = reader.Next(&record)) == log::LogReader::Outcome::kRecord) {
     log::LogPosition position = reader.position();
     last_lsn_ = record.lsn;
-    last_wall_ms_ = std::max(last_wall_ms_, record.wall_ms);
     ++store_.stats_.replayed_records;
     store_.stats_.replayed_bytes += log::PaddedSize(record.size);
     ReportProgress();
     FIRN_RETURN_IF_ERROR(TakeRecord(record, position));
+    last_wall_ms_ = std::max(last_wall_ms_, record.wall_ms);
     end_ = {position.segment_id,
             position.offset + static_cast<uint32_t>(log::PaddedSize(record.size))};
   }
@@ -319,6 +322,7 @@ Status Recovery::TakeRecord(const log::RecordView& record, const log::LogPositio
     group_begin_ = position;
     group_begin_previous_crc_ = record.previous_crc;
     group_begin_lsn_ = record.lsn;
+    group_begin_wall_ms_ = last_wall_ms_;
     group_digest_ = {};
     group_.clear();
     return Status::Ok();
@@ -375,6 +379,7 @@ Status Recovery::StopAt(log::LogReader* reader, log::LogReader::Outcome outcome)
     // Its commit is not there: none of it happened.
     last_lsn_ = group_begin_lsn_ - 1;
     last_crc_ = group_begin_previous_crc_;
+    last_wall_ms_ = group_begin_wall_ms_;
     end_ = group_begin_;
   }
   return Cut(end_);

@@ -74,6 +74,7 @@ class Recovery {
   std::vector<Held> group_;
   bool in_group_ = false;
   log::LogPosition group_begin_;
+  int64_t group_begin_wall_ms_ = 0;  // of the record before
   uint64_t group_begin_lsn_ = 0;
   uint32_t group_begin_previous_crc_ = 0;
   log::GroupDigest group_digest_;
