@@ -21,7 +21,9 @@ std::string CrashExplorer::RunWorkload() {
   }
   first_event_ = disk_.event_count();
   workload_ = std::make_unique<CrashWorkload>(
-      WorkloadOptions{.seed = options_.seed, .commands = options_.commands});
+      WorkloadOptions{.seed = options_.seed,
+                      .commands = options_.commands,
+                      .faults = !options_.faults.empty() || options_.capacity_bytes != 0});
   CrashWorld world(&disk_, Options(options_.seed),
                    {.seed = options_.seed,
                     .wall_start_ms = kWallMs,
@@ -30,7 +32,11 @@ std::string CrashExplorer::RunWorkload() {
                     .read_micros_max = options_.seed % 4 == 1 ? kSlowReadMicros : 300,
                     .wrappers = &options_.wrappers});
   if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
+  for (const io::SimFault& fault : options_.faults) disk_.Inject(fault);
+  if (options_.capacity_bytes != 0) disk_.SetCapacity(options_.capacity_bytes);
   std::string wrong = workload_->Run(&world);
+  disk_.ClearFaults();
+  disk_.SetCapacity(1ull << 40);
   stats_ = world.store().Stats();
   return wrong;
 }

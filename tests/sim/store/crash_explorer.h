@@ -15,6 +15,9 @@ struct ExplorerOptions {
   uint64_t points = 500;
   WorldWrappers wrappers = {};
   PlantedBug bug = PlantedBug::kNone;
+  // Of the disk, once the store is open, until the workload ends.
+  std::vector<io::SimFault> faults = {};
+  uint64_t capacity_bytes = 0;  // 0: never full
 };
 
 class CrashExplorer {

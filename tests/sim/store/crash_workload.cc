@@ -27,6 +27,7 @@ std::string CrashWorkload::Run(CrashWorld* world) {
   world->store().set_listener(this);
   for (uint32_t i = 0; i < options_.commands && wrong_.empty(); ++i) {
     Command();
+    if (world->store().LogFailed()) break;
     Executed();
     // Several commands an iteration, as with pipelines.
     if (random_.Below(3) != 0) Turn(static_cast<int64_t>(random_.Below(1500)));
@@ -186,6 +187,7 @@ void CrashWorkload::Command() {
 template <typename Body>
 void CrashWorkload::Planned(std::vector<KeyAccess> accesses, Body&& body) {
   Status status = world_->driver().Run(std::move(accesses), body);
+  if (!status.ok() && options_.faults) return;  // nothing was run
   if (status.ok()) status = world_->store().TakeRunError();
   if (!status.ok()) Fail(status.message());
 }
@@ -352,7 +354,7 @@ void CrashWorkload::Disturb() {
 }
 
 void CrashWorkload::LimitMemory() {
-  if (!options_.memory_limits) return;
+  if (options_.faults) return;  // what can't be indexed can't be demoted
   StoreStats stats = world_->store().Stats();
   uint64_t limit = 64 << 20;
   if (random_.Below(3) != 0) {

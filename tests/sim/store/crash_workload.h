@@ -15,8 +15,9 @@ namespace firn::test {
 struct WorkloadOptions {
   uint64_t seed = 1;
   uint32_t commands = 500;
-  uint32_t keys = 24;         // in each of three databases
-  bool memory_limits = true;  // now and then tight ones, so that values are demoted
+  uint32_t keys = 24;  // in each of three databases
+  // The disk fails: commands may be refused, and the store may end, but no answer may be wrong.
+  bool faults = false;
 };
 
 class CrashWorkload : public StoreListener {

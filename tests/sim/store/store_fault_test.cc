@@ -1,0 +1,335 @@
+// The store on disks that fail, are full, or turn bits over.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "crash_explorer.h"
+
+namespace firn::test {
+namespace {
+
+using Call = io::SimFault::Call;
+
+// A world that can be put on an image of its disk, as after a crash.
+class StoreFaultTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    disk_ = std::make_unique<io::SimDisk>();
+    ASSERT_TRUE(disk_->CreateDirectories(kDirectory).ok());
+    ASSERT_TRUE(disk_->SyncDirectory("/").ok());
+    NewWorld();
+    Status status = world_->Open();
+    ASSERT_TRUE(status.ok()) << status.message();
+  }
+  void TearDown() override { world_.reset(); }
+
+  void NewWorld() {
+    world_ = std::make_unique<CrashWorld>(disk_.get(), SmallStore(policy_, 7),
+                                          WorldOptions{.seed = 7, .repeatable = true});
+  }
+  StoreDriver& driver() { return world_->driver(); }
+
+  // The disk as it is, without what was not synced.
+  std::unique_ptr<io::SimDisk> PowerCut() {
+    return disk_->CrashImage(disk_->event_count(), {.kind = io::CrashPolicy::Kind::kNone}, 1);
+  }
+  Status PowerCutAndOpen() {
+    auto image = PowerCut();
+    world_.reset();
+    disk_ = std::move(image);
+    NewWorld();
+    return world_->Open();
+  }
+  Status CloseAndOpen() {
+    Status status = driver().Close();
+    auto image = disk_->ProcessDeathImage(disk_->event_count());
+    world_.reset();
+    disk_ = std::move(image);
+    NewWorld();
+    return status.ok() ? world_->Open() : status;
+  }
+
+  SyncPolicy policy_ = SyncPolicy::kAlways;
+  std::unique_ptr<io::SimDisk> disk_;
+  std::unique_ptr<CrashWorld> world_;
+};
+
+std::string Text(int i, size_t size = 500) {
+  std::string text = "value " + std::to_string(i) + " ";
+  Random random(static_cast<uint64_t>(i));
+  while (text.size() < size) text.push_back(static_cast<char>('a' + random.Below(26)));
+  return text;
+}
+std::string Key(int i) { return "key:" + std::to_string(i); }
+
+// --- errors of the disk
+
+struct FaultCase {
+  io::SimFault fault;
+  uint64_t step = 1;  // between the calls that fail
+};
+
+// Whatever call fails, and when: while it runs, and after a power cut, the store has what it
+// promised.
+void FailEach(FaultCase fault_case) {
+  for (uint64_t n = 0; n < 24; ++n) {
+    ExplorerOptions options{.seed = 500 + n,
+                            .policy = n % 2 == 0 ? SyncPolicy::kAlways : SyncPolicy::kEverySecond,
+                            .commands = 600,
+                            .points = 10,
+                            .faults = {fault_case.fault}};
+    options.faults[0].skip = fault_case.step * n;
+    options.faults[0].repeats = n % 3 == 0;
+    CrashExplorer explorer(options);
+    ASSERT_EQ(explorer.Run(), "") << "the call number " << options.faults[0].skip;
+  }
+}
+
+TEST(StoreDiskErrorTest, FailingSyncsOfTheLog) {
+  FailEach({.fault = {.call = Call::kSync, .path_part = "/log/"}, .step = 5});
+}
+
+TEST(StoreDiskErrorTest, FailingWritesOfTheLog) {
+  FailEach({.fault = {.call = Call::kWrite, .path_part = "/log/"}, .step = 1});
+}
+
+TEST(StoreDiskErrorTest, FailingReadsOfTheLog) {
+  FailEach({.fault = {.call = Call::kRead, .path_part = "/log/"}, .step = 7});
+}
+
+TEST(StoreDiskErrorTest, FailingSyncsOfTheIndex) {
+  FailEach({.fault = {.call = Call::kSync, .path_part = "/index/"}, .step = 2});
+}
+
+TEST(StoreDiskErrorTest, FailingWritesOfTheIndex) {
+  FailEach({.fault = {.call = Call::kWrite, .path_part = "/index/"}, .step = 3});
+}
+
+TEST(StoreDiskErrorTest, FailingReadsOfTheIndex) {
+  FailEach({.fault = {.call = Call::kRead, .path_part = "/index/"}, .step = 3});
+}
+
+TEST(StoreDiskErrorTest, FailingChangesOfNames) {
+  FailEach({.fault = {.call = Call::kNames}, .step = 2});
+}
+
+TEST(StoreDiskErrorTest, FailingSyncsOfDirectories) {
+  FailEach({.fault = {.call = Call::kSyncDirectory}, .step = 1});
+}
+
+TEST_F(StoreFaultTest, AFailedSyncAcknowledgesNothingAndReadsGoOn) {
+  driver().Set("safe", "1");
+  ASSERT_TRUE(driver().Sync().ok());
+  disk_->Inject({.call = Call::kSync, .path_part = "/log/"});
+  driver().Set("lost", "2");
+  uint64_t lsn = world_->store().executed_lsn();
+  EXPECT_FALSE(driver().Sync().ok());
+  EXPECT_TRUE(world_->store().LogFailed());
+  EXPECT_FALSE(world_->store().MayReply(lsn));
+  EXPECT_EQ(driver().WaitForRoom(100), Store::WriteGate::kLogFailed);
+  EXPECT_NE(world_->store().log_failure().message().find(".seg"), std::string::npos);
+  for (int i = 0; i < 100; ++i) driver().Turn();
+  EXPECT_FALSE(world_->store().MayReply(lsn));
+  // The next sync of the file would succeed, and prove nothing.
+  EXPECT_EQ(driver().Get("safe"), "1");
+  EXPECT_TRUE(world_->store().MayReply(world_->store().executed_lsn()));
+  Status status = PowerCutAndOpen();
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(driver().Get("safe"), "1");
+  driver().Set("more", "3");
+  EXPECT_TRUE(driver().Sync().ok());
+}
+
+TEST_F(StoreFaultTest, AReadErrorConcernsItsKeyAlone) {
+  for (int i = 0; i < 20; ++i) driver().Set(Key(i), Text(i));
+  std::vector<std::string> cold;
+  for (int i = 0; i < 10; ++i) cold.push_back(Key(i));
+  ASSERT_EQ(driver().Demote(cold), 10);
+  disk_->Inject({.call = Call::kRead, .repeats = true, .path_part = "/log/"});
+  std::string error = driver().Get(Key(3)).value_or("");
+  EXPECT_EQ(error.substr(0, 1), "!");
+  EXPECT_NE(error.find(".seg at offset"), std::string::npos) << error;
+  EXPECT_EQ(driver().Get(Key(15)), Text(15));
+  EXPECT_GT(world_->store().Stats().read_errors, 0u);
+  disk_->ClearFaults();
+  EXPECT_EQ(driver().Get(Key(3)), Text(3));
+}
+
+TEST_F(StoreFaultTest, AnOldRecordThatCannotBeReadNeverComesBack) {
+  driver().Set("k", "old");
+  ASSERT_EQ(driver().Demote({"k"}), 1);
+  disk_->Inject({.call = Call::kRead, .repeats = true, .path_part = "/log/"});
+  driver().Set("k", "new");  // without a look at the old
+  for (int i = 0; i < 50; ++i) driver().Turn();
+  EXPECT_TRUE(driver().Delete("k"));
+  for (int i = 0; i < 50; ++i) driver().Turn();
+  disk_->ClearFaults();
+  EXPECT_EQ(driver().Get("k"), std::nullopt);
+  // It is read at last, and the count is right again.
+  world_->loop().AdvanceTime(60'000'000);
+  for (int i = 0; i < 50; ++i) driver().Turn();
+  EXPECT_EQ(driver().Count(), 0u);
+  EXPECT_EQ(world_->CheckParts(), "");
+}
+
+TEST_F(StoreFaultTest, AStartThatCannotReadTheIndexGoesOnLater) {
+  for (int i = 0; i < 200; ++i) driver().Set(Key(i), Text(i));
+  ASSERT_TRUE(CloseAndOpen().ok());
+  disk_->Inject({.call = Call::kRead, .repeats = true, .path_part = "/index/"});
+  for (int i = 0; i < 20; ++i) driver().Turn();
+  std::string error = driver().Get(Key(3)).value_or("");
+  EXPECT_EQ(error.substr(0, 1), "!") << error;
+  disk_->ClearFaults();
+  world_->loop().AdvanceTime(60'000'000);
+  ASSERT_TRUE(driver().RunUntil([&] { return world_->store().Stats().cold_map_complete; }));
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(driver().Get(Key(i)), Text(i));
+}
+
+// --- a full disk
+
+TEST_F(StoreFaultTest, AFullDiskRefusesWritesAndServesTheRest) {
+  disk_->SetCapacity(12 << 20);
+  int written = 0;
+  Store::WriteGate gate = Store::WriteGate::kOk;
+  for (; written < 5000; ++written) {
+    gate = driver().WaitForRoom(9000);
+    if (gate != Store::WriteGate::kOk) break;
+    driver().Set(Key(written), Text(written, 8000));
+    ASSERT_TRUE(world_->store().TakeRunError().ok());
+  }
+  ASSERT_EQ(gate, Store::WriteGate::kDiskFull);
+  ASSERT_GT(written, 100);
+  EXPECT_FALSE(world_->store().log_failure().ok());
+  for (int i = 0; i < written; i += 7) ASSERT_EQ(driver().Get(Key(i)), Text(i, 8000));
+  // Deletes pass, and make room in time.
+  for (int i = 0; i < written; i += 2) {
+    ASSERT_EQ(driver().WaitForRoom(100, true), Store::WriteGate::kOk);
+    ASSERT_TRUE(driver().Delete(Key(i)));
+  }
+  disk_->SetCapacity(64 << 20);
+  world_->loop().AdvanceTime(1'000'000);
+  ASSERT_EQ(driver().WaitForRoom(9000), Store::WriteGate::kOk);
+  driver().Set("again", "1");
+  ASSERT_TRUE(driver().Sync().ok());
+  Status status = PowerCutAndOpen();
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(driver().Get("again"), "1");
+  for (int i = 0; i < written; ++i) {
+    auto expected = i % 2 == 0 ? std::nullopt : std::optional(Text(i, 8000));
+    ASSERT_EQ(driver().Get(Key(i)), expected) << i;
+  }
+  EXPECT_EQ(driver().Count(), static_cast<uint64_t>(written / 2));
+}
+
+TEST(StoreDiskErrorTest, DisksThatAreFullNowAndThen) {
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    CrashExplorer explorer({.seed = 700 + seed,
+                            .policy = SyncPolicy::kEverySecond,
+                            .commands = 2000,
+                            .points = 10,
+                            .capacity_bytes = (6 + seed) << 20});
+    ASSERT_EQ(explorer.Run(), "");
+  }
+}
+
+// --- bits turned over
+
+// A closed store of hot, cold, expiring and long values.
+class BitFlipTest : public StoreFaultTest {
+ protected:
+  static constexpr int kKeys = 400;
+
+  void Fill() {
+    for (int i = 0; i < kKeys; ++i) driver().Set(Key(i), Text(i, i % 20 == 0 ? 20000 : 300));
+    std::vector<std::string> keys;
+    for (int i = 0; i < kKeys; i += 2) keys.push_back(Key(i));
+    driver().Demote(keys);
+    for (int round = 0; round < 8; ++round) {
+      for (int i = 0; i < kKeys; i += 3) driver().Set(Key(i), Text(i + 1000 * round, 2000));
+      for (int i = 0; i < 30; ++i) driver().Turn(50'000);
+    }
+    for (int i = 0; i < kKeys; i += 5) driver().Delete(Key(i));
+    ASSERT_TRUE(driver().Close().ok());
+  }
+  std::optional<std::string> Expected(int i) {
+    if (i % 5 == 0) return std::nullopt;
+    return i % 3 == 0 ? Text(i + 7000, 2000) : Text(i, i % 20 == 0 ? 20000 : 300);
+  }
+
+  // Opens the store on an image with one bit turned over. What is wrong with what it answers.
+  std::string Check(const std::string& path, uint64_t offset, int bit) {
+    auto image = disk_->CrashImage(disk_->event_count(), {}, 1);
+    EXPECT_TRUE(image->FlipBit(path, offset, bit).ok());
+    CrashWorld world(image.get(), SmallStore(policy_, 9), {.seed = 9});
+    Status status = world.Open();
+    std::string name = path.substr(path.rfind('/') + 1);
+    if (!status.ok()) {
+      ++refused_;
+      bool named = status.message().find(name) != std::string::npos ||
+                   status.message().find("index") != std::string::npos;
+      return named ? "" : "refused without a name: " + status.message();
+    }
+    for (int i = 0; i < kKeys; ++i) {
+      std::optional<std::string> found = world.driver().Get(Key(i));
+      if (found == Expected(i)) continue;
+      if (found && found->starts_with("!")) {
+        ++errors_;
+        bool named =
+            found->find("offset") != std::string::npos || found->find("index") != std::string::npos;
+        if (named) continue;
+      }
+      return "key " + std::to_string(i) + ": " + found.value_or("absent").substr(0, 200);
+    }
+    ++right_;
+    return "";
+  }
+  void FlipBitsOf(const std::string& directory, const std::string& suffix, int flips) {
+    auto names = disk_->List(directory);
+    ASSERT_TRUE(names.has_value());
+    std::sort(names->begin(), names->end());
+    auto image = disk_->CrashImage(disk_->event_count(), {}, 1);
+    std::vector<std::string> paths;
+    for (const std::string& name : *names) {
+      std::string path = directory + "/" + name;
+      auto file = image->Open(path, {.writable = false});
+      if (name.ends_with(suffix) && file && *(*file)->Size() > 0) paths.push_back(path);
+    }
+    ASSERT_FALSE(paths.empty());
+    Random random(11);
+    for (int i = 0; i < flips; ++i) {
+      const std::string& path = paths[random.Below(paths.size())];
+      auto file = image->Open(path, {.writable = false});
+      uint64_t offset = random.Below(*(*file)->Size());
+      int bit = static_cast<int>(random.Below(8));
+      ASSERT_EQ(Check(path, offset, bit), "") << path << " at " << offset << ", bit " << bit;
+    }
+    std::printf("%d flips: %d starts refused, %d keys with errors, %d starts\n", flips, refused_,
+                errors_, right_);
+  }
+
+  int refused_ = 0;
+  int errors_ = 0;
+  int right_ = 0;
+};
+
+TEST_F(BitFlipTest, SegmentsNeverGiveWrongData) {
+  Fill();
+  FlipBitsOf("/data/log", ".seg", 150);
+}
+
+TEST_F(BitFlipTest, TheIndexNeverGivesWrongData) {
+  Fill();
+  FlipBitsOf("/data/index", "", 150);
+}
+
+TEST_F(BitFlipTest, TheIdentityIsRightOrRefused) {
+  Fill();
+  for (uint64_t offset = 0; offset < 48; ++offset) {
+    ASSERT_EQ(Check("/data/IDENTITY", offset, static_cast<int>(offset % 8)), "") << offset;
+  }
+  EXPECT_EQ(refused_, 48);
+}
+
+}  // namespace
+}  // namespace firn::test
