@@ -17,6 +17,8 @@ constexpr uint64_t kSendBytes = 4 << 20;
 constexpr uint64_t kMinOutputShare = 1 << 20;
 // Input buffers that grew beyond this are given back once empty.
 constexpr size_t kKeepInputBytes = 32 * 1024;
+// A connection that is silent for so long gives its buffers back.
+constexpr int64_t kIdleMicros = 2'000'000;
 
 }  // namespace
 
@@ -158,8 +160,10 @@ void Client::Pump() {
   do {
     server_.dispatcher().RunQueue(this);
     if (MayProcess()) ProcessInput();
-    // What was parsed may have been queued behind nothing, and be ready.
-  } while (!closing_ && !queue_.empty() && server_.dispatcher().IsReady(*queue_.front()));
+    // What was parsed may have been queued behind nothing, and be ready. What was queued behind
+    // the last command (QUIT, a protocol error) is ready too, but never runs.
+  } while (!closing_ && !close_after_reply_ && !queue_.empty() &&
+           server_.dispatcher().IsReady(*queue_.front()));
   UpdateReceiving();
   server_.NoteActive(this);
 }
@@ -216,6 +220,7 @@ void Client::TrySend() {
     return;
   }
   auto parts = output_.Peek(kSendParts, std::min(allowed, kSendBytes));
+  if (parts.empty()) return;  // the rest waits for a header that is known only at its end
   sending_bytes_ = 0;
   for (const iovec& part : parts) sending_bytes_ += part.iov_len;
   send_in_flight_ = true;
@@ -350,6 +355,7 @@ void Client::CheckLimits(int64_t now_micros) {
     CloseSoon();
     return;
   }
+  if (now_micros - last_interaction_micros_ > kIdleMicros) output_.ReleaseSpare();
   int64_t timeout = server_.options()->timeout_seconds;
   if (timeout > 0 && queue_.empty() &&
       now_micros - last_interaction_micros_ > timeout * 1'000'000) {

@@ -9,16 +9,21 @@ namespace firn::server {
 namespace {
 
 constexpr size_t kChunkBytes = 16 * 1024;
+// Most connections get short replies now and then: their chunk is small.
+constexpr size_t kFirstChunkBytes = 1024;
 
 }  // namespace
 
+OutputBuffer::OutputBuffer() : chunk_bytes_(kFirstChunkBytes) {}
 OutputBuffer::~OutputBuffer() { Clear(); }
 
 char* OutputBuffer::Reserve(size_t size) {
   bool fits = !chunks_.empty() && chunks_.back().page == nullptr &&
               chunks_.back().capacity - chunks_.back().size >= size;
   if (!fits) {
-    size_t capacity = std::max(size, kChunkBytes);
+    // A second chunk means that there is much to say.
+    if (!chunks_.empty()) chunk_bytes_ = kChunkBytes;
+    size_t capacity = std::max(size, chunk_bytes_);
     if (spare_.bytes != nullptr && spare_.capacity >= size) {
       chunks_.push_back(std::move(spare_));
       spare_ = {};
@@ -100,7 +105,9 @@ void OutputBuffer::Drop(Chunk* chunk) {
     chunk->page->Release();
     return;
   }
-  if (chunk->capacity == kChunkBytes && spare_.bytes == nullptr) {
+  bool regular = chunk->capacity == kFirstChunkBytes || chunk->capacity == kChunkBytes;
+  if (regular && chunk->capacity >= spare_.capacity) {
+    memory_bytes_ -= spare_.capacity;
     spare_ = {.bytes = std::move(chunk->bytes), .capacity = chunk->capacity};
     return;
   }
@@ -111,7 +118,8 @@ std::span<const iovec> OutputBuffer::Peek(size_t max, uint64_t max_bytes) {
   parts_.clear();
   uint64_t skip = front_sent_;
   for (Chunk& chunk : chunks_) {
-    if (parts_.size() >= max || max_bytes == 0) break;
+    // What follows a mark waits for the bytes that will be inserted there.
+    if (parts_.size() >= max || max_bytes == 0 || chunk.id != 0) break;
     char* data = chunk.page != nullptr ? chunk.page->data() : chunk.bytes.get();
     uint64_t size = std::min(chunk.size - skip, max_bytes);
     if (size > 0) parts_.push_back({data + skip, size});
@@ -122,9 +130,9 @@ std::span<const iovec> OutputBuffer::Peek(size_t max, uint64_t max_bytes) {
 }
 
 void OutputBuffer::Consume(uint64_t bytes) {
-  CHECK(bytes <= pending_bytes_);
+  CHECK(bytes <= pending_bytes_);  // and not beyond a mark: see Peek
   pending_bytes_ -= bytes;
-  while (!chunks_.empty()) {
+  while (!chunks_.empty() && chunks_.front().id == 0) {
     Chunk& front = chunks_.front();
     uint64_t rest = front.size - front_sent_;
     if (bytes < rest) {
@@ -137,6 +145,13 @@ void OutputBuffer::Consume(uint64_t bytes) {
     chunks_.pop_front();
     if (bytes == 0 && (chunks_.empty() || chunks_.front().size > 0)) return;
   }
+}
+
+void OutputBuffer::ReleaseSpare() {
+  if (!chunks_.empty()) return;
+  memory_bytes_ -= spare_.capacity;
+  spare_ = {};
+  chunk_bytes_ = kFirstChunkBytes;
 }
 
 void OutputBuffer::Clear() {

@@ -17,7 +17,7 @@ namespace firn::server {
 
 class OutputBuffer {
  public:
-  OutputBuffer() = default;
+  OutputBuffer();
   ~OutputBuffer();
   OutputBuffer(const OutputBuffer&) = delete;
   OutputBuffer& operator=(const OutputBuffer&) = delete;
@@ -28,7 +28,8 @@ class OutputBuffer {
   void Commit(size_t size);
   // Takes a reference to the page.
   void AppendPage(Page* page);
-  // Inserts bytes at a mark that Mark() gave, with nothing sent since: for deferred headers.
+  // Inserts bytes at a mark that Mark() gave, once: for deferred headers. What follows the mark is
+  // not sent before.
   uint64_t Mark();
   void InsertAt(uint64_t mark, std::string_view bytes);
   // Drops what was appended since the mark: nothing of it was sent.
@@ -43,6 +44,8 @@ class OutputBuffer {
   std::span<const iovec> Peek(size_t max, uint64_t max_bytes);
   void Consume(uint64_t bytes);
   void Clear();
+  // Gives back what an idle connection needn't hold.
+  void ReleaseSpare();
 
  private:
   struct Chunk {
@@ -56,6 +59,7 @@ class OutputBuffer {
   void Drop(Chunk* chunk);
   std::deque<Chunk> chunks_;
   Chunk spare_;  // an emptied one, for the next reply
+  size_t chunk_bytes_;
   std::vector<iovec> parts_;
   uint64_t next_mark_ = 1;
   uint64_t front_sent_ = 0;
