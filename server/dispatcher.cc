@@ -144,7 +144,8 @@ void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
 }
 
 bool Dispatcher::IsReady(const Request& request) const {
-  return request.state == Request::State::kQueued && !request.ticket.waiting();
+  if (request.state != Request::State::kQueued || request.ticket.waiting()) return false;
+  return request.command == nullptr || !server_.IsPausedFor(*request.command);
 }
 
 void Dispatcher::RunQueue(Client* client) {
