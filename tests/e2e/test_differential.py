@@ -194,7 +194,7 @@ def test_replies_are_equal(pair, seed):
     tiers = has_tiers(ours)
     history = []
     for step in range(STEPS):
-        if tiers and sequence.random.random() < 0.15:
+        if tiers and sequence.random.random() < 0.08:
             demoted = [sequence.key() for _ in range(sequence.random.randrange(1, 6))]
             history.append(["TIER", "DEMOTE"] + demoted)
             assert isinstance(ours("TIER", "DEMOTE", *demoted), int), (seed, step)
