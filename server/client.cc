@@ -1,6 +1,7 @@
 #include "server/client.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "server/dispatcher.h"
@@ -302,6 +303,11 @@ uint64_t Client::memory_bytes() const {
   uint64_t queued = 0;
   for (const auto& request : queue_) queued += request->bytes.capacity() + sizeof(Request);
   return sizeof(Client) + input_.capacity() + output_.memory_bytes() + queued;
+}
+
+void Client::Account(uint64_t* sum) {
+  const uint64_t now = memory_bytes();
+  *sum += now - std::exchange(accounted_bytes_, now);
 }
 
 std::string Client::Describe() const {

@@ -108,6 +108,9 @@ class Client : public io::SocketHandler {
   void set_last_command(const Command* command) { last_command_ = command; }
   int64_t last_interaction_micros() const { return last_interaction_micros_; }
   uint64_t memory_bytes() const;
+  // memory_bytes() as the server's sum has it; Account tells the sum how it has changed.
+  uint64_t accounted_bytes() const { return accounted_bytes_; }
+  void Account(uint64_t* sum);
   uint64_t output_bytes() const { return output_.pending_bytes(); }
   // Checks limits of time and memory; closes the client if they are exceeded. From the server's
   // timer.
@@ -168,6 +171,7 @@ class Client : public io::SocketHandler {
   const Command* last_command_ = nullptr;
   int64_t last_interaction_micros_;
   int64_t soft_limit_since_micros_ = 0;
+  uint64_t accounted_bytes_ = 0;
   uint64_t commands_ = 0;
 };
 

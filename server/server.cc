@@ -107,7 +107,8 @@ Status Server::ListenTcp() {
       bool absent = error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPROTONOSUPPORT;
       if (absent && (optional || everywhere)) continue;
       Log(kLogWarning, "Warning: Could not create server TCP listening socket " + host + ":" +
-                           std::to_string(options_->port) + ": " + listener.error().message());
+                           std::to_string(options_->port) + ": bind: " +
+                           (error != 0 ? std::strerror(error) : listener.error().message()));
       return Status(
           listener.error().code(),
           "Failed listening on port " + std::to_string(options_->port) + " (tcp), aborting.");
@@ -225,7 +226,10 @@ void Server::FlushReplies() {
     if (client == nullptr || client->closing()) continue;
     client->NoteReplies();
     client->TrySend();
+    client->Account(&clients_memory_);
   }
+  // At once, not by the timer: requests grow by gigabytes a second.
+  if (!loading()) store_->SetOutsideMemory(clients_memory_);
   if (store_->LogFailed()) {
     for (uint64_t id : std::exchange(held_, {})) {
       if (Client* client = FindClient(id)) client->TrySend();
@@ -235,6 +239,7 @@ void Server::FlushReplies() {
 
 void Server::DeleteClosed() {
   for (uint64_t id : std::exchange(closing_, {})) {
+    if (const Client* client = FindClient(id)) clients_memory_ -= client->accounted_bytes();
     by_id_.erase(id);
     clients_.erase(id);
   }
@@ -242,12 +247,10 @@ void Server::DeleteClosed() {
 
 void Server::Cron() {
   int64_t now = loop_->NowMicros();
-  clients_memory_ = 0;
   for (const auto& [id, client] : clients_) {
     client->CheckLimits(now);
-    clients_memory_ += client->memory_bytes();
+    client->Account(&clients_memory_);
   }
-  if (!loading()) store_->SetOutsideMemory(clients_memory_);
   if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
   SampleRates();
   dispatcher_->CalibrateClock();
@@ -286,8 +289,8 @@ void Server::AdjustMaxClients() {
   }
   setrlimit(RLIMIT_NOFILE, &raised);
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
-  uint64_t possible =
-      limit.rlim_cur > kReservedDescriptors ? limit.rlim_cur - kReservedDescriptors : 1;
+  // Of few, half is for clients.
+  uint64_t possible = limit.rlim_cur - std::min<uint64_t>(kReservedDescriptors, limit.rlim_cur / 2);
   Log(kLogWarning, "You requested maxclients of " + std::to_string(options_->maxclients) +
                        " requiring at least " + std::to_string(wanted) +
                        " max file descriptors. Current maximum open files is " +
