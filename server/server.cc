@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include "engine/base/check.h"
 #include "tiering/io/posix_file.h"
@@ -17,6 +19,9 @@ constexpr int64_t kCronMicros = 100'000;
 // File descriptors that the server itself needs, besides two for each segment.
 constexpr uint64_t kReservedDescriptors = 256;
 constexpr size_t kMaxErrorKinds = 128;
+// At the start only.
+constexpr int kBindRetries = 100;
+constexpr auto kBindRetryInterval = std::chrono::milliseconds(20);
 
 std::string RandomHex(size_t digits) {
   std::random_device device;
@@ -97,11 +102,20 @@ Status Server::ListenTcp() {
     bool everywhere = host == "*" || host == "::*";
     if (host == "*") host = "0.0.0.0";
     if (host == "::*") host = "::";
-    auto listener =
-        loop_->Listen({.host = host,
-                       .port = static_cast<uint16_t>(options_->port),
-                       .backlog = options_->tcp_backlog},
-                      [this](io::Socket* socket, int error) { OnAccept(socket, error); });
+    auto listen = [&] {
+      return loop_->Listen({.host = host,
+                            .port = static_cast<uint16_t>(options_->port),
+                            .backlog = options_->tcp_backlog},
+                           [this](io::Socket* socket, int error) { OnAccept(socket, error); });
+    };
+    auto listener = listen();
+    // The kernel lets go of a killed server's ring, and of the sockets in it, a little after the
+    // process has ended: one that is started again at once has to wait for that.
+    for (int i = 0; i < kBindRetries && loading() && !listener; ++i) {
+      if (listener.error().error_number() != EADDRINUSE) break;
+      std::this_thread::sleep_for(kBindRetryInterval);
+      listener = listen();
+    }
     if (!listener) {
       int error = listener.error().error_number();
       bool absent = error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPROTONOSUPPORT;
