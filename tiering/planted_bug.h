@@ -14,7 +14,7 @@ enum class PlantedBug : uint8_t {
   kApplyOpenGroups,     // a replay takes groups without their commits
   kDropDeletes,         // compaction drops deletes that hide older records
   kForgetTombstones,    // a delete leaves no tombstone for what only the index knows
-  kReplayEffectsTwice,  // a replay repeats effects that the value includes
+  kReplayEffectsTwice,  // a replay takes every effect twice
   kForgetEffects,       // the replay position passes effects that no image includes
   kTrustUnsyncedTail,   // a start relies on what a dead process left unsynced
   kMoveOverNewer,       // compaction puts a record into the index over a newer one

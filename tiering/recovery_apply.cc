@@ -18,6 +18,9 @@ Status Recovery::ApplyRecord(const log::RecordView& record, const log::LogPositi
       ApplyDelete(*keyspace, record);
       break;
     case log::RecordKind::kEffect:
+      if (store_.Has(PlantedBug::kReplayEffectsTwice)) {
+        FIRN_RETURN_IF_ERROR(ApplyEffect(*keyspace, record, position));
+      }
       return ApplyEffect(*keyspace, record, position);
     default:
       break;
@@ -88,8 +91,7 @@ Result<Entry*> Recovery::LoadValue(Keyspace& keyspace, const HashedKey& key, uin
     auto root = store_.index_->Find({keyspace.id, key.hash, std::string(key.bytes)});
     if (!root) return std::unexpected(root.error());
     if (!root->has_value()) return nullptr;
-    bool included = (*root)->lsn >= before_lsn;
-    if (included && !store_.Has(PlantedBug::kReplayEffectsTwice)) return nullptr;
+    if ((*root)->lsn >= before_lsn) return nullptr;
     position = (*root)->position;
   }
   log::Segment* segment = store_.segments_->ById(position.segment_id);

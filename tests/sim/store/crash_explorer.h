@@ -28,6 +28,7 @@ class CrashExplorer {
   std::string Run();
 
   uint64_t points() const { return points_; }
+  uint64_t failed_calls() const { return disk_.stats().faults; }
   const StoreStats& stats() const { return stats_; }  // at the end of the workload
 
  private:

@@ -12,10 +12,16 @@
 namespace firn::test {
 namespace {
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr uint64_t kDefaultPoints = 450;
+#else
+constexpr uint64_t kDefaultPoints = 1500;
+#endif
+
 // All crash points of a run of this program, shared out among the tests.
 uint64_t CrashPoints() {
   const char* text = std::getenv("FIRN_CRASH_POINTS");
-  return text != nullptr ? std::strtoull(text, nullptr, 10) : 2400;
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : kDefaultPoints;
 }
 
 uint64_t SeedOffset() {
