@@ -436,7 +436,11 @@ Store::WriteGate Fetcher::CheckWrite(uint64_t bytes, bool frees_space, Ticket* t
         Queue(ticket);
         return Gate::kWait;
       case log::LogWriter::Room::kNoSpace:
-        return store_.log_->out_of_space() ? Gate::kDiskFull : Gate::kOutOfSpace;
+        // The file system's own word, or the limit that maxdisk sets.
+        return store_.options_.max_disk_bytes != 0 &&
+                       store_.log_->space_status().error_number() == 0
+                   ? Gate::kOutOfSpace
+                   : Gate::kDiskFull;
       case log::LogWriter::Room::kPoisoned:
         return Gate::kLogFailed;
     }

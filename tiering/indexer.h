@@ -41,6 +41,8 @@ class Indexer {
   void Urge() { urged_ = true; }
   // A batch is wanted, and what it lacks is a sync.
   bool WantsSync() const;
+  // As WantsSync, and somebody waits for just that.
+  bool WantsSyncAtOnce() const { return !waiters_.empty() && WantsSync(); }
   bool busy() const { return job_running_ || !points_.empty(); }
   bool job_running() const { return job_running_; }
 

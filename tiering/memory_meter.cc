@@ -30,7 +30,8 @@ uint64_t ReadResident() {
 }  // namespace
 
 void MemoryMeter::Sample(uint64_t window_bytes) {
-  if (samples_++ % kSamplesPerResident == 0) resident_ = ReadResident();
+  bool reads_resident = samples_++ % kSamplesPerResident == 0;
+  if (reads_resident) resident_ = ReadResident();
 #ifdef FIRN_JEMALLOC
   if (!of_process_) return;
   uint64_t epoch = 1;
@@ -47,9 +48,11 @@ void MemoryMeter::Sample(uint64_t window_bytes) {
   uint64_t allocator_resident = read("stats.resident");
   unused_ = allocator_resident > active_ ? allocator_resident - active_ : 0;
   uint64_t known = allocator_resident + window_bytes;
-  other_ = resident_ > known ? resident_ - known : other_;
+  // Only figures of one moment can be compared.
+  if (reads_resident) other_ = resident_ > known ? resident_ - known : 0;
 #else
   static_cast<void>(window_bytes);
+  static_cast<void>(reads_resident);
 #endif
 }
 

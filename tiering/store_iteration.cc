@@ -149,6 +149,7 @@ int64_t StoreImpl::EndIteration() {
     bool worth = now - unsynced_.front().appended_micros >= kUrgentSyncMicros ||
                  log_->unsynced_bytes() >= most / 2;
     if (log_->unsynced_bytes() >= most || (worth && indexer_->WantsSync())) due = true;
+    if (indexer_->WantsSyncAtOnce()) due = true;
     if (due) StartSync();
     if (options_.sync_policy == SyncPolicy::kEverySecond && options_.durable &&
         now - unsynced_.front().appended_micros >= kMaxUnsyncedMicros) {
