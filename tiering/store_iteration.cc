@@ -30,6 +30,7 @@ constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
 constexpr int64_t kMemorySampleMicros = 10'000;
 // Near the limit, what clients' buffers take between two samples counts.
 constexpr int64_t kPressedSampleMicros = 2'500;
+constexpr uint64_t kCrampedWindowBytes = 1 << 20;
 // Freed pages may stay for reuse up to this share of max_memory.
 constexpr uint64_t kUnusedPagesShare = 25;
 constexpr int64_t kBusyWaitMicros = 2'000;
@@ -156,6 +157,8 @@ int64_t StoreImpl::EndIteration() {
       ++stats_.delayed_syncs;
     }
   }
+  // The window holds its segments: on a disk so small they must be free to be compacted.
+  if (log_->out_of_space()) log_->set_window_size(kCrampedWindowBytes);
   log_->AdvanceWindow();
   int64_t sample_after = MemoryPressure() > 0 ? kPressedSampleMicros : kMemorySampleMicros;
   if (now - last_memory_sample_micros_ >= sample_after) SampleMemory();
