@@ -259,7 +259,8 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   uint64_t limit = store_.options_.max_memory_bytes;
   if (limit == 0) return MemoryGate::kOk;
   if (!store_.options_.tiering) {
-    while (store_.GateMemory() > limit) {
+    // As Redis: what is allocated counts, however it lies in pages.
+    while (store_.memory_.Allocated() > limit) {
       if (!EvictOne()) return MemoryGate::kFull;
     }
     return MemoryGate::kOk;
