@@ -1,5 +1,7 @@
 #include "tiering/scanner.h"
 
+#include <unordered_set>
+
 #include "engine/base/check.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/record_fetch.h"
@@ -32,6 +34,8 @@ struct Scanner::ColdSlice {
   uint64_t last = 0;
   bool to_the_end = false;
   std::vector<Item> items;
+  // What was in RAM when the index was asked: it may have left since, and the index not known it.
+  Store::ScanResult before;
   Status status;
   Store::ScanCallback done;
 };
@@ -65,6 +69,7 @@ void Scanner::Scan(uint32_t db, uint64_t cursor, uint64_t count, Store::ScanCall
   slice->first = first;
   slice->last = last;
   slice->done = std::move(done);
+  AppendResident(keyspace, first, last, &slice->before);
   store_.RunJob(
       io::WorkPriority::kUrgent,
       [slice, count, index = store_.index_] {
@@ -93,7 +98,6 @@ void Scanner::OnColdSlice(std::shared_ptr<ColdSlice> slice) {
   int64_t now = store_.now_ms();
   std::erase_if(slice->items, [&](const ColdSlice::Item& item) {
     if (item.root.expiry_ms >= 0 && item.root.expiry_ms <= now) return true;
-    if (!item.is_long && keyspace->table.Find({item.key, item.hash}) != nullptr) return true;
     // A key that was deleted since is in neither; one that compaction moved has another position.
     return keyspace->IsMapped(item.hash) && !keyspace->cold.MayContain(item.hash);
   });
@@ -131,17 +135,31 @@ void Scanner::ReadLongKeys(std::shared_ptr<ColdSlice> slice, size_t next) {
                    });
 }
 
+void Scanner::AppendCold(Keyspace& keyspace, ColdSlice* slice, Store::ScanResult* out) {
+  std::unordered_set<std::string> named;
+  // In RAM is what the walk of the table names; in neither is what was deleted meanwhile.
+  auto append = [&](std::string key, uint64_t hash, ValueType type) {
+    if (keyspace.table.Find({key, hash}) != nullptr) return;
+    if (keyspace.IsMapped(hash) && !keyspace.cold.MayContain(hash)) return;
+    if (!named.insert(key).second) return;
+    out->keys.push_back({std::move(key), type});
+  };
+  for (ColdSlice::Item& item : slice->items) {
+    append(std::move(item.key), item.hash, static_cast<ValueType>(item.root.type));
+  }
+  for (Store::ScanKey& key : slice->before.keys) {
+    uint64_t hash = keyspace.table.HashOf(key.key);
+    if (hash <= slice->last && keyspace.IsMapped(hash)) append(std::move(key.key), hash, key.type);
+  }
+}
+
 void Scanner::FinishScan(std::shared_ptr<ColdSlice> slice) {
   Store::ScanResult result;
   result.status = slice->status;
   Keyspace* keyspace = store_.KeyspaceById(slice->keyspace);
   if (keyspace != nullptr) {
     AppendResident(*keyspace, slice->first, slice->last, &result);
-    for (ColdSlice::Item& item : slice->items) {
-      // Fetched into RAM while long keys were read?
-      if (keyspace->table.Find({item.key, item.hash}) != nullptr) continue;
-      result.keys.push_back({std::move(item.key), static_cast<ValueType>(item.root.type)});
-    }
+    AppendCold(*keyspace, slice.get(), &result);
     result.next = slice->last == UINT64_MAX ? 0 : (slice->last >> kCursorShift) + 1;
   }
   slice->done(std::move(result));

@@ -28,6 +28,7 @@ class Scanner {
   void AppendResident(Keyspace& keyspace, uint64_t first, uint64_t last, Store::ScanResult* out);
   void OnColdSlice(std::shared_ptr<ColdSlice> slice);
   void ReadLongKeys(std::shared_ptr<ColdSlice> slice, size_t next);
+  void AppendCold(Keyspace& keyspace, ColdSlice* slice, Store::ScanResult* out);
   void FinishScan(std::shared_ptr<ColdSlice> slice);
   void TryRandom(uint32_t db, int tries, RandomDone done);
 

@@ -66,7 +66,7 @@ std::string CrashExplorer::Check(io::SimDisk* image, const CrashPoint& point) {
   if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
   Life life{.begun = image->inherited_events(), .opened = image->event_count()};
   FoundState found;
-  std::string wrong = world.ReadState(workload_->model(), again < 2, &found);
+  std::string wrong = world.ReadState(workload_->model(), again < 3, &found);
   if (!wrong.empty()) return wrong;
   PrefixRange range;
   wrong = workload_->model().FindPrefix(found, least, &range);
@@ -74,8 +74,29 @@ std::string CrashExplorer::Check(io::SimDisk* image, const CrashPoint& point) {
     wrong = workload_->CheckLoss(point.event, range.last);
   }
   if (wrong.empty() && again < 2) wrong = CheckAgain(&world, point, life, least, found);
-  if (wrong.empty() && again == 2) wrong = world.CheckWhole(workload_->model());
+  if (wrong.empty() && again == 2) wrong = CheckStop(&world, point, found);
+  if (wrong.empty() && again == 3) wrong = world.CheckWhole(workload_->model());
   return wrong.empty() ? "" : wrong + "\n" + world.log();
+}
+
+std::string CrashExplorer::CheckStop(CrashWorld* world, const CrashPoint& point,
+                                     const FoundState& found) {
+  if (Status status = world->driver().Close(); !status.ok()) return "close: " + status.message();
+  auto image = world->disk().CrashImage(world->disk().event_count(), {}, 1);
+  CrashWorld stopped(image.get(), Options(point.seed | 1),
+                     {.seed = point.seed,
+                      .wall_start_ms = world->loop().WallMillis(),
+                      .bug = options_.bug,
+                      .note_mapped_interval = 0,
+                      .wrappers = &options_.wrappers});
+  if (Status status = stopped.Open(); !status.ok()) return "after a stop: " + status.message();
+  CrashModel model = workload_->model().StartAt(found);
+  FoundState state;
+  std::string wrong = stopped.ReadState(model, false, &state);
+  PrefixRange range;
+  if (wrong.empty()) wrong = model.FindPrefix(state, 0, &range);
+  if (wrong.empty() && point.seed % 4 == 0) wrong = stopped.CheckWhole(model);
+  return wrong.empty() ? "" : "after a stop: " + wrong + "\n" + stopped.log();
 }
 
 std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point, Life life,

@@ -34,6 +34,8 @@ class CrashExplorer {
  private:
   std::string RunWorkload();
   std::string Check(io::SimDisk* image, const CrashPoint& point);
+  // Stops a recovered store, and starts it once more.
+  std::string CheckStop(CrashWorld* world, const CrashPoint& point, const FoundState& found);
   // Events of a recovered store's disk: those before `begun` happened before the crash.
   struct Life {
     uint64_t begun = 0;

@@ -58,14 +58,14 @@ class CrashWorld {
   // Key counts and scans against what ReadState found; then, when all is indexed, the parts of the
   // store against each other and the index against the log.
   std::string CheckWhole(const CrashModel& model);
-  // The second half of it.
+  // Parts of it: one database's keys; all but the keys.
+  std::string CheckKeys(const CrashModel& model, uint32_t db);
   std::string CheckParts();
 
  private:
   std::string ReadDatabase(const CrashModel& model, uint32_t db, bool with_bytes,
                            FoundState* found);
   std::string FindPresent(const CrashModel& model, uint32_t db, std::set<std::string>* present);
-  std::string CheckKeys(const CrashModel& model, uint32_t db);
 
   io::SimDisk* const disk_;
   std::unique_ptr<io::FileSystem> file_system_;

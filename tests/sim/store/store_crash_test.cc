@@ -61,5 +61,43 @@ TEST(StoreCrashTest, SurvivesCrashesUnderAlways) { Explore(SyncPolicy::kAlways, 
 TEST(StoreCrashTest, SurvivesCrashesUnderEverySecond) { Explore(SyncPolicy::kEverySecond, 2000); }
 TEST(StoreCrashTest, SurvivesCrashesUnderNo) { Explore(SyncPolicy::kNo, 3000); }
 
+// The log of a store without durability is only its cold tier: while it runs it answers right, and
+// a start finds nothing.
+void RunVolatile(StoreOptions options, uint64_t seed) {
+  io::SimDisk disk;
+  ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
+  CrashWorkload workload({.seed = seed, .commands = 1500});
+  {
+    CrashWorld world(&disk, options, {.seed = seed});
+    ASSERT_TRUE(world.Open().ok());
+    ASSERT_EQ(workload.Run(&world), "") << "seed " << seed;
+    FoundState found;
+    ASSERT_EQ(world.ReadState(workload.model(), false, &found), "");
+    PrefixRange range;
+    ASSERT_EQ(workload.model().FindPrefix(found, workload.model().op(), &range), "");
+    for (uint32_t db = 0; db < 3; ++db) ASSERT_EQ(world.CheckKeys(workload.model(), db), "");
+  }
+  auto image = disk.ProcessDeathImage(disk.event_count());
+  CrashWorld world(image.get(), options, {.seed = seed});
+  ASSERT_TRUE(world.Open().ok());
+  for (uint32_t db = 0; db < 3; ++db) EXPECT_EQ(world.driver().Count(db), 0u);
+}
+
+TEST(VolatileStoreTest, AnswersRightAndForgetsEverything) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    StoreOptions options = SmallStore(SyncPolicy::kNo, seed);
+    options.durable = false;
+    RunVolatile(options, seed);
+  }
+}
+
+TEST(VolatileStoreTest, KeepsEverythingInRamWithoutTiering) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    StoreOptions options = SmallStore(SyncPolicy::kNo, seed);
+    options.durable = options.tiering = false;
+    RunVolatile(options, seed);
+  }
+}
+
 }  // namespace
 }  // namespace firn::test

@@ -69,14 +69,14 @@ struct FaultCase {
   io::SimFault fault;
   uint64_t step = 1;  // between the calls that fail
   uint32_t commands = 400;
+  uint64_t cases = 8;
 };
 
 // Whatever call fails, and when: while it runs, and after a power cut, the store has what it
 // promised.
 void FailEach(FaultCase fault_case) {
-  constexpr uint64_t kCases = 8;
   uint64_t failed_calls = 0;
-  for (uint64_t n = 0; n < kCases; ++n) {
+  for (uint64_t n = 0; n < fault_case.cases; ++n) {
     ExplorerOptions options{.seed = 500 + n,
                             .policy = n % 2 == 0 ? SyncPolicy::kAlways : SyncPolicy::kEverySecond,
                             .commands = fault_case.commands,
@@ -96,7 +96,10 @@ TEST(StoreDiskErrorTest, FailingSyncsOfTheLog) {
 }
 
 TEST(StoreDiskErrorTest, FailingWritesOfTheLog) {
-  FailEach({.fault = {.call = Call::kWrite, .path_part = "/log/"}, .step = 1, .commands = 2000});
+  FailEach({.fault = {.call = Call::kWrite, .path_part = "/log/"},
+            .step = 1,
+            .commands = 3500,
+            .cases = 4});
 }
 
 TEST(StoreDiskErrorTest, FailingReadsOfTheLog) {
