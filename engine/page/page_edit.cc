@@ -1,0 +1,55 @@
+#include "engine/page/page_edit.h"
+
+namespace firn {
+
+int64_t PageEdit::SizeChange() const {
+  int64_t change = 0;
+  for (const Splice& splice : splices()) {
+    change += static_cast<int64_t>(splice.inserted.size()) - static_cast<int64_t>(splice.removed);
+  }
+  return change;
+}
+
+bool CheckSplices(std::span<const Splice> splices, uint64_t size, uint64_t* new_size) {
+  uint64_t end = 0;
+  uint64_t result = size;
+  for (const Splice& splice : splices) {
+    if (splice.offset < end) return false;
+    end = uint64_t{splice.offset} + splice.removed;
+    if (end > size) return false;
+    result = result - splice.removed + splice.inserted.size();
+  }
+  *new_size = result;
+  return true;
+}
+
+// The kept bytes between two splices are a segment that moves by the sum of the size changes before
+// it. Segments that move down are moved in ascending order, those that move up in descending order;
+// as they keep their order, neither kind runs into one that has yet to move.
+void ApplySplices(std::span<const Splice> splices, char* bytes, uint64_t size) {
+  auto change_of = [](const Splice& splice) {
+    return static_cast<int64_t>(splice.inserted.size()) - static_cast<int64_t>(splice.removed);
+  };
+  auto segment = [&](size_t i) {  // after splice i
+    uint64_t begin = uint64_t{splices[i].offset} + splices[i].removed;
+    uint64_t end = i + 1 < splices.size() ? splices[i + 1].offset : size;
+    return std::pair{begin, end};
+  };
+  int64_t shift = 0;
+  for (size_t i = 0; i < splices.size(); ++i) {
+    shift += change_of(splices[i]);
+    auto [begin, end] = segment(i);
+    if (shift < 0) std::memmove(bytes + begin + shift, bytes + begin, end - begin);
+  }
+  for (size_t i = splices.size(); i-- > 0;) {
+    auto [begin, end] = segment(i);
+    if (shift > 0) std::memmove(bytes + begin + shift, bytes + begin, end - begin);
+    shift -= change_of(splices[i]);
+    if (!splices[i].inserted.empty()) {
+      std::memcpy(bytes + splices[i].offset + shift, splices[i].inserted.data(),
+                  splices[i].inserted.size());
+    }
+  }
+}
+
+}  // namespace firn
