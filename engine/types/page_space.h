@@ -1,0 +1,51 @@
+// PageSpace: the pages of one collection, as the code of the data types sees them, whatever tier
+// they are in. Page 0 is the root: it lives under the key. The others have numbers that are never
+// used again within the value.
+//
+// A page that is not in RAM can't be read: Read answers with nothing and the space remembers that
+// it was wanted. Who meets a missing page gives up before anything is changed or replied; the
+// missing pages are fetched, all at once, and the command runs again. So the same code plans and
+// runs.
+//
+// Executor thread.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "engine/page/page_edit.h"
+
+namespace firn {
+
+using PageNumber = uint32_t;
+inline constexpr PageNumber kRootPage = 0;
+
+class PageSpace {
+ public:
+  virtual ~PageSpace() = default;
+
+  // Whether the key exists. If not, only CreateRoot may be called.
+  virtual bool exists() const = 0;
+  // The root's bytes. REQUIRES: exists().
+  virtual std::string_view Root() = 0;
+  // A page's bytes, valid until the next change of any page of any value. Empty: not in RAM, and
+  // remembered as missing. REQUIRES: the page exists.
+  virtual std::string_view Read(PageNumber page) = 0;
+  // As Read, but a page that is not in RAM is none of the caller's needs.
+  virtual std::string_view Peek(PageNumber page) = 0;
+
+  // --- changes; what a command does to one value between two calls of its owner is one record, or
+  // one group of records, in the log
+  virtual void CreateRoot(std::string_view bytes) = 0;
+  virtual void ReplaceRoot(std::string_view bytes) = 0;
+  // REQUIRES: resident. `edit` counts from the page's first byte.
+  virtual void Edit(PageNumber page, const PageEdit& edit) = 0;
+  virtual void Create(PageNumber page, std::string_view bytes) = 0;
+  virtual void Drop(PageNumber page) = 0;
+  // The key goes, and all its pages.
+  virtual void DeleteValue() = 0;
+  // For a value that begins to have pages besides its root: unique within the directory, for ever.
+  virtual uint64_t NewValueId() = 0;
+};
+
+}  // namespace firn
