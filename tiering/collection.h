@@ -1,0 +1,76 @@
+// Collection: the pages of one list, hash, set or sorted set, for the command that runs (a PageSpace
+// on the store). Lives on the stack of a command's handler:
+//
+//   Collection pages(context.database(), key, ValueType::kHash);
+//   if (pages.wrong_type()) return ReplyWrongType(...);
+//   HashValue hash(&pages);
+//   if (!hash.Find(field, &found)) return;  // pages are missing: nothing replied, nothing changed;
+//                                           // they are fetched and the command runs again
+//
+// All changes between construction and destruction (or Commit) become one record in the log, or one
+// group: whole or absent after a crash. A command that changes several values wraps them in
+// Store::BeginGroup and EndGroup. A collection that has become empty must be deleted with
+// DeleteValue. Two objects for one key must not live at the same time.
+//
+// Executor thread.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "engine/base/siphash.h"
+#include "engine/keyspace/table.h"
+#include "engine/types/page_space.h"
+#include "tiering/store.h"
+
+namespace firn {
+
+struct Keyspace;
+
+class Collection final : public PageSpace {
+ public:
+  struct Options {
+    bool touch = true;  // as Database::LookupOptions
+    bool count_hit = true;
+  };
+  // Looks the key up: one that has expired is deleted first. REQUIRES: planned with kRead or
+  // kUpdate, or with kReplace if `type` is about to overwrite it (DeleteValue, then CreateRoot).
+  Collection(Database& database, const HashedKey& key, ValueType type, Options options);
+  Collection(Database& database, const HashedKey& key, ValueType type)
+      : Collection(database, key, type, Options()) {}
+  ~Collection() override;
+  Collection(const Collection&) = delete;
+  Collection& operator=(const Collection&) = delete;
+
+  // The key holds a value of another type.
+  bool wrong_type() const { return wrong_type_; }
+  int64_t expiry_ms() const { return expiry_ms_; }
+  // For the hashes of fields and members.
+  const HashSecret& secret() const;
+  int64_t now_ms() const;
+  // Logs what was changed so far; the object may be used on.
+  void Commit();
+
+  bool exists() const override { return exists_; }
+  std::string_view Root() override;
+  std::string_view Read(PageNumber page) override;
+  std::string_view Peek(PageNumber page) override;
+  void CreateRoot(std::string_view bytes) override;
+  void ReplaceRoot(std::string_view bytes) override;
+  void Edit(PageNumber page, const PageEdit& edit) override;
+  void Create(PageNumber page, std::string_view bytes) override;
+  void Drop(PageNumber page) override;
+  void DeleteValue() override;
+  uint64_t NewValueId() override;
+
+ private:
+  StoreImpl& store_;
+  Keyspace& keyspace_;
+  const HashedKey key_;
+  const ValueType type_;
+  bool exists_ = false;
+  bool wrong_type_ = false;
+  int64_t expiry_ms_ = -1;
+};
+
+}  // namespace firn
