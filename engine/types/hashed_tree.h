@@ -103,10 +103,6 @@ class HashedTree {
   uint64_t Hash(std::string_view bytes) const { return hash_(secret_, bytes); }
 
  private:
-  struct Hashed {
-    uint64_t hash = 0;
-    PackedRow row;
-  };
   void Create();
   void ConvertToTtl(const Leaf& leaf);
   void SplitIfLarge(const Leaf& leaf);
