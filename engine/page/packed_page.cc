@@ -428,6 +428,35 @@ void PackedPage::SetIndexedScore(uint32_t i, double score, PageEdit* edit) const
   edit->Overwrite(kHeaderSize + 8 * rows() + 8 * i, score);
 }
 
+void PackedPage::MoveScored(uint32_t i, uint32_t to, double score, std::string_view bytes,
+                            PageEdit* edit) const {
+  CHECK(kind() == PackedKind::kZset && i < rows() && to <= rows());
+  if (to == i || to == i + 1) {
+    edit->Overwrite(kHeaderSize + 8 * i, score);
+    return;
+  }
+  uint8_t length = LengthByte(bytes);
+  auto from_offset = static_cast<uint32_t>(RowOffset(i));
+  auto to_offset = static_cast<uint32_t>(RowOffset(to));
+  auto stored = static_cast<uint32_t>(StoredSize(bytes));
+  uint32_t lengths = kHeaderSize + 8 * rows();
+  if (to < i) {
+    edit->AddNumber(kHeaderSize + 8 * to, 0, score);
+    edit->Add(kHeaderSize + 8 * i, 8, {});
+    edit->AddNumber(lengths + to, 0, length);
+    edit->Add(lengths + i, 1, {});
+    AddBytes(to_offset, bytes, edit);
+    if (stored > 0) edit->Add(from_offset, stored, {});
+  } else {
+    edit->Add(kHeaderSize + 8 * i, 8, {});
+    edit->AddNumber(kHeaderSize + 8 * to, 0, score);
+    edit->Add(lengths + i, 1, {});
+    edit->AddNumber(lengths + to, 0, length);
+    if (stored > 0) edit->Add(from_offset, stored, {});
+    AddBytes(to_offset, bytes, edit);
+  }
+}
+
 // --- building
 
 void PackedBuilder::Add(const PackedRow& row) {

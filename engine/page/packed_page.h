@@ -92,6 +92,10 @@ class PackedPage {
   void SetBytes(uint32_t i, std::string_view bytes, PageEdit* edit) const;
   // REQUIRES: kZsetIndex.
   void SetIndexedScore(uint32_t i, double score, PageEdit* edit) const;
+  // REQUIRES: kZset. Gives row i, whose bytes `bytes` repeats, another score, and moves it to where
+  // row `to` begins now (rows(): to the end).
+  void MoveScored(uint32_t i, uint32_t to, double score, std::string_view bytes,
+                  PageEdit* edit) const;
   // By how many bytes Insert grows the page.
   static uint64_t RowSize(PackedKind kind, const PackedRow& row);
 

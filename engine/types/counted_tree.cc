@@ -138,12 +138,13 @@ bool CountedTree::Descend(PageNumber leaf_page, Leaf* leaf) {
   return !space_.Read(leaf_page).empty();
 }
 
-bool CountedTree::FindKey(std::string_view key, Leaf* leaf) {
+template <bool kPeek>
+bool CountedTree::Find(std::string_view key, Leaf* leaf) {
   *leaf = {};
   if (RootView(space_.Root()).small()) return true;
   PageNumber page = kRootPage;
   for (;;) {
-    std::string_view bytes = NodeBytes(page);
+    std::string_view bytes = kPeek ? PeekNode(page) : NodeBytes(page);
     if (bytes.empty()) return false;
     Node node(bytes);
     uint32_t child = node.Find(key);
@@ -151,9 +152,14 @@ bool CountedTree::FindKey(std::string_view key, Leaf* leaf) {
     CHECK(leaf->depth < kMaxDepth);
     leaf->path[leaf->depth++] = {page, child};
     page = node.page(child);
-    if (node.level() == 1) return Descend(page, leaf);
+    if (node.level() > 1) continue;
+    leaf->page = page;
+    return !(kPeek ? space_.Peek(page) : space_.Read(page)).empty();
   }
 }
+
+bool CountedTree::FindKey(std::string_view key, Leaf* leaf) { return Find<false>(key, leaf); }
+bool CountedTree::PeekKey(std::string_view key, Leaf* leaf) { return Find<true>(key, leaf); }
 
 bool CountedTree::FindRank(uint64_t rank, Leaf* leaf) {
   *leaf = {};

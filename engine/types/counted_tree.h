@@ -60,6 +60,8 @@ class CountedTree {
   // --- navigation
   // The leaf that has the key, or would.
   bool FindKey(std::string_view key, Leaf* leaf);
+  // As FindKey, but pages that are not in RAM are none of the caller's needs.
+  bool PeekKey(std::string_view key, Leaf* leaf);
   // The leaf that has the row of this rank; the last one if there is none such.
   bool FindRank(uint64_t rank, Leaf* leaf);
   enum class Moved : uint8_t { kYes, kEnd, kMissing };
@@ -111,6 +113,8 @@ class CountedTree {
   std::string_view NodeBytes(PageNumber page);
   std::string_view PeekNode(PageNumber page);
   bool Descend(PageNumber leaf_page, Leaf* leaf);
+  template <bool kPeek>
+  bool Find(std::string_view key, Leaf* leaf);
   bool WantBelow(PageNumber page, uint64_t first, uint64_t last, uint32_t* limit);
   void EditNode(PageNumber page, std::span<const Splice> splices, int64_t total_change);
   void AdjustCounts(const Leaf& leaf, int levels, int64_t change);
