@@ -307,16 +307,41 @@ Dispatcher::Progress Dispatcher::TryRun(Client* client, const Work& work) {
       case PlanResult::kWaiting:
         return Progress::kWaiting;
       case PlanResult::kReadError:
-        Reject(client, work.command,
-               "ERR the value of a key could not be read: " + work.ticket->error().message());
-        server_.store().Release(work.ticket);
-        client->AdvanceReplyMode();
+        RejectUnreadable(client, work);
         return Progress::kDone;
     }
   }
   Progress progress = Run(client, work);
+  while (progress == Progress::kMissing) {
+    progress = FetchMissing(client, work);
+    if (progress == Progress::kSuspended) progress = Run(client, work);
+  }
   if (progress == Progress::kDone) server_.store().Release(work.ticket);
   return progress;
+}
+
+// kSuspended: what was missing is here, the command can run again.
+Dispatcher::Progress Dispatcher::FetchMissing(Client* client, const Work& work) {
+  switch (server_.store().PlanMissing(*work.keys, work.ticket)) {
+    case PlanResult::kReady:
+      return Progress::kSuspended;
+    case PlanResult::kWaiting:
+      return Progress::kWaiting;
+    case PlanResult::kReadError:
+      break;
+  }
+  RejectUnreadable(client, work);
+  return Progress::kDone;
+}
+
+void Dispatcher::RejectUnreadable(Client* client, const Work& work) {
+  const Status& error = work.ticket->error();
+  Reject(client, work.command,
+         error.code() == StatusCode::kNoMemory
+             ? "OOM command not allowed when used memory > 'maxmemory'."
+             : "ERR the value of a key could not be read: " + error.message());
+  server_.store().Release(work.ticket);
+  client->AdvanceReplyMode();
 }
 
 Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
@@ -328,6 +353,10 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   client->set_last_command(work.command);
   uint64_t errors_before = client->reply().errors();
   work.command->function(context);
+  if (server_.store().pages_missing()) [[unlikely]] {
+    ClearCurrent();
+    return Progress::kMissing;
+  }
   if (work.request != nullptr && work.request->state == Request::State::kSuspended) {
     statistics_[server_.commands().IndexOf(*work.command)].nanos += Lap();
     ClearCurrent();

@@ -83,7 +83,8 @@ class Dispatcher {
     Request* request;             // null: runs in place
     const ParsedRequest* parsed;  // null: comes from the queue
   };
-  enum class Progress : uint8_t { kDone, kWaiting, kSuspended };
+  // kMissing: pages of a collection are not in RAM; nothing has been changed or replied.
+  enum class Progress : uint8_t { kDone, kWaiting, kSuspended, kMissing };
 
   // The row of the command or subcommand; answers with an error and returns null if there is none.
   const Command* Resolve(Client* client, std::span<const std::string_view> args,
@@ -96,6 +97,8 @@ class Dispatcher {
   Progress TryRun(Client* client, const Work& work);
   // kDone: refused, with an error; kWaiting: later; kSuspended: it may write.
   Progress CheckWrite(Client* client, const Work& work);
+  Progress FetchMissing(Client* client, const Work& work);
+  void RejectUnreadable(Client* client, const Work& work);
   Progress Run(Client* client, const Work& work);
   void Finish(Client* client, const Command& command, uint64_t errors_before);
   void Enqueue(Client* client, std::span<const std::string_view> args, const Command* command);

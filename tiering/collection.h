@@ -1,5 +1,5 @@
-// Collection: the pages of one list, hash, set or sorted set, for the command that runs (a PageSpace
-// on the store). Lives on the stack of a command's handler:
+// Collection: the pages of one list, hash, set or sorted set, for the command that runs (a
+// PageSpace on the store). Lives on the stack of a command's handler:
 //
 //   Collection pages(context.database(), key, ValueType::kHash);
 //   if (pages.wrong_type()) return ReplyWrongType(...);
@@ -16,7 +16,9 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "engine/base/siphash.h"
 #include "engine/keyspace/table.h"
@@ -64,13 +66,38 @@ class Collection final : public PageSpace {
   uint64_t NewValueId() override;
 
  private:
+  // Pages that this command has found already.
+  struct Cached {
+    PageNumber page = 0;
+    uint64_t hash = 0;
+    Entry* entry = nullptr;
+  };
+  Cached* Find(PageNumber page);
+  uint64_t value_id();
+  void BeginGroup();
+  void ChangeRoot(std::span<const firn::Splice> splices);
+  void AddPart(PageNumber page, std::span<const firn::Splice> splices, std::string* parts);
+  void LogChanges();
+
   StoreImpl& store_;
   Keyspace& keyspace_;
   const HashedKey key_;
   const ValueType type_;
+  Entry* root_ = nullptr;
   bool exists_ = false;
   bool wrong_type_ = false;
   int64_t expiry_ms_ = -1;
+  std::array<Cached, 8> cache_{};
+
+  // What has changed since the last Commit.
+  bool dirty_ = false;
+  bool in_group_ = false;
+  bool root_image_ = false;      // the root is logged whole, with these flags
+  bool root_was_clean_ = false;  // before
+  uint8_t root_flags_ = 0;
+  std::string root_parts_;  // of an effect record (log_format.h, kSplices)
+  std::string page_parts_;
+  std::vector<PageNumber> touched_;  // pages that were clean before
 };
 
 }  // namespace firn

@@ -5,6 +5,8 @@
 #include <charconv>
 
 #include "engine/base/check.h"
+#include "engine/types/counted_tree.h"
+#include "tiering/collection.h"
 #include "tiering/fetcher.h"
 #include "tiering/store_impl.h"
 
@@ -156,9 +158,20 @@ void Database::SetExpiry(const HashedKey& key, int64_t expiry_ms) {
   impl_->SetExpiry(keyspace, key, entry, expiry_ms);
 }
 
+bool Database::WantAllPages(const HashedKey& key) {
+  Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), key);
+  if (entry == nullptr || !IsCollection(entry->type())) return true;
+  Collection pages(*this, key, entry->type(), {.touch = false, .count_hit = false});
+  return !pages.exists() || CountedTree::WantValue(&pages);
+}
+
 void Database::Copy(const HashedKey& from, Database& target, const HashedKey& to) {
   Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), from);
   CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
+  if (IsCollection(entry->type())) {
+    CopyCollection(from, target, to);
+    return;
+  }
   NewValue value{.is_integer = entry->Has(Entry::kInteger),
                  .raw = entry->Has(Entry::kRaw),
                  .expiry_ms = entry->expiry_ms()};
@@ -173,10 +186,35 @@ void Database::Copy(const HashedKey& from, Database& target, const HashedKey& to
   impl_->WriteValue(impl_->KeyspaceOf(target.number_), to, value);
 }
 
+void Database::CopyCollection(const HashedKey& from, Database& target, const HashedKey& to) {
+  target.Delete(to);
+  ValueType type = impl_->FindEntry(impl_->KeyspaceOf(number_), from)->type();
+  int64_t expiry_ms;
+  {
+    constexpr Collection::Options kUnseen = {.touch = false, .count_hit = false};
+    Collection source(*this, from, type, kUnseen);
+    expiry_ms = source.expiry_ms();
+    Collection copy(target, to, type, kUnseen);
+    CountedTree::CopyValue(&source, &copy);
+  }
+  if (expiry_ms >= 0) target.SetExpiry(to, expiry_ms);
+}
+
 void Database::Rename(const HashedKey& from, Database& target, const HashedKey& to) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  Entry* entry = impl_->FindEntry(keyspace, from);
+  CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
   impl_->BeginGroup();
-  Copy(from, target, to);
-  impl_->DeleteKey(impl_->KeyspaceOf(number_), from);
+  if (IsCollection(entry->type()) && &target == this) {
+    // The pages belong to the value's id, not to its key.
+    std::string root(entry->value());
+    NewValue value{.type = entry->type(), .bytes = root, .expiry_ms = entry->expiry_ms()};
+    impl_->DeleteKey(keyspace, from, StoreImpl::Pages::kKeep);
+    impl_->WriteValue(keyspace, to, value);
+  } else {
+    Copy(from, target, to);
+    impl_->DeleteKey(keyspace, from);
+  }
   impl_->EndGroup();
 }
 
@@ -195,7 +233,9 @@ Database::ObjectInfo Database::Inspect(const HashedKey& key) {
   } else if (!entry->Has(Entry::kInteger)) {
     size = entry->value().size();
   }
-  if (entry->Has(Entry::kInteger)) {
+  if (IsCollection(entry->type())) {
+    if (entry->kind() == Entry::Kind::kHot) info.root = entry->value();
+  } else if (entry->Has(Entry::kInteger)) {
     info.encoding = "int";
   } else {
     bool raw = entry->Has(Entry::kRaw) || size > kEmbeddedStringMax;

@@ -41,7 +41,7 @@ PlanResult Fetcher::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
   bool crowded = store_.fetch_memory_ > FetchBudget();
   bool complete = true;
   for (const KeyAccess& access : keys) {
-    Keyspace& keyspace = store_.KeyspaceOf(access.db);
+    Keyspace& keyspace = store_.KeyspaceFor(access);
     switch (Judge(keyspace, access, ticket)) {
       case Verdict::kResident:
         break;
@@ -63,7 +63,7 @@ PlanResult Fetcher::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
   if (complete) return PlanResult::kReady;
   // What is here already must still be here when the rest has come.
   for (const KeyAccess& access : keys) {
-    Keyspace& keyspace = store_.KeyspaceOf(access.db);
+    Keyspace& keyspace = store_.KeyspaceFor(access);
     Entry* entry = store_.FindEntry(keyspace, access.key);
     if (entry != nullptr) Pin(keyspace, access.key, entry, ticket);
   }
@@ -408,6 +408,7 @@ void Fetcher::Release(Ticket* ticket) {
   }
   ticket->reads_in_flight_ = 0;
   ticket->queued_ = false;
+  ticket->pages_wanted_ = 0;
   ticket->error_ = Status::Ok();
   ticket->rejected_.clear();
   for (const Ticket::Pin& pin : std::exchange(ticket->pins_, {})) Unpin(pin);

@@ -60,9 +60,9 @@ void Indexer::NoteSyncPoint() {
   point.meta.counts_lsn = lsn;
   point.meta.counts_exact = true;
   point.meta.next_keyspace_id = store_.next_keyspace_id_;
-  for (Keyspace* keyspace : store_.by_db_) {
+  for (Keyspace* keyspace : store_.slots_) {
     point.meta.keyspaces.push_back({.id = keyspace->id,
-                                    .db = keyspace->db,
+                                    .db = keyspace->slot,
                                     .keys = keyspace->keys,
                                     .expiring = keyspace->expiring});
     point.meta.counts_exact &= keyspace->unsettled == 0 && keyspace->counts_exact;
@@ -133,7 +133,7 @@ void Indexer::Step() {
 
 // The replay begins at the oldest effect that no indexed image covers, or at the end of the batch.
 void Indexer::SetReplayBegin(SyncPoint* target) const {
-  for (const StoreImpl::DirtyValue& value : store_.dirty_) {
+  for (const DirtyValue& value : store_.dirty_) {
     if (value.first_lsn > target->lsn || store_.Has(PlantedBug::kForgetEffects)) break;
     if (value.clean_lsn != 0 && value.clean_lsn <= target->lsn) continue;
     target->meta.replay_lsn = value.first_lsn;

@@ -23,7 +23,10 @@ struct Keyspace {
   bool fully_mapped() const { return mapped_until == kFullyMapped; }
 
   const uint32_t id;
-  uint32_t db = 0;  // the number that names it
+  uint32_t slot = 0;          // what names it: StoreImpl::KeyspaceOf
+  Keyspace* pages = nullptr;  // where the pages of its collections are; null for such a one
+  uint32_t db() const { return slot / 2; }
+  bool holds_pages() const { return slot % 2 == 1; }
   Table table;
   ColdMap cold;
   uint64_t mapped_until = kFullyMapped;

@@ -1,6 +1,7 @@
 #include "tiering/map_rebuild.h"
 
 #include "engine/base/check.h"
+#include "tiering/reaper.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
 
@@ -28,13 +29,13 @@ struct MapRebuild::Slice {
 void MapRebuild::Begin() {
   complete_ = false;
   begun_micros_ = store_.environment_.loop->NowMicros();
-  for (Keyspace* keyspace : store_.by_db_) keyspace->mapped_until = 0;
+  for (Keyspace* keyspace : store_.slots_) keyspace->mapped_until = 0;
 }
 
 void MapRebuild::Step() {
   if (complete_ || running_ || store_.closing_) return;
   if (store_.environment_.loop->NowMicros() < not_before_micros_) return;
-  for (Keyspace* keyspace : store_.by_db_) {
+  for (Keyspace* keyspace : store_.slots_) {
     if (!keyspace->fully_mapped()) {
       StartSlice(*keyspace);
       return;
@@ -88,6 +89,9 @@ void MapRebuild::OnSlice(uint32_t keyspace_id, const Slice& slice) {
       resident = keyspace->table.Find({item.key, item.hash}) != nullptr;
     }
     if (resident) continue;  // what RAM says is newer
+    if (item.root.type == static_cast<uint8_t>(ValueType::kReapNote)) {
+      store_.reaper_->NoteFound(keyspace->id, item.key);
+    }
     PackedPosition position = store_.segments_->Pack(item.root.position);
     if (position == kNoPosition) {
       ++store_.stats_.read_errors;
@@ -110,7 +114,7 @@ void MapRebuild::FinishKeyspace(Keyspace& keyspace) {
   keyspace.mapped_until = Keyspace::kFullyMapped;
   uint64_t counted = keyspace.cold.size() + keyspace.resident;
   if (keyspace.counts_exact && keyspace.unsettled == 0 && keyspace.keys != counted) {
-    store_.Log(3, "Database " + std::to_string(keyspace.db) + " has " + std::to_string(counted) +
+    store_.Log(3, "Database " + std::to_string(keyspace.db()) + " has " + std::to_string(counted) +
                       " keys, not " + std::to_string(keyspace.keys) + " as was remembered");
   }
   keyspace.keys = counted;

@@ -252,7 +252,7 @@ void Recovery::AdoptKeyspaces(const IndexMeta& meta) {
     databases = std::max(databases, keyspace.db + 1);
   }
   // Databases that hold data stay, even if fewer are configured now.
-  store_.by_db_.assign(databases, nullptr);
+  store_.slots_.assign(databases, nullptr);
   for (const KeyspaceMeta& remembered : meta.keyspaces) {
     Keyspace* keyspace = store_.MakeKeyspace(remembered.id, remembered.db);
     keyspace->keys = remembered.keys;
@@ -260,10 +260,11 @@ void Recovery::AdoptKeyspaces(const IndexMeta& meta) {
     keyspace->counts_exact = meta.counts_exact;
   }
   for (uint32_t db = 0; db < databases; ++db) {
-    if (store_.by_db_[db] != nullptr) continue;
+    if (store_.slots_[db] != nullptr) continue;
     store_.MakeKeyspace(store_.next_keyspace_id_++, db);
     names_changed_ = true;
   }
+  store_.LinkPages();
   if (has_meta_) {
     store_.map_rebuild_->Begin();
   }

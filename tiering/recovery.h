@@ -40,6 +40,10 @@ class Recovery {
   void ApplyDelete(Keyspace& keyspace, const log::RecordView& record);
   Status ApplyEffect(Keyspace& keyspace, const log::RecordView& record,
                      const log::LogPosition& position);
+  Status ApplySplices(Keyspace& keyspace, const log::RecordView& record,
+                      const log::LogPosition& position);
+  void NoteEffect(Keyspace& keyspace, const HashedKey& key, Entry* entry, uint64_t lsn,
+                  const log::LogPosition& position);
   Status ApplyKeyspaces(const log::RecordView& record);
   Result<Entry*> LoadValue(Keyspace& keyspace, const HashedKey& key, uint64_t before_lsn);
   Status StopAt(log::LogReader* reader, log::LogReader::Outcome outcome);

@@ -2,6 +2,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/indexer.h"
+#include "tiering/reaper.h"
 #include "tiering/recovery.h"
 
 namespace firn {
@@ -31,6 +32,9 @@ Status Recovery::ApplyRecord(const log::RecordView& record, const log::LogPositi
 void Recovery::ApplyImage(Keyspace& keyspace, const log::RecordView& record,
                           const log::LogPosition& position) {
   HashedKey key{record.key, keyspace.table.HashOf(record.key)};
+  if (record.type == static_cast<uint8_t>(ValueType::kReapNote)) {
+    store_.reaper_->NoteFound(keyspace.id, record.key);
+  }
   bool has_expiry = record.expiry_ms != log::kNoExpiry;
   uint64_t logical = LogicalRecordSize(record.key.size(), record.raw_payload_size, has_expiry);
   PackedPosition packed = store_.segments_->Pack(position);
@@ -122,65 +126,100 @@ Result<Entry*> Recovery::LoadValue(Keyspace& keyspace, const HashedKey& key, uin
 
 Status Recovery::ApplyEffect(Keyspace& keyspace, const log::RecordView& record,
                              const log::LogPosition& position) {
+  ByteReader operands(record.payload);
+  auto code = static_cast<log::EffectCode>(operands.Fixed<uint8_t>());
+  if (code == log::EffectCode::kSplices) return ApplySplices(keyspace, record, position);
   std::string name(record.key);
   HashedKey key{name, keyspace.table.HashOf(name)};
   auto loaded = LoadValue(keyspace, key, record.lsn);
   if (!loaded) return loaded.error();
   Entry* entry = *loaded;
   if (entry == nullptr) return Status::Ok();
-  ByteReader operands(record.payload);
-  auto code = static_cast<log::EffectCode>(operands.Fixed<uint8_t>());
-  std::string value;
-  if (entry->Has(Entry::kInteger)) return Status::Corruption("an effect on an integer value");
-  value = entry->value();
-  int64_t expiry_ms = entry->expiry_ms();
-  switch (code) {
-    case log::EffectCode::kAppend:
-      value.append(operands.Bytes(operands.remaining()));
-      break;
-    case log::EffectCode::kSetRange: {
-      uint64_t offset = operands.Fixed<uint64_t>();
-      std::string_view bytes = operands.Bytes(operands.remaining());
-      if (!operands.ok() || offset > log::kMaxPayloadSize ||
-          offset + bytes.size() > log::kMaxPayloadSize) {
-        return Status::Corruption("an effect with impossible operands");
-      }
-      if (value.size() < offset + bytes.size()) value.resize(offset + bytes.size());
-      std::memcpy(value.data() + offset, bytes.data(), bytes.size());
-      break;
+  if (code == log::EffectCode::kSetExpiry) {
+    int64_t expiry_ms = operands.Fixed<int64_t>();
+    if (!operands.ok()) return Status::Corruption("an effect with impossible operands");
+    if (record.lsn > meta_.counts_lsn) {
+      if (expiry_ms >= 0) ++keyspace.expiring;
+      if (entry->Has(Entry::kHasExpiry) && keyspace.expiring > 0) --keyspace.expiring;
     }
-    case log::EffectCode::kSetExpiry:
-      expiry_ms = operands.Fixed<int64_t>();
-      if (record.lsn > meta_.counts_lsn) {
-        if (expiry_ms >= 0) ++keyspace.expiring;
-        if (entry->Has(Entry::kHasExpiry) && keyspace.expiring > 0) --keyspace.expiring;
-      }
-      break;
-    default:
-      return Status::Corruption("an effect of an unknown kind");
+    NoteEffect(keyspace, key, entry, record.lsn, position);
+    store_.Exchange(keyspace, key, entry, entry->WithExpiry(expiry_ms));
+    return Status::Ok();
   }
-  if (!operands.ok()) return Status::Corruption("an effect with impossible operands");
-  bool was_dirty = entry->Has(Entry::kDirty);
-  Entry* changed = Entry::Create(
-      {.key = name,
-       .value = value,
-       .expiry_ms = expiry_ms,
-       .access = entry->access(),
-       .position = entry->position(),
-       .flags = static_cast<uint8_t>((entry->flags() & Entry::kDirty) | Entry::kRaw)});
-  uint64_t root_logical = store_.LogicalSizeOf(*entry);
-  PackedPosition root = entry->position();
-  store_.Exchange(keyspace, key, entry, changed);
-  if (!was_dirty) {
-    store_.AddLive(keyspace, root, -static_cast<int64_t>(root_logical));
-    changed->Set(Entry::kDirty);
-    log::Segment* segment = store_.segments_->Of(root);
-    if (segment != nullptr) ++segment->holds;
-    store_.dirty_.push_back({.keyspace = keyspace.id,
-                             .key = name,
-                             .root_segment = segment != nullptr ? segment->id : 0,
-                             .first_effect = position,
-                             .first_lsn = record.lsn});
+  if (entry->Has(Entry::kInteger)) return Status::Corruption("an effect on an integer value");
+  uint64_t offset = entry->value().size();
+  if (code == log::EffectCode::kSetRange) {
+    offset = operands.Fixed<uint64_t>();
+  } else if (code != log::EffectCode::kAppend) {
+    return Status::Corruption("an effect of an unknown kind");
+  }
+  std::string_view bytes = operands.Bytes(operands.remaining());
+  if (!operands.ok() || offset > log::kMaxPayloadSize ||
+      offset + bytes.size() > log::kMaxPayloadSize) {
+    return Status::Corruption("an effect with impossible operands");
+  }
+  NoteEffect(keyspace, key, entry, record.lsn, position);
+  entry->Set(Entry::kRaw);
+  std::string zeros(offset > entry->value().size() ? offset - entry->value().size() : 0, '\0');
+  uint64_t size = entry->value().size();
+  auto at = static_cast<uint32_t>(std::min<uint64_t>(offset, size));
+  auto replaced = static_cast<uint32_t>(std::min<uint64_t>(size - at, bytes.size()));
+  Splice splices[] = {{at, 0, zeros}, {at, replaced, bytes}};
+  uint64_t new_size = 0;
+  CHECK(CheckSplices(splices, size, &new_size));
+  store_.Splice(keyspace, key, entry, splices, new_size);
+  return Status::Ok();
+}
+
+// Before the change itself: from here on a replay has to change this entry again.
+void Recovery::NoteEffect(Keyspace& keyspace, const HashedKey& key, Entry* entry, uint64_t lsn,
+                          const log::LogPosition& position) {
+  if (!store_.BeginDirty(keyspace, entry)) return;
+  entry->Set(Entry::kDirty);
+  store_.NoteDirty(keyspace, key, entry,
+                   {.position = store_.segments_->Pack(position), .lsn = lsn});
+}
+
+// Changes of pages of a collection. Each page takes only what its image does not include yet.
+Status Recovery::ApplySplices(Keyspace& keyspace, const log::RecordView& record,
+                              const log::LogPosition& position) {
+  ByteReader operands(record.payload);
+  operands.Fixed<uint8_t>();
+  auto value_id = operands.Fixed<uint64_t>();
+  std::vector<Splice> splices;
+  while (operands.ok() && operands.remaining() > 0) {
+    uint64_t page = operands.Varint();
+    uint64_t count = operands.Varint();
+    if (page > UINT32_MAX || count > operands.remaining()) break;
+    splices.clear();
+    for (uint64_t i = 0; i < count; ++i) {
+      auto offset = operands.Varint();
+      auto removed = operands.Varint();
+      std::string_view inserted = operands.Bytes(operands.Varint());
+      if (!operands.ok() || offset > UINT32_MAX || removed > UINT32_MAX) break;
+      splices.push_back({static_cast<uint32_t>(offset), static_cast<uint32_t>(removed), inserted});
+    }
+    if (!operands.ok() || splices.size() != count) break;
+    bool is_root = page == 0;
+    Keyspace* place = is_root ? &keyspace : keyspace.pages;
+    if (place == nullptr) return Status::Corruption("an effect on pages of a keyspace of pages");
+    PageKey page_key(value_id, static_cast<uint32_t>(page));
+    std::string name(is_root ? record.key : page_key.view());
+    HashedKey key{name, place->table.HashOf(name)};
+    auto loaded = LoadValue(*place, key, record.lsn);
+    if (!loaded) return loaded.error();
+    Entry* entry = *loaded;
+    if (entry == nullptr) continue;
+    uint64_t new_size = 0;
+    if (entry->Has(Entry::kInteger) || !CheckSplices(splices, entry->value().size(), &new_size) ||
+        new_size > log::kMaxPayloadSize) {
+      return Status::Corruption("an effect that does not fit its page");
+    }
+    NoteEffect(*place, key, entry, record.lsn, position);
+    store_.Splice(*place, key, entry, splices, new_size);
+  }
+  if (!operands.ok() || operands.remaining() > 0) {
+    return Status::Corruption("an effect with impossible operands");
   }
   return Status::Ok();
 }
@@ -191,10 +230,10 @@ Status Recovery::ApplyKeyspaces(const log::RecordView& record) {
   if (old && !store_.Has(PlantedBug::kReplayOldNames)) return Status::Ok();
   auto names = DecodeKeyspaceNames(record.payload);
   if (!names) return names.error();
-  if (names->id_of_db.size() > store_.by_db_.size()) {
-    store_.by_db_.resize(names->id_of_db.size(), nullptr);
+  if (names->id_of_db.size() > store_.slots_.size()) {
+    store_.slots_.resize(names->id_of_db.size(), nullptr);
   }
-  std::vector<Keyspace*> by_db(store_.by_db_.size(), nullptr);
+  std::vector<Keyspace*> by_db(store_.slots_.size(), nullptr);
   store_.next_keyspace_id_ = std::max(store_.next_keyspace_id_, names->next_id);
   for (uint32_t db = 0; db < names->id_of_db.size(); ++db) {
     uint32_t id = names->id_of_db[db];
@@ -204,7 +243,7 @@ Status Recovery::ApplyKeyspaces(const log::RecordView& record) {
       // What the index holds of it, if anything, was indexed after the replay position.
       if (has_meta_) keyspace->mapped_until = 0;
     }
-    keyspace->db = db;
+    keyspace->slot = db;
     by_db[db] = keyspace;
   }
   for (auto it = store_.keyspaces_.begin(); it != store_.keyspaces_.end();) {
@@ -219,10 +258,11 @@ Status Recovery::ApplyKeyspaces(const log::RecordView& record) {
     it = store_.keyspaces_.erase(it);
   }
   store_.memo_ = {};
-  store_.by_db_ = std::move(by_db);
-  for (uint32_t db = 0; db < store_.by_db_.size(); ++db) {
-    if (store_.by_db_[db] == nullptr) store_.MakeKeyspace(store_.next_keyspace_id_++, db);
+  store_.slots_ = std::move(by_db);
+  for (uint32_t db = 0; db < store_.slots_.size(); ++db) {
+    if (store_.slots_[db] == nullptr) store_.MakeKeyspace(store_.next_keyspace_id_++, db);
   }
+  store_.LinkPages();
   return Status::Ok();
 }
 

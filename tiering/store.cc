@@ -3,10 +3,12 @@
 #include <random>
 
 #include "engine/base/check.h"
+#include "engine/types/root_format.h"
 #include "tiering/compactor.h"
 #include "tiering/fetcher.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
+#include "tiering/reaper.h"
 #include "tiering/recovery.h"
 #include "tiering/scanner.h"
 #include "tiering/settler.h"
@@ -37,11 +39,15 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       map_rebuild_(std::make_unique<MapRebuild>(this)),
       compactor_(std::make_unique<Compactor>(this)),
       scanner_(std::make_unique<Scanner>(this)),
+      reaper_(std::make_unique<Reaper>(this)),
       memory_(environment.meter_process_memory),
       random_(options.random_seed != 0 ? options.random_seed : SystemRandomSeed()),
-      alive_(std::make_shared<StoreImpl*>(this)) {}
+      alive_(std::make_shared<StoreImpl*>(this)) {
+  options_.databases = 2 * options.databases;  // slots: see KeyspaceOf
+}
 
 StoreImpl::~StoreImpl() {
+  reaper_->Stop();
   // Jobs and reads that are still on their way find nobody.
   alive_.reset();
 }
@@ -51,7 +57,7 @@ Status StoreImpl::Open(std::function<void()> progress) {
               access_clock_.parameters.decay_minutes);
   Recovery recovery(this, std::move(progress));
   FIRN_RETURN_IF_ERROR(recovery.Run());
-  databases_.resize(by_db_.size());
+  databases_.resize(slots_.size() / 2);
   for (uint32_t db = 0; db < databases_.size(); ++db) {
     databases_[db].impl_ = this;
     databases_[db].number_ = db;
@@ -119,6 +125,25 @@ PlanResult Store::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
   return impl_->fetcher_->Plan(keys, ticket);
 }
 
+bool Store::pages_missing() const { return !impl_->missing_.empty(); }
+
+PlanResult Store::PlanMissing(std::span<const KeyAccess> keys, Ticket* ticket) {
+  auto missing = std::exchange(impl_->missing_, {});
+  ticket->pages_wanted_ += missing.size();
+  constexpr uint64_t kPageBytesGuess = 4096;
+  uint64_t limit = impl_->options_.max_memory_bytes;
+  if (limit != 0 && ticket->pages_wanted_ * kPageBytesGuess > limit / 4) {
+    ticket->error_ =
+        Status(StatusCode::kNoMemory, "the value is larger than one command may have in memory");
+    return PlanResult::kReadError;
+  }
+  std::vector<KeyAccess> all(keys.begin(), keys.end());
+  for (const StoreImpl::MissingPage& page : missing) {
+    all.push_back({page.db, {page.key.view(), page.hash}, Access::kRead, true});
+  }
+  return impl_->fetcher_->Plan(all, ticket);
+}
+
 bool Store::MayLookAhead() const { return impl_->fetcher_->MayLookAhead(); }
 
 void Store::Release(Ticket* ticket) { impl_->fetcher_->Release(ticket); }
@@ -182,26 +207,48 @@ Tier Store::Where(uint32_t db, const HashedKey& key) {
 void Store::Demote(uint32_t db, std::vector<std::string> keys,
                    std::move_only_function<void(int64_t)> done) {
   StoreImpl& impl = *impl_;
+  struct Target {
+    uint32_t keyspace;
+    std::string key;
+    bool is_page;
+  };
+  std::vector<Target> targets;
+  auto add = [&](Keyspace& keyspace, std::string_view name) {
+    HashedKey key{name, keyspace.table.HashOf(name)};
+    Entry* entry = impl.FindEntry(keyspace, key);
+    if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return true;
+    targets.push_back({keyspace.id, std::string(name), keyspace.holds_pages()});
+    return impl.Checkpoint(keyspace, key, entry);
+  };
   Keyspace& keyspace = impl.KeyspaceOf(db);
   for (const std::string& name : keys) {
-    HashedKey key = Key(name);
-    Entry* entry = impl.FindEntry(keyspace, key);
-    if (entry != nullptr && entry->kind() == Entry::Kind::kHot) {
-      if (!impl.Checkpoint(keyspace, key, entry)) break;
+    Entry* entry = impl.FindEntry(keyspace, Key(name));
+    bool logged = true;
+    if (entry != nullptr && entry->kind() == Entry::Kind::kHot && IsCollection(entry->type()) &&
+        !RootView(entry->value()).small()) {
+      RootView root(entry->value());
+      uint64_t value_id = root.value_id();
+      uint32_t end = root.next_page();
+      for (uint32_t page = 1; page < end && logged; ++page) {
+        logged = add(*keyspace.pages, PageKey(value_id, page).view());
+      }
     }
+    if (!logged || !add(keyspace, name)) break;
   }
-  auto demote = [&impl, db, keys = std::move(keys), done = std::move(done)](Status status) mutable {
+  auto demote = [&impl, targets = std::move(targets),
+                 done = std::move(done)](Status status) mutable {
     int64_t moved = 0;
     if (status.ok()) {
-      Keyspace& keyspace = impl.KeyspaceOf(db);
-      for (const std::string& name : keys) {
-        HashedKey key{name, SipHash13(impl.identity_.secret, name)};
-        Entry* entry = impl.FindEntry(keyspace, key);
+      for (const Target& target : targets) {
+        Keyspace* keyspace = impl.KeyspaceById(target.keyspace);
+        if (keyspace == nullptr) continue;
+        HashedKey key{target.key, keyspace->table.HashOf(target.key)};
+        Entry* entry = impl.FindEntry(*keyspace, key);
         if (entry == nullptr || entry->kind() != Entry::Kind::kHot) continue;
         if (!impl.IsDemotable(*entry)) continue;
-        impl.Demote(keyspace, key, entry);
+        impl.Demote(*keyspace, key, entry);
         ++impl.stats_.demotions;
-        ++moved;
+        if (!target.is_page) ++moved;
       }
       impl.log_->HideWindow();
     }
@@ -256,7 +303,7 @@ uint64_t Store::UsedMemory() const { return impl_->memory_.Allocated(); }
 StoreStats Store::Stats() const {
   const StoreImpl& impl = *impl_;
   StoreStats stats = impl.stats_;
-  for (const Keyspace* keyspace : impl.by_db_) {
+  for (const Keyspace* keyspace : impl.slots_) {
     stats.hot.keys += keyspace->resident;
     stats.cold.keys += keyspace->cold.size();
     stats.table_bytes += keyspace->table.MemoryBytes();

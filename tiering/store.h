@@ -68,6 +68,7 @@ struct KeyAccess {
   uint32_t db = 0;
   HashedKey key;
   Access access = Access::kRead;
+  bool pages = false;  // a page of a collection: not for commands
 };
 
 enum class PlanResult : uint8_t {
@@ -93,6 +94,7 @@ class Ticket {
 
  private:
   friend class Fetcher;
+  friend class Store;
   struct Pin {
     uint32_t keyspace;
     uint64_t hash;
@@ -111,6 +113,7 @@ class Ticket {
   uint64_t serial_ = 0;  // identifies the ticket to reads that outlive it
   bool queued_ = false;
   int64_t queued_micros_ = 0;
+  uint64_t pages_wanted_ = 0;  // by PlanMissing
   Status error_;
 };
 
@@ -181,6 +184,12 @@ class Store {
   void Prefetch(uint32_t db, uint64_t hash) const;
   void PrefetchEntry(uint32_t db, uint64_t hash) const;
   PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);
+  // Whether the command that has just run met pages of a collection that are not in RAM: it has then
+  // changed nothing and replied nothing, and must run again once PlanMissing says kReady. `keys` are
+  // the command's, as for Plan. kReadError also when it wants more pages than maxmemory allows for
+  // one command.
+  bool pages_missing() const;
+  PlanResult PlanMissing(std::span<const KeyAccess> keys, Ticket* ticket);
   // Whether there is room to plan commands whose turn hasn't come.
   bool MayLookAhead() const;
   // Ends a ticket's use, run or not. A waiter is not called any more.
@@ -355,8 +364,12 @@ class Database {
   bool Delete(const HashedKey& key);  // false if absent
   // kNoExpiry removes it. REQUIRES: the key exists.
   void SetExpiry(const HashedKey& key, int64_t expiry_ms);
+  // Whether all pages of a collection are in RAM, as Copy, and Rename into another database, need;
+  // if not they are wanted now (Store::pages_missing). REQUIRES: planned with kRead.
+  bool WantAllPages(const HashedKey& key);
   // The value with its expiry goes to another key, possibly of another database; whatever that was
-  // is replaced. REQUIRES: source planned with kUpdate, target with kReplace; the source exists.
+  // is replaced. REQUIRES: source planned with kUpdate, target with kReplace; the source exists, and
+  // WantAllPages.
   void Rename(const HashedKey& from, Database& target, const HashedKey& to);
   void Copy(const HashedKey& from, Database& target, const HashedKey& to);
 
@@ -364,7 +377,8 @@ class Database {
 
   struct ObjectInfo {
     ValueType type = ValueType::kNone;
-    const char* encoding = "";  // as OBJECT ENCODING names it
+    const char* encoding = "";  // of a string, as OBJECT ENCODING names it
+    std::string_view root;      // of a collection, if it is in RAM: its type's code names the encoding
     uint64_t memory_bytes = 0;  // of a cold value: what its record takes
     uint32_t access = 0;
     uint64_t serialized_bytes = 0;
@@ -376,7 +390,9 @@ class Database {
   uint32_t number() const { return number_; }
 
  private:
+  friend class Collection;
   friend class StoreImpl;
+  void CopyCollection(const HashedKey& from, Database& target, const HashedKey& to);
   StoreImpl* impl_ = nullptr;
   uint32_t number_ = 0;
 };

@@ -27,7 +27,7 @@ class ConsistencyCheck {
         store_.indexer_->has_moves() || store_.indexer_->indexed_lsn() < log.appended_lsn()) {
       return Status(StatusCode::kBusy, "work is under way");
     }
-    for (Keyspace* keyspace : store_.by_db_) FIRN_RETURN_IF_ERROR(CheckKeyspace(*keyspace));
+    for (Keyspace* keyspace : store_.slots_) FIRN_RETURN_IF_ERROR(CheckKeyspace(*keyspace));
     FIRN_RETURN_IF_ERROR(CheckLiveBytes());
     return CheckAgainstLog();
   }
@@ -36,7 +36,7 @@ class ConsistencyCheck {
   using Roots = std::map<std::pair<uint64_t, std::string>, IndexRoot>;
 
   Status Wrong(const Keyspace& keyspace, const std::string& what) {
-    return Status::Corruption("database " + std::to_string(keyspace.db) + ": " + what);
+    return Status::Corruption("database " + std::to_string(keyspace.db()) + ": " + what);
   }
 
   // Long keys are not told apart by name: they are numbered.
@@ -128,7 +128,7 @@ class ConsistencyCheck {
   Status CheckMemory() {
     if (!store_.dropped_.empty()) return Status(StatusCode::kBusy, "a keyspace is being freed");
     int64_t bytes = 0;
-    for (Keyspace* keyspace : store_.by_db_) {
+    for (Keyspace* keyspace : store_.slots_) {
       keyspace->table.WalkRange(0, UINT64_MAX, [&](Entry* entry) {
         bytes += static_cast<int64_t>(entry->MemoryBytes()) + 9;
       });
@@ -166,7 +166,7 @@ class ConsistencyCheck {
     FIRN_RETURN_IF_ERROR(RebuildIndex(rebuilt->get(), store_.identity_.secret,
                                       {Readable(log::Stream::kCold), Readable(log::Stream::kFresh)},
                                       store_.options_.databases));
-    for (Keyspace* keyspace : store_.by_db_) {
+    for (Keyspace* keyspace : store_.slots_) {
       FIRN_RETURN_IF_ERROR(CompareWithRebuilt(*keyspace, **rebuilt));
     }
     rebuilt->reset();

@@ -4,6 +4,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/indexer.h"
+#include "tiering/reaper.h"
 #include "tiering/settler.h"
 
 namespace firn {
@@ -29,50 +30,83 @@ Keyspace* StoreImpl::KeyspaceById(uint32_t id) {
   return it == keyspaces_.end() ? nullptr : it->second.get();
 }
 
-Keyspace* StoreImpl::MakeKeyspace(uint32_t id, uint32_t db) {
+Keyspace* StoreImpl::MakeKeyspace(uint32_t id, uint32_t slot) {
   int bits = ColdMap::PartitionBitsFor(ColdKeysGuess(options_));
   // Databases other than the first are small as a rule; each directory takes 8 bytes a partition.
-  if (db != 0) bits = std::max(8, bits - 4);
+  if (slot != 0) bits = std::max(8, bits - 4);
   auto keyspace = std::make_unique<Keyspace>(id, identity_.secret, bits);
-  keyspace->db = db;
+  keyspace->slot = slot;
   Keyspace* raw = keyspace.get();
   keyspaces_[id] = std::move(keyspace);
-  by_db_[db] = raw;
+  slots_[slot] = raw;
   return raw;
+}
+
+// An id is written only with records of later LSNs, so that the log's end is beyond every id that a
+// crash has left.
+uint64_t StoreImpl::NewValueId() {
+  last_value_id_ = std::max(last_value_id_, log_->appended_lsn()) + 1;
+  return last_value_id_;
+}
+
+void StoreImpl::LinkPages() {
+  for (size_t slot = 0; slot + 1 < slots_.size(); slot += 2) {
+    slots_[slot]->pages = slots_[slot + 1];
+    slots_[slot + 1]->pages = nullptr;
+  }
 }
 
 bool StoreImpl::LogKeyspaceNames() {
   KeyspaceNames names;
   names.next_id = next_keyspace_id_;
-  for (Keyspace* keyspace : by_db_) names.id_of_db.push_back(keyspace->id);
+  for (Keyspace* keyspace : slots_) names.id_of_db.push_back(keyspace->id);
   std::string payload = EncodeKeyspaceNames(names);
   return Append({.kind = log::RecordKind::kKeyspaces, .payload = payload}).has_value();
 }
 
 void StoreImpl::SwapDatabases(uint32_t a, uint32_t b) {
   if (a == b) return;
-  std::swap(by_db_[a], by_db_[b]);
-  if (!LogKeyspaceNames()) std::swap(by_db_[a], by_db_[b]);
-  by_db_[a]->db = a;
-  by_db_[b]->db = b;
+  auto swap = [&] {
+    std::swap(slots_[2 * a], slots_[2 * b]);
+    std::swap(slots_[2 * a + 1], slots_[2 * b + 1]);
+  };
+  swap();
+  if (!LogKeyspaceNames()) swap();
+  for (uint32_t db : {a, b}) {
+    slots_[2 * db]->slot = 2 * db;
+    slots_[2 * db + 1]->slot = 2 * db + 1;
+  }
+  LinkPages();
 }
 
 void StoreImpl::FlushDatabase(uint32_t db) {
-  Keyspace* old = by_db_[db];
-  uint32_t old_id = old->id;
-  if (old->keys == 0 && old->table.empty() && old->cold.size() == 0 && old->fully_mapped()) return;
+  Keyspace* old[] = {slots_[2 * db], slots_[2 * db + 1]};
+  auto is_empty = [](const Keyspace* keyspace) {
+    return keyspace->keys == 0 && keyspace->table.empty() && keyspace->cold.size() == 0 &&
+           keyspace->fully_mapped();
+  };
+  if (is_empty(old[0]) && is_empty(old[1])) return;
   memo_ = {};
-  Keyspace* empty = MakeKeyspace(next_keyspace_id_++, db);
+  uint32_t empty_ids[] = {next_keyspace_id_, next_keyspace_id_ + 1};
+  next_keyspace_id_ += 2;
+  for (int i = 0; i < 2; ++i) MakeKeyspace(empty_ids[i], 2 * db + i);
+  LinkPages();
   if (!LogKeyspaceNames()) {
-    by_db_[db] = old;
-    keyspaces_.erase(empty->id);
+    for (int i = 0; i < 2; ++i) {
+      slots_[2 * db + i] = old[i];
+      keyspaces_.erase(empty_ids[i]);
+    }
+    LinkPages();
     return;
   }
-  auto it = keyspaces_.find(old_id);
-  dropped_.push_back(std::move(it->second));
-  keyspaces_.erase(it);
-  DropLiveShares(old_id);
-  dropped_ids_.push_back({old_id, log_->appended_lsn()});
+  for (Keyspace* keyspace : old) {
+    uint32_t old_id = keyspace->id;
+    auto it = keyspaces_.find(old_id);
+    dropped_.push_back(std::move(it->second));
+    keyspaces_.erase(it);
+    DropLiveShares(old_id);
+    dropped_ids_.push_back({old_id, log_->appended_lsn()});
+  }
 }
 
 // --- entries
@@ -214,6 +248,7 @@ StoreImpl::Predecessor StoreImpl::FindPredecessor(Keyspace& keyspace, const Hash
     found.logical_size = LogicalRecordSize(record.key.size(), record.raw_payload_size,
                                            record.expiry_ms != log::kNoExpiry);
     found.warm_slot = slot;
+    found.warm_is_collection = IsCollection(static_cast<ValueType>(record.type));
   });
   if (found.exists) found.blind = false;
   return found;
@@ -223,6 +258,8 @@ StoreImpl::Predecessor StoreImpl::FindPredecessor(Keyspace& keyspace, const Hash
 void StoreImpl::Supersede(Keyspace& keyspace, const HashedKey& key,
                           const Predecessor& predecessor) {
   if (predecessor.exists) {
+    if (predecessor.entry != nullptr) FreePagesOf(keyspace, *predecessor.entry);
+    if (predecessor.warm_is_collection) reaper_->AddRecord(keyspace, predecessor.position);
     AddLive(keyspace, predecessor.position, -static_cast<int64_t>(predecessor.logical_size));
     --keyspace.keys;
     if (predecessor.has_expiry) --keyspace.expiring;
@@ -232,42 +269,44 @@ void StoreImpl::Supersede(Keyspace& keyspace, const HashedKey& key,
   }
 }
 
-void StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const NewValue& value) {
-  Predecessor predecessor = FindPredecessor(keyspace, key);
+uint8_t StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const NewValue& value) {
+  Predecessor predecessor = value.known_new ? Predecessor{} : FindPredecessor(keyspace, key);
   uint8_t integer_bytes[8];
   StoreFixed(integer_bytes, value.integer);
   std::string_view payload =
       value.is_integer ? std::string_view(reinterpret_cast<char*>(integer_bytes), 8) : value.bytes;
   bool has_expiry = value.expiry_ms != Entry::kNoExpiry;
 
+  uint8_t flags = value.raw ? log::kFlagRawString : 0;
+  if (predecessor.blind) {
+    flags |= log::kFlagBlind;
+  } else if (!predecessor.exists) {
+    flags |= log::kFlagNewKey;
+  }
+  if (predecessor.has_expiry) flags |= log::kFlagSupersededExpiring;
+
   PackedPosition position = kNoPosition;
-  if (options_.durable) {
-    uint8_t flags = value.raw ? log::kFlagRawString : 0;
-    if (predecessor.blind) {
-      flags |= log::kFlagBlind;
-    } else if (!predecessor.exists) {
-      flags |= log::kFlagNewKey;
-    }
-    if (predecessor.has_expiry) flags |= log::kFlagSupersededExpiring;
+  if (options_.durable && !value.unlogged) {
     auto appended = Append({.kind = log::RecordKind::kImage,
                             .flags = flags,
-                            .type = log::kDiskString,
+                            .type = static_cast<uint8_t>(value.type),
                             .encoding = value.is_integer ? log::PayloadEncoding::kInteger
                                                          : log::PayloadEncoding::kBytes,
                             .keyspace = keyspace.id,
                             .expiry_ms = value.expiry_ms,
                             .key = key.bytes,
                             .payload = payload});
-    if (!appended) return;
+    if (!appended) return flags;
     position = appended->position;
     AddLive(keyspace, position,
             static_cast<int64_t>(LogicalRecordSize(key.bytes.size(), payload.size(), has_expiry)));
-  } else if (predecessor.blind || predecessor.position != kNoPosition) {
+  } else if (!options_.durable && (predecessor.blind || predecessor.position != kNoPosition)) {
     position = kStalePosition;
   }
 
   Entry* entry =
-      Entry::Create({.key = key.bytes,
+      Entry::Create({.type = value.type,
+                     .key = key.bytes,
                      .value = value.bytes,
                      .is_integer = value.is_integer,
                      .integer = value.integer,
@@ -288,11 +327,30 @@ void StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const NewVa
     entry->Set(Entry::kBlind);
     settler_->Add(keyspace, key);
   }
+  return flags;
 }
 
-bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key) {
+void StoreImpl::FreePagesOf(Keyspace& keyspace, const Entry& entry) {
+  if (!IsCollection(entry.type()) || keyspace.holds_pages()) return;
+  if (entry.kind() == Entry::Kind::kStub) {
+    reaper_->AddRecord(keyspace, entry.position());
+  } else if (entry.kind() == Entry::Kind::kHot) {
+    reaper_->AddRoot(keyspace, entry.value());
+  }
+}
+
+bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key, Pages pages) {
   Entry* entry = FindEntry(keyspace, key);
   if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) return false;
+  bool has_pages = pages == Pages::kFree && IsCollection(entry->type());
+  if (has_pages) BeginGroup();
+  bool deleted = DeleteEntry(keyspace, key, entry, has_pages);
+  if (has_pages) EndGroup();
+  return deleted;
+}
+
+bool StoreImpl::DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                            bool free_pages) {
   if (options_.durable || entry->position() != kNoPosition) {
     uint8_t flags = entry->Has(Entry::kHasExpiry) ? log::kFlagSupersededExpiring : 0;
     auto appended = Append({.kind = log::RecordKind::kDelete,
@@ -301,6 +359,7 @@ bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key) {
                             .key = key.bytes});
     if (!appended) return false;
   }
+  if (free_pages) FreePagesOf(keyspace, *entry);
   if (!entry->Has(Entry::kDirty)) {
     AddLive(keyspace, entry->position(), -static_cast<int64_t>(LogicalSizeOf(*entry)));
   }
@@ -324,21 +383,29 @@ void StoreImpl::Expire(Keyspace& keyspace, const HashedKey& key) {
   std::string name(key.bytes);
   if (!DeleteKey(keyspace, {name, key.hash})) return;
   ++stats_.expired_keys;
-  if (listener_ != nullptr) listener_->OnExpired(keyspace.db, name);
+  if (listener_ != nullptr) listener_->OnExpired(keyspace.db(), name);
 }
 
 void StoreImpl::Evict(Keyspace& keyspace, const HashedKey& key) {
   std::string name(key.bytes);
   if (!DeleteKey(keyspace, {name, key.hash})) return;
   ++stats_.evicted_keys;
-  if (listener_ != nullptr) listener_->OnEvicted(keyspace.db, name);
+  if (listener_ != nullptr) listener_->OnEvicted(keyspace.db(), name);
 }
 
-void StoreImpl::MarkDirty(Keyspace& keyspace, const HashedKey& key, Entry* entry,
-                          const log::LogWriter::Appended& appended) {
-  if (entry->Has(Entry::kDirty)) return;
+bool StoreImpl::BeginDirty(Keyspace& keyspace, Entry* entry) {
+  if (entry->Has(Entry::kDirty)) return false;
   AddLive(keyspace, entry->position(), -static_cast<int64_t>(LogicalSizeOf(*entry)));
-  entry->Set(Entry::kDirty);
+  if (options_.durable) {
+    entry->Set(Entry::kDirty);
+  } else if (entry->position() != kNoPosition) {
+    entry->set_position(kStalePosition);
+  }
+  return true;
+}
+
+void StoreImpl::NoteDirty(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                          const log::LogWriter::Appended& appended) {
   // Replay needs the root until an image that includes the effects has been indexed.
   log::Segment* root_segment = segments_->Of(entry->position());
   if (root_segment != nullptr) ++root_segment->holds;
@@ -347,6 +414,23 @@ void StoreImpl::MarkDirty(Keyspace& keyspace, const HashedKey& key, Entry* entry
                     .root_segment = root_segment != nullptr ? root_segment->id : 0,
                     .first_effect = segments_->Unpack(appended.position),
                     .first_lsn = appended.lsn});
+}
+
+Entry* StoreImpl::Splice(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                         std::span<const firn::Splice> splices, uint64_t new_size) {
+  EndTransient(entry);
+  if (entry->Has(Entry::kPaged)) {
+    auto before = static_cast<int64_t>(entry->MemoryBytes());
+    if (entry->SpliceInPlace(splices, new_size)) {
+      memory_.Add(static_cast<int64_t>(entry->MemoryBytes()) - before);
+      return entry;
+    }
+  } else if (entry->SpliceInPlace(splices, new_size)) {
+    return entry;
+  }
+  Entry* spliced = entry->Spliced(splices, new_size);
+  Exchange(keyspace, key, entry, spliced);
+  return spliced;
 }
 
 void StoreImpl::ApplyEffect(Keyspace& keyspace, const HashedKey& key, Entry* entry,
@@ -362,12 +446,9 @@ void StoreImpl::ApplyEffect(Keyspace& keyspace, const HashedKey& key, Entry* ent
                             .payload_prefix = operands,
                             .payload = bytes});
     if (!appended) return;
-    MarkDirty(keyspace, key, entry, *appended);
-  } else if (entry->position() != kNoPosition) {
-    if (!entry->Has(Entry::kDirty)) {
-      AddLive(keyspace, entry->position(), -static_cast<int64_t>(LogicalSizeOf(*entry)));
-    }
-    entry->set_position(kStalePosition);
+    if (BeginDirty(keyspace, entry)) NoteDirty(keyspace, key, entry, *appended);
+  } else {
+    BeginDirty(keyspace, entry);
   }
   EndTransient(entry);
   int64_t before = static_cast<int64_t>(entry->MemoryBytes());
@@ -388,26 +469,28 @@ void StoreImpl::SetExpiry(Keyspace& keyspace, const HashedKey& key, Entry* entry
   bool had = entry->Has(Entry::kHasExpiry);
   bool has = expiry_ms != Entry::kNoExpiry;
   // A long value is not written again for eight bytes.
-  if (entry->Has(Entry::kPaged) && options_.durable) {
+  bool is_long = entry->Has(Entry::kPaged) ||
+                 (entry->type() != ValueType::kString && entry->value().size() > kSmallRootBytes);
+  if (is_long && options_.durable) {
     std::string operands(1, static_cast<char>(log::EffectCode::kSetExpiry));
     AppendFixed(&operands, expiry_ms);
     auto appended = Append({.kind = log::RecordKind::kEffect,
-                            .type = log::kDiskString,
+                            .type = static_cast<uint8_t>(entry->type()),
                             .keyspace = keyspace.id,
                             .key = key.bytes,
                             .payload = operands});
     if (!appended) return;
-    MarkDirty(keyspace, key, entry, *appended);
-    entry->page()->Acquire();
-    Entry* changed = Entry::Create(
-        {.key = key.bytes,
-         .page = entry->page(),
-         .expiry_ms = expiry_ms,
-         .access = entry->access(),
-         .position = entry->position(),
-         .flags = static_cast<uint8_t>(entry->flags() & (Entry::kRaw | Entry::kDirty))});
+    if (BeginDirty(keyspace, entry)) NoteDirty(keyspace, key, entry, *appended);
+  }
+  if (is_long || entry->type() != ValueType::kString) {
+    BeginDirty(keyspace, entry);
+    Entry* changed = entry->WithExpiry(expiry_ms);
     keyspace.expiring += (has ? 1 : 0) - (had ? 1 : 0);
     Exchange(keyspace, key, entry, changed);
+    if (!is_long && options_.durable) {
+      LogImage(keyspace, {changed->key(), key.hash}, changed,
+               had ? uint8_t{log::kFlagSupersededExpiring} : uint8_t{0});
+    }
     return;
   }
   std::string name(key.bytes);
@@ -424,15 +507,20 @@ void StoreImpl::SetExpiry(Keyspace& keyspace, const HashedKey& key, Entry* entry
 bool StoreImpl::Checkpoint(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
   CHECK(entry->kind() == Entry::Kind::kHot);
   if (IsLogPosition(entry->position()) && !entry->Has(Entry::kDirty)) return true;
+  return LogImage(keyspace, key, entry, 0);
+}
+
+bool StoreImpl::LogImage(Keyspace& keyspace, const HashedKey& key, Entry* entry, uint8_t flags) {
   uint8_t integer_bytes[8];
   bool integer = entry->Has(Entry::kInteger);
   if (integer) StoreFixed(integer_bytes, entry->integer());
+  if (entry->Has(Entry::kRaw)) flags |= log::kFlagRawString;
   std::string_view payload =
       integer ? std::string_view(reinterpret_cast<char*>(integer_bytes), 8) : entry->value();
   auto appended =
       Append({.kind = log::RecordKind::kImage,
-              .flags = static_cast<uint8_t>(entry->Has(Entry::kRaw) ? log::kFlagRawString : 0),
-              .type = log::kDiskString,
+              .flags = flags,
+              .type = static_cast<uint8_t>(entry->type()),
               .encoding = integer ? log::PayloadEncoding::kInteger : log::PayloadEncoding::kBytes,
               .keyspace = keyspace.id,
               .expiry_ms = entry->expiry_ms(),
@@ -486,6 +574,7 @@ Entry* StoreImpl::InstallImage(Keyspace& keyspace, const HashedKey& key,
   const log::RecordView& record = *image.record;
   bool has_expiry = record.expiry_ms != log::kNoExpiry;
   Entry::Spec spec{.kind = image.head_only ? Entry::Kind::kStub : Entry::Kind::kHot,
+                   .type = static_cast<ValueType>(record.type),
                    .key = key.bytes,
                    .expiry_ms = record.expiry_ms,
                    .access = access_clock_.Fresh(now_ms()),

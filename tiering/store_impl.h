@@ -34,6 +34,7 @@ class Compactor;
 class Fetcher;
 class Indexer;
 class MapRebuild;
+class Reaper;
 class Scanner;
 class Settler;
 class Sweeper;
@@ -57,16 +58,43 @@ inline constexpr PackedPosition kNoPosition = 0;
 inline constexpr PackedPosition kStalePosition = 1;
 inline bool IsLogPosition(PackedPosition position) { return position > kStalePosition; }
 
+// The key of a collection's page in the keyspace of pages: value id and page number, big-endian.
+struct PageKey {
+  char bytes[12];
+  PageKey(uint64_t value_id, uint32_t page) {
+    StoreBig64(bytes, value_id);
+    StoreBig32(bytes + 8, page);
+  }
+  std::string_view view() const { return {bytes, sizeof bytes}; }
+};
+
+// Roots of collections up to this size are logged whole when they change, larger ones by what
+// changed.
+inline constexpr uint64_t kSmallRootBytes = 192;
+
 // Padded bytes of an image record of these parts, uncompressed: what live bytes are counted in.
 uint64_t LogicalRecordSize(uint64_t key_size, uint64_t payload_size, bool has_expiry);
 
 // A new value for a key. Either bytes or an integer.
 struct NewValue {
+  ValueType type = ValueType::kString;
   std::string_view bytes;
   bool is_integer = false;
   int64_t integer = 0;
   bool raw = false;
   int64_t expiry_ms = Entry::kNoExpiry;
+  bool known_new = false;  // nothing was ever written under this key: a new page of a collection
+  bool unlogged = false;   // the caller logs the image itself, by LogImage with the flags returned
+};
+
+// A value changed by effects that no image includes yet.
+struct DirtyValue {
+  uint32_t keyspace = 0;
+  std::string key;
+  uint64_t root_segment = 0;  // held until then
+  log::LogPosition first_effect;
+  uint64_t first_lsn = 0;
+  uint64_t clean_lsn = 0;  // once an image or a delete has been logged: the LSN that covers it
 };
 
 class StoreImpl {
@@ -79,9 +107,17 @@ class StoreImpl {
   void SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time);
 
   // --- keyspaces
-  Keyspace& KeyspaceOf(uint32_t db) { return *by_db_[db]; }
+  // Each database has two keyspaces: slot 2 n for its keys, 2 n + 1 for the pages of its
+  // collections. What the log and the index call a database is a slot.
+  Keyspace& KeyspaceOf(uint32_t db) { return *slots_[2 * db]; }
+  Keyspace& KeyspaceFor(const KeyAccess& access) {
+    return *slots_[2 * access.db + (access.pages ? 1 : 0)];
+  }
+  uint64_t NewValueId();
   Keyspace* KeyspaceById(uint32_t id);  // null if it has been dropped
-  Keyspace* MakeKeyspace(uint32_t id, uint32_t db);
+  Keyspace* MakeKeyspace(uint32_t id, uint32_t slot);
+  // Tells each keyspace of keys where its pages are. After any change of the slots.
+  void LinkPages();
   void SwapDatabases(uint32_t a, uint32_t b);
   void FlushDatabase(uint32_t db);
   // False if the log refuses. The change that made the names is then to be undone.
@@ -104,13 +140,29 @@ class StoreImpl {
   }
 
   // --- changes of a key's value; each appends its record first and changes nothing if that fails
-  void WriteValue(Keyspace& keyspace, const HashedKey& key, const NewValue& value);
-  bool DeleteKey(Keyspace& keyspace, const HashedKey& key);
+  // Returns the flags of the image's record.
+  uint8_t WriteValue(Keyspace& keyspace, const HashedKey& key, const NewValue& value);
+  // The pages of a collection that goes are freed in the background, unless another key has them
+  // now.
+  enum class Pages : uint8_t { kFree, kKeep };
+  bool DeleteKey(Keyspace& keyspace, const HashedKey& key, Pages pages = Pages::kFree);
   void SetExpiry(Keyspace& keyspace, const HashedKey& key, Entry* entry, int64_t expiry_ms);
   // Changes the bytes of a long string in place and logs only the change. REQUIRES: hot, kPaged.
   void ApplyEffect(Keyspace& keyspace, const HashedKey& key, Entry* entry, log::EffectCode code,
                    uint64_t offset, std::string_view bytes);
-  // Logs the whole value of a dirty or never logged entry; false if the log refuses.
+  // Changes a value's bytes in RAM; what that means for the log is the caller's. Returns the entry,
+  // which may be another one. REQUIRES: hot; checked splices.
+  Entry* Splice(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                std::span<const firn::Splice> splices, uint64_t new_size);
+  // Takes an entry out of the count of live bytes before its first change that its image does not
+  // include; true if it was clean.
+  bool BeginDirty(Keyspace& keyspace, Entry* entry);
+  // Remembers from where on a replay must change the entry again.
+  void NoteDirty(Keyspace& keyspace, const HashedKey& key, Entry* entry,
+                 const log::LogWriter::Appended& appended);
+  // Logs the whole value; false if the log refuses.
+  bool LogImage(Keyspace& keyspace, const HashedKey& key, Entry* entry, uint8_t flags);
+  // LogImage for a dirty or never logged entry.
   bool Checkpoint(Keyspace& keyspace, const HashedKey& key, Entry* entry);
   // Deletes a key that has expired: by a record, with the listener told.
   void Expire(Keyspace& keyspace, const HashedKey& key);
@@ -200,23 +252,25 @@ class StoreImpl {
   std::unique_ptr<MapRebuild> map_rebuild_;
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Scanner> scanner_;
+  std::unique_ptr<Reaper> reaper_;
 
-  std::vector<Keyspace*> by_db_;
+  std::vector<Keyspace*> slots_;
   std::map<uint32_t, std::unique_ptr<Keyspace>> keyspaces_;
   uint32_t next_keyspace_id_ = 1;
   std::vector<Database> databases_;
 
-  // Values changed by effects that no image includes yet, oldest first: they hold the replay
-  // position back.
-  struct DirtyValue {
-    uint32_t keyspace = 0;
-    std::string key;
-    uint64_t root_segment = 0;  // held until then
-    log::LogPosition first_effect;
-    uint64_t first_lsn = 0;
-    uint64_t clean_lsn = 0;  // once an image or a delete has been logged: the LSN that covers it
-  };
+  // Oldest first: they hold the replay position back.
   std::deque<DirtyValue> dirty_;
+  size_t clean_prefix_ = 0;  // so many at the front are clean
+
+  // Pages that the running command found missing.
+  struct MissingPage {
+    uint32_t db;
+    PageKey key;
+    uint64_t hash;
+  };
+  std::vector<MissingPage> missing_;
+  uint64_t last_value_id_ = 0;
 
   AccessPolicy access_clock_;
   MemoryMeter memory_;
@@ -270,11 +324,13 @@ class StoreImpl {
     PackedPosition position = 0;
     uint64_t logical_size = 0;
     ColdSlot warm_slot;
+    bool warm_is_collection = false;
   };
   Predecessor FindPredecessor(Keyspace& keyspace, const HashedKey& key);
   void Supersede(Keyspace& keyspace, const HashedKey& key, const Predecessor& predecessor);
-  void MarkDirty(Keyspace& keyspace, const HashedKey& key, Entry* entry,
-                 const log::LogWriter::Appended& appended);
+  bool DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* entry, bool free_pages);
+  // The pages of a value that is about to go.
+  void FreePagesOf(Keyspace& keyspace, const Entry& entry);
   void AnswerSyncWaiters();
 
   Memo memo_;

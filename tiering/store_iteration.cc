@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "tiering/reaper.h"
 #include "tiering/compactor.h"
 #include "tiering/fetcher.h"
 #include "tiering/indexer.h"
@@ -169,6 +170,7 @@ int64_t StoreImpl::EndIteration() {
   indexer_->Step();
   map_rebuild_->Step();
   compactor_->Step();
+  busy |= reaper_->Step();
   if (!dropped_.empty()) {
     Keyspace& keyspace = *dropped_.front();
     // The values first: they are what memory waits for.

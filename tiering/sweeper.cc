@@ -20,6 +20,7 @@ constexpr double kWriterShare = 0.98;
 // With less than this share in entries there is nothing to gain by waiting for demotion.
 constexpr uint64_t kNothingToDemoteShare = 32;
 constexpr int kEvictionSamples = 16;
+constexpr int kCheckpointsAtOnce = 16;
 
 }  // namespace
 
@@ -77,10 +78,10 @@ bool Sweeper::Relieve() {
     return false;
   }
   uint64_t total = 0;
-  for (Keyspace* keyspace : store_.by_db_) total += keyspace->table.size();
+  for (Keyspace* keyspace : store_.slots_) total += keyspace->table.size();
   if (total == 0) return false;
-  for (size_t tries = 0; tries < store_.by_db_.size(); ++tries) {
-    Keyspace& keyspace = *store_.by_db_[keyspace_turn_ % store_.by_db_.size()];
+  for (size_t tries = 0; tries < store_.slots_.size(); ++tries) {
+    Keyspace& keyspace = *store_.slots_[keyspace_turn_ % store_.slots_.size()];
     if (keyspace.table.empty()) {
       ++keyspace_turn_;
       continue;
@@ -97,7 +98,7 @@ bool Sweeper::Relieve() {
 }
 
 bool Sweeper::Step() {
-  for (Keyspace* keyspace : store_.by_db_) keyspace->table.Step();
+  for (Keyspace* keyspace : store_.slots_) keyspace->table.Step();
   bool more = Relieve();
 
   double headroom =
@@ -111,7 +112,7 @@ bool Sweeper::Step() {
     ExpireHot();
   }
   if (tidy_rounds_ > 0) {
-    for (Keyspace* keyspace : store_.by_db_) {
+    for (Keyspace* keyspace : store_.slots_) {
       if (!keyspace->table.empty()) Sweep(*keyspace, Purpose::kExpire, kDemoteSlice, 0);
     }
   }
@@ -121,7 +122,7 @@ bool Sweeper::Step() {
 }
 
 void Sweeper::ExpireHot() {
-  for (Keyspace* keyspace : store_.by_db_) {
+  for (Keyspace* keyspace : store_.slots_) {
     if (keyspace->expiring == 0 || keyspace->table.empty()) continue;
     Sweep(*keyspace, Purpose::kExpire, kExpireSlice, 0);
   }
@@ -133,7 +134,7 @@ void Sweeper::ExpireCold() {
   if (hints_in_flight_ || !store_.active_expire_ || store_.closing_) return;
   if (!hints_left_ && now - last_hint_micros_ < kHintsEveryMicros) return;
   bool any = false;
-  for (Keyspace* keyspace : store_.by_db_) {
+  for (Keyspace* keyspace : store_.slots_) {
     if (!keyspace->fully_mapped()) return;
     any |= keyspace->expiring > 0;
   }
@@ -216,31 +217,40 @@ void Sweeper::OnDueHints(std::vector<IndexBatch::Hint> hints,
 
 void Sweeper::CheckpointOldest() {
   auto& dirty = store_.dirty_;
-  uint64_t appended = store_.log_->appended_lsn();
   int checkpoints = 0;
-  for (auto& value : dirty) {
-    if (value.clean_lsn != 0) continue;
-    Keyspace* keyspace = store_.KeyspaceById(value.keyspace);
-    HashedKey key{value.key, keyspace != nullptr ? keyspace->table.HashOf(value.key) : 0};
-    Entry* entry = keyspace != nullptr ? store_.FindEntry(*keyspace, key) : nullptr;
-    if (entry == nullptr || entry->kind() != Entry::Kind::kHot || !entry->Has(Entry::kDirty)) {
-      value.clean_lsn = std::max<uint64_t>(appended, 1);
-      continue;
-    }
-    bool old = appended - value.first_lsn > store_.options_.replay_limit_records / 2 ||
-               store_.indexer_->ReplayBytesFrom(value.first_effect) >
-                   store_.options_.replay_limit_bytes / 2;
-    bool pressed = store_.MemoryPressure() > 0 || store_.closing_;
-    if (!old && !pressed) break;
-    if (++checkpoints > 8 || !store_.Checkpoint(*keyspace, key, entry)) break;
-    value.clean_lsn = store_.log_->appended_lsn();
+  for (size_t i = store_.clean_prefix_; i < dirty.size(); ++i) {
+    DirtyValue& value = dirty[i];
+    if (value.clean_lsn == 0 && !CheckpointDirty(&value, &checkpoints)) break;
+    if (i == store_.clean_prefix_) ++store_.clean_prefix_;
   }
   while (!dirty.empty() && dirty.front().clean_lsn != 0 &&
          dirty.front().clean_lsn <= store_.indexer_->flushed_lsn()) {
     log::Segment* segment = store_.segments_->ById(dirty.front().root_segment);
     if (segment != nullptr) --segment->holds;
     dirty.pop_front();
+    if (store_.clean_prefix_ > 0) --store_.clean_prefix_;
   }
+}
+
+// False if the value stays dirty for now.
+bool Sweeper::CheckpointDirty(DirtyValue* value, int* checkpoints) {
+  uint64_t appended = store_.log_->appended_lsn();
+  Keyspace* keyspace = store_.KeyspaceById(value->keyspace);
+  HashedKey key{value->key, keyspace != nullptr ? keyspace->table.HashOf(value->key) : 0};
+  Entry* entry = keyspace != nullptr ? store_.FindEntry(*keyspace, key) : nullptr;
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot || !entry->Has(Entry::kDirty)) {
+    value->clean_lsn = std::max<uint64_t>(appended, 1);
+    return true;
+  }
+  bool old = appended - value->first_lsn > store_.options_.replay_limit_records / 2 ||
+             store_.indexer_->ReplayBytesFrom(value->first_effect) >
+                 store_.options_.replay_limit_bytes / 2;
+  bool pressed = store_.MemoryPressure() > 0 || store_.closing_;
+  if (!old && !pressed) return false;
+  if (++*checkpoints > kCheckpointsAtOnce) return false;
+  if (!store_.Checkpoint(*keyspace, key, entry)) return false;
+  value->clean_lsn = store_.log_->appended_lsn();
+  return true;
 }
 
 // --- the writers' gate
@@ -286,8 +296,9 @@ bool Sweeper::EvictOne() {
   Keyspace* best_keyspace = nullptr;
   Entry* best = nullptr;
   double best_score = 0;
-  for (Keyspace* keyspace : store_.by_db_) {
-    if (keyspace->table.empty() || (volatile_only && keyspace->expiring == 0)) continue;
+  for (Keyspace* keyspace : store_.slots_) {
+    if (keyspace->holds_pages() || keyspace->table.empty()) continue;
+    if (volatile_only && keyspace->expiring == 0) continue;
     // Volatile keys may be rare among all: look longer for them.
     int samples = volatile_only ? 16 * kEvictionSamples : kEvictionSamples;
     for (int i = 0, taken = 0; i < samples && taken < kEvictionSamples; ++i) {

@@ -14,6 +14,7 @@
 namespace firn {
 
 class StoreImpl;
+struct DirtyValue;
 
 class Sweeper {
  public:
@@ -45,6 +46,7 @@ class Sweeper {
   void OnDueHints(std::vector<IndexBatch::Hint> hints,
                   std::vector<std::pair<IndexKey, IndexRoot>> roots);
   void CheckpointOldest();
+  bool CheckpointDirty(DirtyValue* value, int* checkpoints);
   bool EvictOne();
 
   StoreImpl& store_;

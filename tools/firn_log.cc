@@ -371,7 +371,7 @@ int RemakeIndex(io::FileSystem* files, const Arguments& arguments) {
   auto index = Index::Open(options);
   if (!index) return Fail(index.error().message());
   // The log's own record of the databases counts; this is for a log that has none.
-  constexpr uint32_t kUsualDatabases = 16;
+  constexpr uint32_t kUsualDatabases = 32;  // two for each number: its keys, and pages
   RebuildSources sources{SegmentsOf(Stream::kCold, *found), SegmentsOf(Stream::kFresh, *found)};
   Status status = RebuildIndex(index->get(), identity->secret, sources, kUsualDatabases);
   if (!status.ok()) {

@@ -49,6 +49,17 @@ inline size_t BlockMemoryBytes([[maybe_unused]] const void* block, [[maybe_unuse
 #endif
 }
 
+// Whether a block allocated with `bytes` may from now on count as one of `new_bytes`.
+inline bool FitsBlock([[maybe_unused]] const void* block, [[maybe_unused]] size_t bytes,
+                      size_t new_bytes) {
+#ifdef FIRN_JEMALLOC
+  return nallocx(bytes, 0) == nallocx(new_bytes, 0);
+#else
+  // Sanitizers watch the exact size.
+  return new_bytes <= malloc_usable_size(const_cast<void*>(block)) && new_bytes + 64 > bytes;
+#endif
+}
+
 // Zeroed memory for big arrays that fill up slowly. From kMappedArrayBytes on it is mapped, and
 // takes RAM page by page as it is written.
 inline constexpr size_t kMappedArrayBytes = 64 * 1024;

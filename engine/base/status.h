@@ -17,6 +17,7 @@ enum class StatusCode {
   kNotFound,
   kBusy,         // somebody else holds it
   kUnsupported,  // newer format, missing kernel feature
+  kNoMemory,     // would need more memory than it may have
 };
 
 class [[nodiscard]] Status {

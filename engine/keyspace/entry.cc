@@ -38,17 +38,20 @@ Entry* Entry::Create(const Spec& spec) {
     flags |= kPaged;
     Page* page = spec.page != nullptr ? spec.page : Page::CopyOf(spec.value, spec.value.size());
     StoreFixed(word, page);
+  } else if (spec.reserved != 0) {
+    payload = {static_cast<const char*>(nullptr), 0};
   } else {
     payload = spec.value;
   }
+  const uint64_t payload_size = payload.size() + spec.reserved;
   if (spec.expiry_ms != kNoExpiry) flags |= kHasExpiry;
 
   uint8_t sizes[2 * kMaxVarintBytes];
   int sizes_size = StoreVarint(sizes, spec.key.size());
-  sizes_size += StoreVarint(sizes + sizes_size, payload.size());
+  sizes_size += StoreVarint(sizes + sizes_size, payload_size);
   const uint64_t expiry_size = flags & kHasExpiry ? kWordSize : 0;
   auto* block = static_cast<uint8_t*>(
-      AllocateBlock(kHeaderSize + sizes_size + expiry_size + spec.key.size() + payload.size()));
+      AllocateBlock(kHeaderSize + sizes_size + expiry_size + spec.key.size() + payload_size));
   block[0] = static_cast<uint8_t>(static_cast<int>(spec.kind) | static_cast<int>(spec.type) << 4);
   block[1] = flags;
   uint8_t* at = block + kHeaderSize;
@@ -92,6 +95,78 @@ void Entry::OverwriteInline(std::string_view value) {
   Layout layout = Decode();
   CHECK(value.size() == layout.payload_size);
   if (!value.empty()) std::memmove(const_cast<char*>(layout.payload), value.data(), value.size());
+}
+
+bool Entry::SpliceInPlace(std::span<const Splice> splices, uint64_t new_size) {
+  CHECK(kind() == Kind::kHot && !Has(kInteger));
+  Layout layout = Decode();
+  if (Has(kPaged)) {
+    auto* page = LoadFixed<Page*>(layout.payload);
+    if (page->IsShared() || new_size > page->capacity() || new_size < page->capacity() / 2) {
+      return false;
+    }
+    ApplySplices(splices, page->data(), page->size());
+    page->set_size(new_size);
+    return true;
+  }
+  if (new_size > kMaxInlineValueSize || VarintSize(new_size) != VarintSize(layout.payload_size)) {
+    return false;
+  }
+  // Blocks are freed by their size: it must stay in the class that they were allocated in.
+  uint64_t old_block = layout.BlockSize(this);
+  uint64_t new_block = old_block - layout.payload_size + new_size;
+  if (!FitsBlock(this, old_block, new_block)) return false;
+  ApplySplices(splices, const_cast<char*>(layout.payload), layout.payload_size);
+  uint8_t* at = bytes_ + kHeaderSize + VarintSize(layout.key_size);
+  StoreVarint(at, new_size);
+  return true;
+}
+
+Entry* Entry::Spliced(std::span<const Splice> splices, uint64_t new_size) const {
+  CHECK(kind() == Kind::kHot && !Has(kInteger));
+  Spec spec{.kind = Kind::kHot,
+            .type = type(),
+            .key = key(),
+            .expiry_ms = expiry_ms(),
+            .access = access(),
+            .position = position(),
+            .flags = static_cast<uint8_t>(flags() & kSpecFlags)};
+  Entry* entry;
+  if (new_size > kMaxInlineValueSize) {
+    // Room to grow by a quarter, so that what grows bit by bit is seldom copied.
+    spec.page = Page::Create(new_size, new_size + new_size / 4);
+    CopySpliced(splices, value(), spec.page->data());
+    entry = Create(spec);
+  } else {
+    spec.reserved = new_size;
+    entry = Create(spec);
+    CopySpliced(splices, value(), entry->MutablePayload());
+  }
+  entry->set_referenced(referenced());
+  return entry;
+}
+
+Entry* Entry::WithExpiry(int64_t expiry_ms) const {
+  CHECK(kind() == Kind::kHot);
+  Spec spec{.kind = Kind::kHot,
+            .type = type(),
+            .key = key(),
+            .expiry_ms = expiry_ms,
+            .access = access(),
+            .position = position(),
+            .flags = static_cast<uint8_t>(flags() & kSpecFlags)};
+  if (Has(kInteger)) {
+    spec.is_integer = true;
+    spec.integer = integer();
+  } else if (Has(kPaged)) {
+    spec.page = page();
+    spec.page->Acquire();
+  } else {
+    spec.value = value();
+  }
+  Entry* entry = Create(spec);
+  entry->set_referenced(referenced());
+  return entry;
 }
 
 uint32_t Entry::stub_size() const {

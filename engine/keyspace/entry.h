@@ -21,16 +21,34 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
 #include "engine/page/page.h"
+#include "engine/page/page_edit.h"
 
 namespace firn {
 
 // On disk these numbers are those of log_format.h; the two enums are kept apart on purpose.
-enum class ValueType : uint8_t { kNone, kString, kList, kSet, kZset, kHash, kStream };
+// kPage and kReapNote are no types of keys: a page of a collection, and the note that the pages of
+// a deleted one are still to be freed.
+enum class ValueType : uint8_t {
+  kNone,
+  kString,
+  kList,
+  kSet,
+  kZset,
+  kHash,
+  kStream,
+  kPage,
+  kReapNote
+};
+inline constexpr ValueType kLastValueType = ValueType::kReapNote;
+inline bool IsCollection(ValueType type) {
+  return type >= ValueType::kList && type <= ValueType::kStream;
+}
 
 // A log position in units of 16 bytes within the 40-bit space of slots and offsets
 // (log/position.h). Zero means: in no log record yet.
@@ -65,6 +83,7 @@ class Entry {
     uint64_t position = 0;   // PackedPosition
     uint8_t flags = 0;       // of kRaw, kDirty, kTransient, kBlind, kPinned
     uint32_t stub_size = 0;  // kStub: the size of the whole log record in bytes, if known
+    uint64_t reserved = 0;   // instead of value: so many bytes, uninitialised, inline
   };
   static constexpr int64_t kNoExpiry = -1;
 
@@ -112,6 +131,15 @@ class Entry {
   void OverwriteInline(std::string_view value);
   // REQUIRES: kStub. Bytes of the log record, 0 if unknown.
   uint32_t stub_size() const;
+
+  // REQUIRES of both: kHot, not kInteger; splices that CheckSplices accepts, with the size that it
+  // gives. Changes the value where it lies, if the block (or the page) is of the right size for it;
+  // false if it is not, and nothing has changed.
+  bool SpliceInPlace(std::span<const Splice> splices, uint64_t new_size);
+  // A copy with the changed value; position, flags, access and expiry as here.
+  Entry* Spliced(std::span<const Splice> splices, uint64_t new_size) const;
+  // A copy with another expiry, or without one. A page is shared with it.
+  Entry* WithExpiry(int64_t expiry_ms) const;
 
   // The length in bytes of the value as a string reply has it (integers: digits). REQUIRES: kHot.
   uint64_t StringLength() const;

@@ -26,6 +26,8 @@ class Page {
   char* data() { return reinterpret_cast<char*>(this + 1); }
   std::string_view bytes() const { return {reinterpret_cast<const char*>(this + 1), size_}; }
   uint64_t size() const { return size_; }
+  // REQUIRES: not shared, size <= capacity().
+  void set_size(uint64_t size) { size_ = size; }
   uint64_t capacity() const { return capacity_; }
   // Bytes taken from the allocator.
   uint64_t MemoryBytes() const;

@@ -23,6 +23,20 @@ bool CheckSplices(std::span<const Splice> splices, uint64_t size, uint64_t* new_
   return true;
 }
 
+void CopySpliced(std::span<const Splice> splices, std::string_view bytes, char* to) {
+  uint64_t from = 0;
+  auto copy = [&](std::string_view piece) {
+    if (!piece.empty()) std::memcpy(to, piece.data(), piece.size());
+    to += piece.size();
+  };
+  for (const Splice& splice : splices) {
+    copy(bytes.substr(from, splice.offset - from));
+    copy(splice.inserted);
+    from = uint64_t{splice.offset} + splice.removed;
+  }
+  copy(bytes.substr(from));
+}
+
 // The kept bytes between two splices are a segment that moves by the sum of the size changes before
 // it. Segments that move down are moved in ascending order, those that move up in descending order;
 // as they keep their order, neither kind runs into one that has yet to move.

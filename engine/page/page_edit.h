@@ -66,6 +66,8 @@ class PageEdit {
 // The size after the splices; nothing if they don't fit a page of this size (only possible for
 // splices that were read from somewhere).
 bool CheckSplices(std::span<const Splice> splices, uint64_t size, uint64_t* new_size);
+// As ApplySplices, from one place to another that has room for the new size.
+void CopySpliced(std::span<const Splice> splices, std::string_view bytes, char* to);
 // Applies checked splices in place. `bytes` has room for the larger of both sizes.
 void ApplySplices(std::span<const Splice> splices, char* bytes, uint64_t size);
 

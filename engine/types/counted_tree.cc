@@ -180,6 +180,45 @@ bool CountedTree::FindRank(uint64_t rank, Leaf* leaf) {
   }
 }
 
+template <bool kLast>
+bool CountedTree::FindOutermost(Leaf* leaf) {
+  *leaf = {};
+  if (RootView(space_.Root()).small()) return true;
+  PageNumber page = kRootPage;
+  for (;;) {
+    std::string_view bytes = NodeBytes(page);
+    if (bytes.empty()) return false;
+    Node node(bytes);
+    uint32_t child = kLast ? node.children() - 1 : 0;
+    CHECK(leaf->depth < kMaxDepth);
+    leaf->path[leaf->depth++] = {page, child};
+    page = node.page(child);
+    if (node.level() > 1) continue;
+    if (!Descend(page, leaf)) return false;
+    if (kLast) leaf->first_rank = count() - Page(*leaf).rows();
+    return true;
+  }
+}
+
+bool CountedTree::FindFirst(Leaf* leaf) { return FindOutermost<false>(leaf); }
+bool CountedTree::FindLast(Leaf* leaf) { return FindOutermost<true>(leaf); }
+
+uint32_t CountedTree::LeavesBelowTop() {
+  RootView root(space_.Root());
+  if (root.small()) return 1;
+  Node top(root.node(tree_));
+  return top.level() == 1 ? top.children() : UINT32_MAX;
+}
+
+bool CountedTree::PeekBelowTop(uint32_t i, PackedPage* page) {
+  RootView root(space_.Root());
+  std::string_view bytes =
+      root.small() ? root.packed() : space_.Peek(Node(root.node(tree_)).page(i));
+  if (bytes.empty()) return false;
+  *page = PackedPage(bytes);
+  return true;
+}
+
 template <bool kForward>
 CountedTree::Moved CountedTree::Step1(Leaf* leaf) {
   int level = leaf->depth - 1;
@@ -535,6 +574,38 @@ void CountedTree::MergeLeaf(const Leaf& leaf) {
     EditLeaf(left, &edit, right_page.rows());
     RemoveLeaf(right);
     return;
+  }
+}
+
+bool CountedTree::WantValue(PageSpace* space) {
+  if (RootView(space->Root()).small()) return true;
+  bool all = CountedTree(space, 0).WantAll();
+  if (!RootView(space->Root()).node(1).empty()) all &= CountedTree(space, 1).WantAll();
+  return all;
+}
+
+void CountedTree::CopyBelow(std::string_view node_bytes, PageSpace* from, PageSpace* to) {
+  // What is created may move what is read: the node is kept.
+  std::string kept(node_bytes);
+  Node node(kept);
+  for (uint32_t i = 0; i < node.children(); ++i) {
+    std::string bytes(from->Read(node.page(i)));
+    to->Create(node.page(i), bytes);
+    if (node.level() > 1) CopyBelow(bytes, from, to);
+  }
+}
+
+void CountedTree::CopyValue(PageSpace* from, PageSpace* to) {
+  std::string root(from->Root());
+  if (!RootView(root).small()) {
+    // Page numbers stay; they count within a value.
+    StoreFixed(root.data() + kRootValueIdAt, to->NewValueId());
+  }
+  to->CreateRoot(root);
+  RootView view(root);
+  if (view.small()) return;
+  for (int tree : {0, 1}) {
+    if (!view.node(tree).empty()) CopyBelow(view.node(tree), from, to);
   }
 }
 

@@ -64,6 +64,13 @@ class CountedTree {
   bool PeekKey(std::string_view key, Leaf* leaf);
   // The leaf that has the row of this rank; the last one if there is none such.
   bool FindRank(uint64_t rank, Leaf* leaf);
+  // The leaves at the ends, without adding up counts on the way.
+  bool FindFirst(Leaf* leaf);
+  bool FindLast(Leaf* leaf);
+  // How many leaves there are if the top node is right above them, or there is just the small
+  // value's; else UINT32_MAX. And one of these, if it is in RAM.
+  uint32_t LeavesBelowTop();
+  bool PeekBelowTop(uint32_t i, PackedPage* page);
   enum class Moved : uint8_t { kYes, kEnd, kMissing };
   Moved Next(Leaf* leaf);
   Moved Previous(Leaf* leaf);
@@ -103,6 +110,10 @@ class CountedTree {
   // Makes a small value a tree of these leaves, `b` for the second tree if the type has one.
   // REQUIRES: small; few leaves.
   static void Grow(PageSpace* space, std::span<const NewLeaf> a, std::span<const NewLeaf> b = {});
+  // Wants every page of a value, of both trees; true if all are in RAM.
+  static bool WantValue(PageSpace* space);
+  // Makes `to`, which does not exist yet, a copy. REQUIRES: WantValue(from).
+  static void CopyValue(PageSpace* from, PageSpace* to);
   // The shortest separator between two keys, or as much of it as kMaxSeparatorBytes allow: then it
   // is not greater than `less`, and the keys can't be parted. REQUIRES: less < greater.
   static std::string Separator(std::string_view less, std::string_view greater);
@@ -115,6 +126,7 @@ class CountedTree {
   bool Descend(PageNumber leaf_page, Leaf* leaf);
   template <bool kPeek>
   bool Find(std::string_view key, Leaf* leaf);
+  static void CopyBelow(std::string_view node_bytes, PageSpace* from, PageSpace* to);
   bool WantBelow(PageNumber page, uint64_t first, uint64_t last, uint32_t* limit);
   void EditNode(PageNumber page, std::span<const Splice> splices, int64_t total_change);
   void AdjustCounts(const Leaf& leaf, int levels, int64_t change);
@@ -129,6 +141,8 @@ class CountedTree {
   void SplitNode(const Leaf& leaf, int level);
   void SplitRoot();
   void PullUpRoot();
+  template <bool kLast>
+  bool FindOutermost(Leaf* leaf);
   template <bool kForward>
   Moved Step1(Leaf* leaf);
 

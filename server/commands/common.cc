@@ -200,23 +200,25 @@ class OwnPlan : public std::enable_shared_from_this<OwnPlan> {
 
  private:
   void Attempt(CommandContext& context) {
-    switch (server_.store().Plan(keys_, &ticket_)) {
-      case PlanResult::kReady:
-        run_(context);
-        return;
-      case PlanResult::kReadError:
-        context.reply.Error("ERR " + ticket_.error().message());
-        return;
-      case PlanResult::kWaiting:
-        suspended_ = context.Suspend();
-        // The waiter keeps this object alive, and is dropped when it has been called.
-        ticket_.on_ready = [self = shared_from_this()] {
-          std::shared_ptr<OwnPlan> keep = self;
-          keep->ticket_.on_ready = nullptr;
-          keep->suspended_.Resume([keep](CommandContext& context) { keep->Attempt(context); });
-        };
-        return;
+    PlanResult planned = server_.store().Plan(keys_, &ticket_);
+    while (planned == PlanResult::kReady) {
+      run_(context);
+      if (!server_.store().pages_missing()) return;
+      planned = server_.store().PlanMissing(keys_, &ticket_);
     }
+    if (planned == PlanResult::kReadError) {
+      bool too_large = ticket_.error().code() == StatusCode::kNoMemory;
+      context.reply.Error(too_large ? std::string(kOutOfMemoryError)
+                                    : "ERR " + ticket_.error().message());
+      return;
+    }
+    suspended_ = context.Suspend();
+    // The waiter keeps this object alive, and is dropped when it has been called.
+    ticket_.on_ready = [self = shared_from_this()] {
+      std::shared_ptr<OwnPlan> keep = self;
+      keep->ticket_.on_ready = nullptr;
+      keep->suspended_.Resume([keep](CommandContext& context) { keep->Attempt(context); });
+    };
   }
 
   Server& server_;

@@ -75,6 +75,7 @@ void Copy(CommandContext& context, CopyRequest request) {
   if (!request.replace && target.Lookup(to, {.count_hit = false}).exists()) {
     return context.reply.Integer(0);
   }
+  if (!context.db().WantAllPages(from)) return;
   context.store.BeginGroup();
   context.db().Copy(from, target, to);
   context.store.EndGroup();
@@ -89,6 +90,7 @@ void Move(CommandContext& context, uint32_t number) {
   if (!LookupForWrite(context, key).exists() || target.Lookup(key, {.count_hit = false}).exists()) {
     return context.reply.Integer(0);
   }
+  if (!context.db().WantAllPages(key)) return;
   context.store.BeginGroup();
   context.db().Rename(key, target, key);
   context.store.EndGroup();

@@ -52,6 +52,11 @@ enum class EffectCode : uint8_t {
   kAppend = 1,     // bytes to append
   kSetRange = 2,   // u64 offset, bytes
   kSetExpiry = 3,  // i64 Unix milliseconds, -1 for none
+  // u64 value id, then for each page that changed: varint page number (0: the root, under the
+  // record's key), varint number of splices, each varint offset, varint bytes removed, varint bytes
+  // inserted, the bytes. Offsets count in the page before the change; all splices of a page that
+  // stand together are one change.
+  kSplices = 4,
 };
 
 enum RecordFlag : uint8_t {
@@ -98,5 +103,7 @@ inline constexpr uint8_t kDiskSet = 3;
 inline constexpr uint8_t kDiskZset = 4;
 inline constexpr uint8_t kDiskHash = 5;
 inline constexpr uint8_t kDiskStream = 6;
+inline constexpr uint8_t kDiskPage = 7;      // a page of a collection; its key: u64 value id, u32 number
+inline constexpr uint8_t kDiskReapNote = 8;  // pages of a deleted collection are still to be deleted
 
 }  // namespace firn::log

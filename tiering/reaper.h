@@ -1,0 +1,63 @@
+// Reaper: deletes the pages of collections that are gone, a few at a time, so that no command ever
+// waits for the size of what it deletes. What is still to be done stands in the log, as a note in
+// the keyspace of the pages, until it is done: a crash leaves no page behind.
+//
+// One exception: the root of a cold collection is read first, after the command's reply; a crash in
+// between leaves its pages until the database is flushed. They take disk, and nobody sees them.
+//
+// Executor thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "engine/keyspace/entry.h"
+#include "tiering/store.h"
+
+namespace firn {
+
+struct Keyspace;
+class StoreImpl;
+
+class Reaper {
+ public:
+  explicit Reaper(StoreImpl* store) : store_(*store) {}
+  ~Reaper();
+
+  // A root of a keyspace of keys, whose record is being deleted or overwritten by the change under
+  // way. Logs a note if it has pages.
+  void AddRoot(Keyspace& keyspace, std::string_view root);
+  // As AddRoot, for a root that is not in RAM, at this place in the log.
+  void AddRecord(Keyspace& keyspace, PackedPosition position);
+  // A note that a start found.
+  void NoteFound(uint32_t pages_keyspace, std::string_view key);
+  // Deletes a bounded number of pages; true if it would go on at once.
+  bool Step();
+  bool busy() const { return !jobs_.empty() || reads_ > 0; }
+  // Gives up what waits for the disk, before the store is closed.
+  void Stop();
+
+ private:
+  struct Job {
+    uint32_t keyspace = 0;  // of the pages
+    std::string note;       // the note's key
+    uint64_t value_id = 0;
+    uint32_t next = 0;
+    uint32_t end = 0;  // 0: stands in the note, which has yet to be read
+  };
+  bool ReadNote(Keyspace& pages, Job* job);
+  bool DeletePages(Keyspace& pages, Job* job);
+  // False if it has to wait.
+  bool Plan(std::span<const KeyAccess> keys);
+  void AddJob(Job job);
+
+  StoreImpl& store_;
+  std::deque<Job> jobs_;
+  Ticket ticket_;
+  bool waiting_ = false;
+  uint32_t reads_ = 0;
+};
+
+}  // namespace firn
