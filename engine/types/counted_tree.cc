@@ -158,8 +158,31 @@ bool CountedTree::Find(std::string_view key, Leaf* leaf) {
   }
 }
 
-bool CountedTree::FindKey(std::string_view key, Leaf* leaf) { return Find<false>(key, leaf); }
-bool CountedTree::PeekKey(std::string_view key, Leaf* leaf) { return Find<true>(key, leaf); }
+template <bool kWant>
+bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
+  *leaf = {};
+  if (RootView(space_.Root()).small()) return true;
+  PageNumber page = kRootPage;
+  for (;;) {
+    std::string_view bytes = kWant ? NodeBytes(page) : PeekNode(page);
+    if (bytes.empty()) return false;
+    Node node(bytes);
+    uint32_t child = node.Find(key);
+    for (uint32_t i = 0; i < child; ++i) leaf->first_rank += node.rows(i);
+    CHECK(leaf->depth < kMaxDepth);
+    leaf->path[leaf->depth++] = {page, child};
+    page = node.page(child);
+    if (node.level() > 1) continue;
+    leaf->page = page;
+    return !(kWant ? space_.Read(page) : space_.Peek(page)).empty();
+  }
+}
+
+bool CountedTree::FindKey(std::string_view key, Leaf* leaf) { return LocateKey<true>(key, leaf); }
+
+bool CountedTree::FindResidentKey(std::string_view key, Leaf* leaf) {
+  return LocateKey<false>(key, leaf);
+}
 
 bool CountedTree::FindRank(uint64_t rank, Leaf* leaf) {
   *leaf = {};

@@ -60,6 +60,9 @@ class CountedTree {
   // --- navigation
   // The leaf that has the key, or would.
   bool FindKey(std::string_view key, Leaf* leaf);
+  // As FindKey, but what is not in RAM is not wanted: for a command that has begun to change
+  // things and has fetched before what it can need.
+  bool FindResidentKey(std::string_view key, Leaf* leaf);
   // As FindKey, but pages that are not in RAM are none of the caller's needs.
   bool PeekKey(std::string_view key, Leaf* leaf);
   // The leaf that has the row of this rank; the last one if there is none such.
@@ -124,6 +127,8 @@ class CountedTree {
   std::string_view NodeBytes(PageNumber page);
   std::string_view PeekNode(PageNumber page);
   bool Descend(PageNumber leaf_page, Leaf* leaf);
+  template <bool kWant>
+  bool LocateKey(std::string_view key, Leaf* leaf);
   template <bool kPeek>
   bool Find(std::string_view key, Leaf* leaf);
   static void CopyBelow(std::string_view node_bytes, PageSpace* from, PageSpace* to);

@@ -87,10 +87,23 @@ bool HashedTree::Find(std::string_view bytes, Place* place) {
   char key[8];
   StoreBig64(key, place->hash);
   if (!tree_.FindKey({key, sizeof key}, &place->leaf)) return false;
+  FindInLeaf(bytes, place);
+  return true;
+}
+
+void HashedTree::FindAgain(std::string_view bytes, Place* place) {
+  place->hash = Hash(bytes);
+  place->found = false;
+  if (!exists()) return;
+  char key[8];
+  StoreBig64(key, place->hash);
+  if (tree_.FindResidentKey({key, sizeof key}, &place->leaf)) FindInLeaf(bytes, place);
+}
+
+void HashedTree::FindInLeaf(std::string_view bytes, Place* place) {
   PackedPage page = tree_.Page(place->leaf);
   place->row = page.FindTagged(place->tag(), bytes);
   place->found = place->row < page.rows();
-  return true;
 }
 
 bool HashedTree::FindRank(uint64_t rank, Place* place) {
@@ -130,16 +143,16 @@ bool HashedTree::Scan(uint64_t cursor, uint64_t count, ScanBatch* batch) {
       if (first && cursor != 0 && Hash(row.row().bytes) < first_hash) continue;
       batch->rows.push_back(row.row());
     }
-    uint64_t bound = HashOfSeparator(tree_.UpperBound(leaf));
-    CountedTree::Moved moved = tree_.Next(&leaf);
-    if (moved == CountedTree::Moved::kEnd) return true;
+    std::string separator = tree_.UpperBound(leaf);
+    if (separator.empty()) return true;
     // A leaf that ends amid a prefix is no place to stop.
+    uint64_t bound = HashOfSeparator(separator);
     bool whole_prefix = (bound & ((uint64_t{1} << kShift) - 1)) == 0;
     if (batch->rows.size() >= count && whole_prefix) {
       batch->next = bound >> kShift;
       return true;
     }
-    if (moved == CountedTree::Moved::kMissing) return false;
+    if (tree_.Next(&leaf) != CountedTree::Moved::kYes) return false;
   }
 }
 

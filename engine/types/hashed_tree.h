@@ -11,7 +11,8 @@
 // Calls that answer false need a page that is not in RAM: the space knows which (page_space.h), and
 // nothing has changed. Changes can't fail: they only touch pages that the Find before them has met.
 // A Place is good until the next change of the value. A command with several elements first finds
-// them all, so that all missing pages are fetched together, then finds and changes one by one.
+// them all, so that all missing pages are fetched together, then finds and changes one by one: with
+// Find if it only adds, with FindAgain if it removes.
 //
 // Executor thread.
 #pragma once
@@ -54,6 +55,10 @@ class HashedTree {
   };
   // The row with these bytes. Not found, and true, if the value does not exist.
   bool Find(std::string_view bytes, Place* place);
+  // As Find in the second pass of a command, when its first changes have been made: what is not in
+  // RAM now is not wanted and counts as not found. (A leaf that went with its last row may have
+  // left its place to one that no Find has met.) Insert is not for such a place.
+  void FindAgain(std::string_view bytes, Place* place);
   // The row of a rank, in the order of ForEach: for random elements. REQUIRES: rank < count().
   bool FindRank(uint64_t rank, Place* place);
   // As many FindRanks, so that all missing pages are wanted at once.
@@ -104,6 +109,7 @@ class HashedTree {
 
  private:
   void Create();
+  void FindInLeaf(std::string_view bytes, Place* place);
   void ConvertToTtl(const Leaf& leaf);
   void SplitIfLarge(const Leaf& leaf);
   void RemoveMarked(const Leaf& leaf, const std::vector<bool>& removed, uint32_t count);
