@@ -242,11 +242,32 @@ uint32_t PackedPage::FindBytes(std::string_view bytes, uint32_t first) const {
   uint32_t count = rows();
   const uint8_t* lengths = Lengths();
   uint8_t length = LengthByte(bytes);
-  for (uint32_t i = FindByte(lengths, first, count, length); i < count;
-       i = FindByte(lengths, i + 1, count, length)) {
-    if (Row(i).bytes == bytes) return i;
+  uint32_t i = FindByte(lengths, first, count, length);
+  if (i == count) return count;
+  // Elements of one length are common: their places are added up on the way, not for each anew.
+  const char* at = bytes_.data() + RowOffset(i);
+  for (; i < count; ++i) {
+    std::string_view row = TakeBytes(lengths[i], &at);
+    if (lengths[i] == length && row == bytes) return i;
   }
   return count;
+}
+
+uint8_t PackedPage::LongestLength() const {
+  const uint8_t* lengths = Lengths();
+  uint8_t longest = 0;
+  uint32_t i = 0;
+#ifdef __SSE2__
+  __m128i most = _mm_setzero_si128();
+  for (; i + 16 <= rows(); i += 16) {
+    most = _mm_max_epu8(most, _mm_loadu_si128(reinterpret_cast<const __m128i*>(lengths + i)));
+  }
+  alignas(16) uint8_t parts[16];
+  _mm_store_si128(reinterpret_cast<__m128i*>(parts), most);
+  for (uint8_t part : parts) longest = std::max(longest, part);
+#endif
+  for (; i < rows(); ++i) longest = std::max(longest, lengths[i]);
+  return longest;
 }
 
 uint32_t PackedPage::LowerBoundScore(double score) const {
@@ -352,6 +373,25 @@ void PackedPage::Insert(uint32_t i, const PackedRow& row, PageEdit* edit) const 
   auto offset = static_cast<uint32_t>(RowOffset(i));
   AddBytes(offset, row.bytes, edit);
   if (IsHash(kind())) AddBytes(offset, row.value, edit);
+}
+
+void PackedPage::InsertPage(uint32_t i, const PackedPage& other, PageEdit* edit) const {
+  uint32_t count = rows();
+  uint32_t added = other.rows();
+  CHECK(other.kind() == kind() && i <= count && count + added <= kMaxRows);
+  edit->Overwrite(2, static_cast<uint16_t>(count + added));
+  if (other.long_rows() > 0) {
+    edit->Overwrite(4, static_cast<uint16_t>(long_rows() + other.long_rows()));
+  }
+  const Shape& shape = ShapeOf(kind());
+  uint32_t at = kHeaderSize;
+  for (uint32_t column = 0; column < shape.columns; ++column) {
+    uint32_t width = shape.width[column];
+    edit->Add(at + i * width, 0, {other.Column(column), added * width});
+    at += count * width;
+  }
+  std::string_view bytes = other.bytes_.substr(other.BytesOffset());
+  if (!bytes.empty()) edit->Add(static_cast<uint32_t>(RowOffset(i)), 0, bytes);
 }
 
 void PackedPage::Remove(uint32_t first, uint32_t removed, PageEdit* edit) const {

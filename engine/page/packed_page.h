@@ -70,6 +70,10 @@ class PackedPage {
   }
   class Cursor;
 
+  // The greatest length of an element, 255 standing for any from there on; 0 without rows.
+  // REQUIRES: a kind with lengths.
+  uint8_t LongestLength() const;
+
   // --- searches; rows() if there is none
   // The row of kSet, kHash, kHashTtl with these bytes; `tag` is the element's.
   uint32_t FindTagged(uint8_t tag, std::string_view bytes) const;
@@ -83,6 +87,8 @@ class PackedPage {
 
   // --- edits. Views in `row` must live until the edit is applied.
   void Insert(uint32_t i, const PackedRow& row, PageEdit* edit) const;
+  // All rows of another page of the same kind, before row i. That page must live as `row` does.
+  void InsertPage(uint32_t i, const PackedPage& other, PageEdit* edit) const;
   void Remove(uint32_t first, uint32_t count, PageEdit* edit) const;
   // REQUIRES: kHash, kHashTtl.
   void SetValue(uint32_t i, std::string_view value, PageEdit* edit) const;
