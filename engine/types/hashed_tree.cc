@@ -93,15 +93,17 @@ bool HashedTree::Find(std::string_view bytes, Place* place) {
 
 void HashedTree::FindAgain(std::string_view bytes, Place* place) {
   place->hash = Hash(bytes);
-  place->found = false;
+  place->found = place->resident = false;
   if (!exists()) return;
   char key[8];
   StoreBig64(key, place->hash);
-  if (tree_.FindResidentKey({key, sizeof key}, &place->leaf)) FindInLeaf(bytes, place);
+  place->resident = tree_.FindResidentKey({key, sizeof key}, &place->leaf);
+  if (place->resident) FindInLeaf(bytes, place);
 }
 
 void HashedTree::FindInLeaf(std::string_view bytes, Place* place) {
   PackedPage page = tree_.Page(place->leaf);
+  place->resident = true;
   place->row = page.FindTagged(place->tag(), bytes);
   place->found = place->row < page.rows();
 }
@@ -109,7 +111,7 @@ void HashedTree::FindInLeaf(std::string_view bytes, Place* place) {
 bool HashedTree::FindRank(uint64_t rank, Place* place) {
   if (!tree_.FindRank(rank, &place->leaf)) return false;
   place->row = static_cast<uint32_t>(rank - place->leaf.first_rank);
-  place->found = true;
+  place->found = place->resident = true;
   return true;
 }
 

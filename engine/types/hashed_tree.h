@@ -51,6 +51,7 @@ class HashedTree {
     Leaf leaf;
     uint32_t row = 0;  // number of rows of the leaf if not found
     bool found = false;
+    bool resident = false;  // the leaf is in RAM: always so but after FindAgain
     uint8_t tag() const { return static_cast<uint8_t>(hash); }
   };
   // The row with these bytes. Not found, and true, if the value does not exist.
