@@ -31,7 +31,8 @@ Client::Client(Server* server, uint64_t id, io::Socket* socket)
       fd_(socket->fd()),
       created_micros_(server->loop().NowMicros()),
       reply_(&output_),
-      last_interaction_micros_(created_micros_) {
+      last_interaction_micros_(created_micros_),
+      random_seed_(id << 40 ^ static_cast<uint64_t>(created_micros_)) {
   authenticated_ = server->options()->requirepass.empty();
 }
 

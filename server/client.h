@@ -104,6 +104,10 @@ class Client : public io::SocketHandler {
   std::string Describe() const;
   // Has requests that wait, besides the one that runs now.
   bool waiting() const;
+  // For a command that chooses at random: the same until it calls AdvanceRandomSeed, so that one
+  // that runs again, since pages were missing, chooses what has been fetched for it.
+  uint64_t random_seed() const { return random_seed_; }
+  void AdvanceRandomSeed() { ++random_seed_; }
   const Command* last_command() const { return last_command_; }
   void set_last_command(const Command* command) { last_command_ = command; }
   int64_t last_interaction_micros() const { return last_interaction_micros_; }
@@ -173,6 +177,7 @@ class Client : public io::SocketHandler {
   int64_t soft_limit_since_micros_ = 0;
   uint64_t accounted_bytes_ = 0;
   uint64_t commands_ = 0;
+  uint64_t random_seed_;
 };
 
 }  // namespace firn::server
