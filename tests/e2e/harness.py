@@ -150,6 +150,8 @@ class Server:
 
     def __init__(self, *options, directory=None, config=None, binary=None, wait=True, durable=True):
         self.binary = binary or firn_binary()
+        # So that a file of tests can be run with either; tests that name one have the last word.
+        self.io_backend = None if binary else os.environ.get("FIRN_TEST_IO_BACKEND")
         self.owns_directory = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="firn-test-")
         self.port = free_port()
@@ -166,6 +168,8 @@ class Server:
             command.append(self.config)
         command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory]
         command += ["--enable-debug-command", "yes"]
+        if self.io_backend:
+            command += ["--io-backend", self.io_backend]
         command += self.options + [str(option) for option in extra]
         # The log may not lie in a directory whose disk the test fills.
         with open(self.log_file(), "ab") as log:
