@@ -113,6 +113,16 @@ struct OptionValues {
   int32_t lfu_decay_time = 0;  // minutes
   int32_t active_expire_effort = 0;
 
+  // How large a value may be that OBJECT ENCODING shows as packed.
+  int64_t hash_max_listpack_entries = 0;
+  int64_t hash_max_listpack_value = 0;  // bytes
+  int32_t list_max_listpack_size = 0;   // elements; negative: a class of bytes
+  int64_t set_max_intset_entries = 0;
+  int64_t set_max_listpack_entries = 0;
+  int64_t set_max_listpack_value = 0;  // bytes
+  int64_t zset_max_listpack_entries = 0;
+  int64_t zset_max_listpack_value = 0;  // bytes
+
   // Persistence.
   bool appendonly = true;
   AppendFsync appendfsync = AppendFsync::kEverySecond;
