@@ -339,6 +339,7 @@ class StoreImpl {
   std::deque<UnsyncedMark> unsynced_;
   std::deque<SyncWaiter> sync_waiters_;
   int64_t last_memory_sample_micros_ = 0;
+  bool told_of_lock_ = false;  // that the log's window isn't locked
   std::shared_ptr<StoreImpl*> alive_;
 };
 

@@ -2,13 +2,14 @@
 // background work's slices.
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
-#include "tiering/reaper.h"
 #include "tiering/compactor.h"
 #include "tiering/fetcher.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
+#include "tiering/reaper.h"
 #include "tiering/settler.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
@@ -161,6 +162,11 @@ int64_t StoreImpl::EndIteration() {
   // The window holds its segments: on a disk so small they must be free to be compacted.
   if (log_->out_of_space()) log_->set_window_size(kCrampedWindowBytes);
   log_->AdvanceWindow();
+  if (log_->lock_failed() && !std::exchange(told_of_lock_, true)) {
+    Log(3,
+        "The newest values of the log can't be locked in RAM and are read from the disk instead: "
+        "the limit on locked memory (RLIMIT_MEMLOCK, `ulimit -l`) is too low");
+  }
   int64_t sample_after = MemoryPressure() > 0 ? kPressedSampleMicros : kMemorySampleMicros;
   if (now - last_memory_sample_micros_ >= sample_after) SampleMemory();
 
