@@ -7,7 +7,7 @@ namespace firn {
 
 const char* HashEncoding(std::string_view root) {
   uint8_t flags = RootView(root).flags();
-  if ((flags & HashValue::kHashtable) != 0 || !RootView(root).small()) return "hashtable";
+  if ((flags & HashValue::kHashtable) != 0) return "hashtable";
   return (flags & HashValue::kFieldsExpire) != 0 ? "listpackex" : "listpack";
 }
 
@@ -139,7 +139,9 @@ void HashValue::NoteFields(uint64_t fields, const HashLimits& limits) {
 }
 
 bool HashValue::Scan(uint64_t cursor, uint64_t count, HashedTree::ScanBatch* batch) {
-  if (!tree_.Scan(cursor, count, batch)) return false;
+  // What is no hashtable comes at once, as in Redis.
+  bool at_once = exists() && (tree_.flags() & kHashtable) == 0;
+  if (!tree_.Scan(at_once ? 0 : cursor, at_once ? tree_.count() : count, batch)) return false;
   std::erase_if(batch->rows, [this](const PackedRow& row) { return !IsLive(row); });
   return true;
 }

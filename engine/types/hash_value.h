@@ -23,7 +23,7 @@ namespace firn {
 
 // When a hash is shown as a hashtable (hash-max-listpack-entries and -value).
 struct HashLimits {
-  uint64_t max_listpack_entries = 128;
+  uint64_t max_listpack_entries = 512;
   uint64_t max_listpack_value = 64;
 };
 // "listpack", "listpackex" (fields expire) or "hashtable".
@@ -103,6 +103,7 @@ class HashValue {
       if (IsLive(row)) visit(row);
     });
   }
+  // As HashedTree::Scan; a hash that is no hashtable yet comes as one batch.
   bool Scan(uint64_t cursor, uint64_t count, HashedTree::ScanBatch* batch);
   HashedTree& tree() { return tree_; }
 

@@ -305,7 +305,7 @@ TEST(HashValueTest, NamesItsEncodingByTheLimits) {
   driver.Set("a", {"1"});
   EXPECT_STREQ(HashEncoding(driver.space.Root()), "hashtable");
   Driver many;
-  for (int i = 0; i < 128; ++i) many.Set(std::to_string(i), {"1"});
+  for (int i = 0; i < 512; ++i) many.Set(std::to_string(i), {"1"});
   EXPECT_STREQ(HashEncoding(many.space.Root()), "listpack");
   many.Set("one more", {"1"});
   EXPECT_STREQ(HashEncoding(many.space.Root()), "hashtable");

@@ -1,0 +1,86 @@
+#include "server/commands/collection_common.h"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_set>
+#include <utility>
+
+#include "engine/base/glob.h"
+#include "engine/base/random.h"
+#include "server/client.h"
+#include "server/commands/common.h"
+
+namespace firn::server {
+namespace {
+
+// Decimal digits as strtoul takes them: an optional plus sign, nothing is zero.
+bool ParseCursor(std::string_view text, uint64_t* cursor) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  uint64_t value = 0;
+  for (char c : text) {
+    if (c < '0' || c > '9') return false;
+    const auto digit = static_cast<uint64_t>(c - '0');
+    if (value > (std::numeric_limits<uint64_t>::max() - digit) / 10) return false;
+    value = value * 10 + digit;
+  }
+  *cursor = value;
+  return true;
+}
+
+}  // namespace
+
+// Distinct ranks are drawn by R. Floyd's method, then shuffled.
+std::vector<uint64_t> ChooseRanks(CommandContext& context, const RandomChoice& choice) {
+  Random random(context.client.random_seed());
+  std::vector<uint64_t> ranks;
+  ranks.reserve(choice.count);
+  if (choice.repeat || choice.count == 1) {
+    for (uint64_t i = 0; i < choice.count; ++i) ranks.push_back(random.Below(choice.size));
+    return ranks;
+  }
+  std::unordered_set<uint64_t> drawn;
+  for (uint64_t last = choice.size - choice.count; last < choice.size; ++last) {
+    uint64_t rank = random.Below(last + 1);
+    if (!drawn.insert(rank).second) {
+      rank = last;
+      drawn.insert(last);
+    }
+    ranks.push_back(rank);
+  }
+  for (uint64_t i = ranks.size(); i > 1; --i) std::swap(ranks[i - 1], ranks[random.Below(i)]);
+  return ranks;
+}
+
+bool ElementScan::Wants(std::string_view element) const {
+  return pattern == "*" || GlobMatch(pattern, element);
+}
+
+bool ParseElementScanOr(CommandContext& context, ScanOptions options, ElementScan* scan) {
+  std::span<const std::string_view> args = context.args;
+  if (!ParseCursor(args[2], &scan->cursor)) {
+    context.reply.Error("ERR invalid cursor");
+    return false;
+  }
+  for (size_t i = 3; i < args.size(); ++i) {
+    const bool has_value = i + 1 < args.size();
+    if (has_value && EqualsIgnoreCase(args[i], "count")) {
+      int64_t count;
+      if (!ParseIntegerOr(context, args[++i], &count)) return false;
+      if (count < 1) {
+        context.reply.Error(kSyntaxError);
+        return false;
+      }
+      scan->count = static_cast<uint64_t>(count);
+    } else if (has_value && EqualsIgnoreCase(args[i], "match")) {
+      scan->pattern = args[++i];
+    } else if (options == ScanOptions::kNoValues && EqualsIgnoreCase(args[i], "novalues")) {
+      scan->no_values = true;
+    } else {
+      context.reply.Error(kSyntaxError);
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace firn::server
