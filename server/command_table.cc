@@ -150,8 +150,8 @@ struct CommandTable::Impl {
 };
 
 CommandTable::CommandTable() : impl_(std::make_shared<Impl>()) {
-  for (auto rows :
-       {StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(), TierCommands()}) {
+  for (auto rows : {StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(),
+                    TierCommands(), ListCommands()}) {
     impl_->rows.insert(impl_->rows.end(), rows.begin(), rows.end());
   }
   CHECK(impl_->rows.size() <= Impl::kBuckets / 4);

@@ -198,13 +198,18 @@ bool ListValue::FindPivot(std::string_view element, Place* place, bool* found) {
 
 // --- adding
 
+bool ListValue::WantPush(ListEnd end) {
+  if (!space_.exists()) return true;
+  CountedTree::Leaf leaf;
+  bool found = end == ListEnd::kHead ? tree_.FindFirst(&leaf) : tree_.FindLast(&leaf);
+  return WantForGrowth() && found;
+}
+
 bool ListValue::Push(ListEnd end, std::span<const std::string_view> elements) {
   CHECK(!elements.empty());
   size_t pushed = 0;
   if (space_.exists()) {
-    CountedTree::Leaf leaf;
-    if (!(end == ListEnd::kHead ? tree_.FindFirst(&leaf) : tree_.FindLast(&leaf))) return false;
-    if (!WantForGrowth()) return false;
+    if (!WantPush(end)) return false;
     ConvertForGrowth({elements.size(), TotalBytes(elements)});
   } else {
     pushed = CreateSmall(end, elements);

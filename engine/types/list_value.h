@@ -77,6 +77,8 @@ class ListValue {
 
   // --- changing. Elements must not lie in the list itself.
 
+  // Whether a push at this end can go ahead. The key needn't exist.
+  bool WantPush(ListEnd end);
   // Pushes one after the other. Makes the list if the key does not exist. False, and nothing is
   // changed, if the end is not in RAM.
   bool Push(ListEnd end, std::span<const std::string_view> elements);
