@@ -3,6 +3,7 @@
 #include "engine/base/check.h"
 #include "engine/types/root_format.h"
 #include "tiering/keyspace_state.h"
+#include "tiering/log/splice_effect.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -118,14 +119,7 @@ void Collection::Edit(PageNumber page, const PageEdit& edit) {
 void Collection::AddPart(PageNumber page, std::span<const firn::Splice> splices,
                          std::string* parts) {
   if (!store_.options_.durable) return;
-  AppendVarint(parts, page);
-  AppendVarint(parts, splices.size());
-  for (const firn::Splice& splice : splices) {
-    AppendVarint(parts, splice.offset);
-    AppendVarint(parts, splice.removed);
-    AppendVarint(parts, splice.inserted.size());
-    parts->append(splice.inserted);
-  }
+  log::AppendSplicePart(page, splices, parts);
 }
 
 uint64_t Collection::value_id() { return RootView(Root()).value_id(); }
@@ -174,7 +168,9 @@ void Collection::Commit() {
 
 void Collection::LogChanges() {
   bool root_changed = root_image_ || !root_parts_.empty();
-  bool as_image = root_image_ || (root_changed && Root().size() <= kSmallRootBytes);
+  // The root of a tree is small only while the tree is; its changes are smaller still.
+  bool as_image =
+      root_image_ || (root_changed && RootView(Root()).small() && Root().size() <= kSmallRootBytes);
   if (as_image && !page_parts_.empty()) BeginGroup();
   if (as_image) {
     uint8_t flags = root_flags_;

@@ -6,6 +6,7 @@
 
 #include "engine/base/coding.h"
 #include "tiering/index_meta.h"
+#include "tiering/log/splice_effect.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -188,11 +189,20 @@ class Rebuilder {
     }
     std::string id = IdOf(record.keyspace, record.key);
     if (record.kind == log::RecordKind::kEffect) {
-      // An image that compaction has copied may include it; the replay must not begin there then,
-      // because the log may have gaps behind.
-      auto newest = NewestLsn(id);
-      if (!newest) return newest.error();
-      if (*newest < record.lsn) effects_.try_emplace(id, FirstEffect{position, record.lsn});
+      if (record.payload.empty() ||
+          record.payload[0] != static_cast<char>(log::EffectCode::kSplices)) {
+        return TakeEffect(id, record.lsn, position);
+      }
+      log::SpliceEffectReader parts(record.payload);
+      while (parts.Next()) {
+        std::string page = id;
+        if (parts.page() != 0) {
+          auto at = std::find(names_.id_of_db.begin(), names_.id_of_db.end(), record.keyspace);
+          if (at == names_.id_of_db.end() || at + 1 == names_.id_of_db.end()) break;
+          page = IdOf(*(at + 1), PageKey(parts.value_id(), parts.page()).view());
+        }
+        FIRN_RETURN_IF_ERROR(TakeEffect(page, record.lsn, position));
+      }
       return Status::Ok();
     }
     if (record.kind != log::RecordKind::kImage && record.kind != log::RecordKind::kDelete) {
@@ -225,6 +235,15 @@ class Rebuilder {
     pending_[id] = {batch_.changes.size(), record.lsn};
     batch_.changes.push_back(std::move(change));
     return batch_.changes.size() >= kBatchChanges ? WriteBatch() : Status::Ok();
+  }
+
+  Status TakeEffect(const std::string& id, uint64_t lsn, const log::LogPosition& position) {
+    // An image that compaction has copied may include it; the replay must not begin there then,
+    // because the log may have gaps behind.
+    auto newest = NewestLsn(id);
+    if (!newest) return newest.error();
+    if (*newest < lsn) effects_.try_emplace(id, FirstEffect{position, lsn});
+    return Status::Ok();
   }
 
   Result<uint64_t> NewestLsn(const std::string& id) {

@@ -2,6 +2,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/indexer.h"
+#include "tiering/log/splice_effect.h"
 #include "tiering/reaper.h"
 #include "tiering/recovery.h"
 
@@ -183,27 +184,12 @@ void Recovery::NoteEffect(Keyspace& keyspace, const HashedKey& key, Entry* entry
 // Changes of pages of a collection. Each page takes only what its image does not include yet.
 Status Recovery::ApplySplices(Keyspace& keyspace, const log::RecordView& record,
                               const log::LogPosition& position) {
-  ByteReader operands(record.payload);
-  operands.Fixed<uint8_t>();
-  auto value_id = operands.Fixed<uint64_t>();
-  std::vector<Splice> splices;
-  while (operands.ok() && operands.remaining() > 0) {
-    uint64_t page = operands.Varint();
-    uint64_t count = operands.Varint();
-    if (page > UINT32_MAX || count > operands.remaining()) break;
-    splices.clear();
-    for (uint64_t i = 0; i < count; ++i) {
-      auto offset = operands.Varint();
-      auto removed = operands.Varint();
-      std::string_view inserted = operands.Bytes(operands.Varint());
-      if (!operands.ok() || offset > UINT32_MAX || removed > UINT32_MAX) break;
-      splices.push_back({static_cast<uint32_t>(offset), static_cast<uint32_t>(removed), inserted});
-    }
-    if (!operands.ok() || splices.size() != count) break;
-    bool is_root = page == 0;
+  log::SpliceEffectReader parts(record.payload);
+  while (parts.Next()) {
+    bool is_root = parts.page() == 0;
     Keyspace* place = is_root ? &keyspace : keyspace.pages;
     if (place == nullptr) return Status::Corruption("an effect on pages of a keyspace of pages");
-    PageKey page_key(value_id, static_cast<uint32_t>(page));
+    PageKey page_key(parts.value_id(), parts.page());
     std::string name(is_root ? record.key : page_key.view());
     HashedKey key{name, place->table.HashOf(name)};
     auto loaded = LoadValue(*place, key, record.lsn);
@@ -211,17 +197,18 @@ Status Recovery::ApplySplices(Keyspace& keyspace, const log::RecordView& record,
     Entry* entry = *loaded;
     if (entry == nullptr) continue;
     uint64_t new_size = 0;
-    if (entry->Has(Entry::kInteger) || !CheckSplices(splices, entry->value().size(), &new_size) ||
+    if (entry->Has(Entry::kInteger) ||
+        !CheckSplices(parts.splices(), entry->value().size(), &new_size) ||
         new_size > log::kMaxPayloadSize) {
-      return Status::Corruption("an effect that does not fit its page");
+      return Status::Corruption("an effect (record " + std::to_string(record.lsn) +
+                                ") that does not fit page " + std::to_string(parts.page()) +
+                                " of value " + std::to_string(parts.value_id()) + " of " +
+                                std::to_string(entry->value().size()) + " bytes");
     }
     NoteEffect(*place, key, entry, record.lsn, position);
-    store_.Splice(*place, key, entry, splices, new_size);
+    store_.Splice(*place, key, entry, parts.splices(), new_size);
   }
-  if (!operands.ok() || operands.remaining() > 0) {
-    return Status::Corruption("an effect with impossible operands");
-  }
-  return Status::Ok();
+  return parts.ok() ? Status::Ok() : Status::Corruption("an effect with impossible operands");
 }
 
 Status Recovery::ApplyKeyspaces(const log::RecordView& record) {

@@ -1,6 +1,7 @@
 #include "tiering/settler.h"
 
 #include "engine/base/check.h"
+#include "tiering/reaper.h"
 #include "tiering/record_fetch.h"
 #include "tiering/store_impl.h"
 
@@ -71,6 +72,9 @@ void Settler::Examine(Item item, PackedPosition position, const log::RecordView&
       keyspace != nullptr && head.keyspace == item.keyspace && head.key == item.key;
   if (is_predecessor && keyspace->cold.Remove(item.hash, position)) {
     bool has_expiry = head.expiry_ms != log::kNoExpiry;
+    if (IsCollection(static_cast<ValueType>(head.type))) {
+      store_.reaper_->AddRecord(*keyspace, position);
+    }
     store_.AddLive(*keyspace, position,
                    -static_cast<int64_t>(
                        LogicalRecordSize(item.key.size(), head.raw_payload_size, has_expiry)));
