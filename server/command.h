@@ -212,6 +212,7 @@ std::span<const Command> KeyCommands();
 std::span<const Command> ConnectionCommands();
 std::span<const Command> ServerCommands();
 std::span<const Command> ListCommands();
+std::span<const Command> HashCommands();
 std::span<const Command> TierCommands();
 
 // All rows by name, copied from those of the families. Built once a server; look-ups ignore case.
