@@ -214,6 +214,7 @@ std::span<const Command> ServerCommands();
 std::span<const Command> ListCommands();
 std::span<const Command> HashCommands();
 std::span<const Command> TierCommands();
+std::span<const Command> ZsetCommands();
 
 // All rows by name, copied from those of the families. Built once a server; look-ups ignore case.
 class CommandTable {

@@ -138,26 +138,6 @@ bool CountedTree::Descend(PageNumber leaf_page, Leaf* leaf) {
   return !space_.Read(leaf_page).empty();
 }
 
-template <bool kPeek>
-bool CountedTree::Find(std::string_view key, Leaf* leaf) {
-  *leaf = {};
-  if (RootView(space_.Root()).small()) return true;
-  PageNumber page = kRootPage;
-  for (;;) {
-    std::string_view bytes = kPeek ? PeekNode(page) : NodeBytes(page);
-    if (bytes.empty()) return false;
-    Node node(bytes);
-    uint32_t child = node.Find(key);
-    for (uint32_t i = 0; i < child; ++i) leaf->first_rank += node.rows(i);
-    CHECK(leaf->depth < kMaxDepth);
-    leaf->path[leaf->depth++] = {page, child};
-    page = node.page(child);
-    if (node.level() > 1) continue;
-    leaf->page = page;
-    return !(kPeek ? space_.Peek(page) : space_.Read(page)).empty();
-  }
-}
-
 template <bool kWant>
 bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
   *leaf = {};

@@ -60,11 +60,9 @@ class CountedTree {
   // --- navigation
   // The leaf that has the key, or would.
   bool FindKey(std::string_view key, Leaf* leaf);
-  // As FindKey, but what is not in RAM is not wanted: for a command that has begun to change
-  // things and has fetched before what it can need.
+  // As FindKey, but what is not in RAM is not wanted: for who can do without it, or has begun to
+  // change things and has fetched before what it can need.
   bool FindResidentKey(std::string_view key, Leaf* leaf);
-  // As FindKey, but pages that are not in RAM are none of the caller's needs.
-  bool PeekKey(std::string_view key, Leaf* leaf);
   // The leaf that has the row of this rank; the last one if there is none such.
   bool FindRank(uint64_t rank, Leaf* leaf);
   // The leaves at the ends, without adding up counts on the way.
@@ -129,8 +127,6 @@ class CountedTree {
   bool Descend(PageNumber leaf_page, Leaf* leaf);
   template <bool kWant>
   bool LocateKey(std::string_view key, Leaf* leaf);
-  template <bool kPeek>
-  bool Find(std::string_view key, Leaf* leaf);
   static void CopyBelow(std::string_view node_bytes, PageSpace* from, PageSpace* to);
   bool WantBelow(PageNumber page, uint64_t first, uint64_t last, uint32_t* limit);
   void EditNode(PageNumber page, std::span<const Splice> splices, int64_t total_change);

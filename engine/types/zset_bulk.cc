@@ -200,11 +200,10 @@ void ZsetValue::Build(std::span<ZsetElement> elements, const ZsetLimits& limits)
 
 // --- scanning
 
-bool ZsetValue::ScanSmall(ScanBatch* batch) {
-  for (PackedPage::Cursor cursor(SmallPage(), 0); cursor.valid(); cursor.Next()) {
-    batch->elements.push_back({cursor.row().bytes, cursor.row().score});
-  }
-  batch->next = 0;
+bool ZsetValue::ScanWhole(ScanBatch* batch) {
+  const RankRange all{.first = 0, .end = tree_.count()};
+  if (!Want(all)) return false;
+  ForEach(all, [&](const ZsetElement& element) { batch->elements.push_back(element); });
   return true;
 }
 
@@ -252,7 +251,7 @@ bool ZsetValue::GroupByScore(std::span<const IndexEntry> entries, std::vector<Ra
 bool ZsetValue::Scan(uint64_t cursor, uint64_t count, ScanBatch* batch) {
   *batch = {};
   if (!space_.exists()) return true;
-  if (small()) return ScanSmall(batch);
+  if (small() || ZsetEncoding(space_.Root())[0] == 'l') return ScanWhole(batch);
   uint64_t first_hash = cursor << kCursorShift;
   std::vector<IndexEntry> entries;
   std::vector<RankRange> groups;

@@ -42,24 +42,27 @@ ZsetValue::Lookup ZsetValue::Find(std::string_view member, Spot* spot) {
   PackedPage page = index_.Page(spot->index_leaf);
   uint32_t row = page.LowerBoundHash(spot->hash);
   spot->index_row = row;
-  bool missing = false;
+  Lookup lookup = Lookup::kAbsent;
+  // All rows of the hash are looked at: who runs again may not meet a page for the first time.
   for (; row < page.rows() && page.Hash(row) == spot->hash; ++row) {
     double score = page.IndexedScore(row);
-    if (!tree_.FindKey(ElementKey(score, member).view(), &spot->leaf)) {
-      missing = true;
+    Leaf leaf;
+    if (!tree_.FindKey(ElementKey(score, member).view(), &leaf)) {
+      lookup = Lookup::kMissing;
       continue;
     }
-    PackedPage elements = tree_.Page(spot->leaf);
+    PackedPage elements = tree_.Page(leaf);
     uint32_t at = elements.LowerBound(score, member);
     if (at == elements.rows()) continue;
     PackedRow element = elements.Row(at);
     if (element.score != score || element.bytes != member) continue;
     spot->index_row = row;
+    spot->leaf = leaf;
     spot->row = at;
     spot->score = element.score;
-    return Lookup::kPresent;
+    if (lookup == Lookup::kAbsent) lookup = Lookup::kPresent;
   }
-  return missing ? Lookup::kMissing : Lookup::kAbsent;
+  return lookup;
 }
 
 ZsetValue::Lookup ZsetValue::Score(std::string_view member, double* score) {
@@ -85,7 +88,7 @@ ZsetValue::Lookup ZsetValue::ScoreFromTree(std::string_view member, double* scor
     return lookup;
   }
   *score = page.IndexedScore(row);
-  if (!tree_.PeekKey(ElementKey(*score, member).view(), &leaf)) return Lookup::kPresent;
+  if (!tree_.FindResidentKey(ElementKey(*score, member).view(), &leaf)) return Lookup::kPresent;
   PackedPage elements = tree_.Page(leaf);
   uint32_t at = elements.LowerBound(*score, member);
   bool confirmed = at < elements.rows() && elements.Row(at).bytes == member;
@@ -301,11 +304,29 @@ void ZsetValue::MoveElement(const Spot& spot, const Leaf& target, const ZsetElem
 // REQUIRES: not the last row of its tree.
 void ZsetValue::RemoveRow(CountedTree* tree, const Leaf& leaf, uint32_t row) {
   PackedPage page = tree->Page(leaf);
-  if (page.rows() == 1) return tree->RemoveLeaf(leaf);
+  bool last = page.rows() == 1;
+  if (last && !batch_) return tree->RemoveLeaf(leaf);
+  if (last && tree == &tree_) emptied_elements_.push_back(ElementKeyOf(page, row));
+  if (last && tree == &index_) emptied_index_.push_back(HashKeyOf(page, row));
   PageEdit edit;
   page.Remove(row, 1, &edit);
   tree->EditLeaf(leaf, &edit, -1);
-  tree->MergeLeaf(leaf);
+  if (!last) tree->MergeLeaf(leaf);
+}
+
+void ZsetValue::EndBatch() {
+  batch_ = false;
+  RemoveEmptied(&tree_, &emptied_elements_);
+  RemoveEmptied(&index_, &emptied_index_);
+}
+
+void ZsetValue::RemoveEmptied(CountedTree* tree, std::vector<std::string>* keys) {
+  for (const std::string& key : *keys) {
+    Leaf leaf;
+    bool is_there = space_.exists() && !small() && tree->FindResidentKey(key, &leaf);
+    if (is_there && tree->Page(leaf).rows() == 0) tree->RemoveLeaf(leaf);
+  }
+  keys->clear();
 }
 
 void ZsetValue::RemoveSpot(const Spot& spot) {

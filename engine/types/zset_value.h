@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -103,7 +104,8 @@ class ZsetValue {
   // there during the whole scan is given. The cursor is the upper 52 bits of a hash; elements
   // that agree in them come in one batch. The members are looked for among all elements of the
   // same score; where those are many, a batch gives more than `count`, so that a scan as a whole
-  // passes over them a limited number of times. A small value comes as one batch.
+  // passes over them a limited number of times. What is small, or shown as a listpack, comes as
+  // one batch.
   static constexpr uint64_t kMaxCursor = (1ull << 52) - 1;
   struct ScanBatch {
     std::vector<ZsetElement> elements;
@@ -131,7 +133,12 @@ class ZsetValue {
   // afterwards.
   AddResult Add(const ZsetElement& element, const AddOptions& options, const ZsetLimits& limits,
                 double* new_score = nullptr);
-  // Wants the pages of an Add: after it has said true for several elements, they can be added.
+  // Between the two, several elements are added or removed, for all of which WantAdd or WantRemove
+  // has said true: no page is missing then. Leaves that become empty stay until the end, so that
+  // what belonged there doesn't get to a neighbour that may not be in RAM.
+  void BeginBatch() { batch_ = true; }
+  void EndBatch();
+  // Wants the pages of an Add.
   bool WantAdd(const ZsetElement& element, const AddOptions& options);
   // The value may be gone afterwards.
   Lookup Remove(std::string_view member);
@@ -179,12 +186,13 @@ class ZsetValue {
   bool WalkIndex(uint64_t first_hash, uint64_t count, std::vector<IndexEntry>* entries,
                  bool* ended);
   bool GroupByScore(std::span<const IndexEntry> entries, std::vector<RankRange>* groups);
-  bool ScanSmall(ScanBatch* batch);
+  bool ScanWhole(ScanBatch* batch);
 
   void CreateEmpty(uint8_t flags);
   void NoteAdded(std::string_view member, const ZsetLimits& limits);
   bool InsertRow(const Leaf& leaf, const ZsetElement& element);
   void RemoveRow(CountedTree* tree, const Leaf& leaf, uint32_t row);
+  void RemoveEmptied(CountedTree* tree, std::vector<std::string>* keys);
   void MoveElement(const Spot& spot, const Leaf& target, const ZsetElement& element);
   void InsertIndexRow(const Spot& spot, double score);
   void RemoveSpot(const Spot& spot);
@@ -202,6 +210,10 @@ class ZsetValue {
   CountedTree index_;
   const HashSecret secret_;
   const HashFunction hash_;
+  bool batch_ = false;
+  // Keys that lead to leaves which became empty in a batch.
+  std::vector<std::string> emptied_elements_;
+  std::vector<std::string> emptied_index_;
 };
 
 template <typename Visitor>

@@ -161,6 +161,45 @@ class Checked {
     ASSERT_EQ(ranked.score, score);
   }
 
+  // Moves or removes neighbours, so that leaves become empty on the way.
+  void Batch() {
+    auto sorted = Sorted();
+    if (sorted.empty()) return;
+    bool removes = random_.Below(2) == 0;
+    uint64_t first = random_.Below(sorted.size());
+    uint64_t end = std::min(sorted.size(), first + 1 + random_.Below(300));
+    std::vector<std::pair<std::string, double>> changes;
+    for (uint64_t i = first; i < end; ++i) {
+      changes.emplace_back(sorted[i].second,
+                           random_.Below(3) == 0 ? sorted[i].first + 0.125 : RandomScore());
+      if (random_.Below(4) == 0) changes.emplace_back(RandomMember(), sorted[i].first + 0.0625);
+    }
+    for (size_t i = changes.size(); i > 1; --i) {
+      std::swap(changes[i - 1], changes[random_.Below(i)]);
+    }
+    ZsetValue value = Value();
+    RunFetching(&space_, [&] {
+      bool all = true;
+      for (const auto& [member, score] : changes) {
+        all &= removes ? value.WantRemove(member) : value.WantAdd({member, score}, {});
+      }
+      return all;
+    });
+    value.BeginBatch();
+    for (const auto& [member, score] : changes) {
+      if (removes) {
+        Lookup lookup = value.Remove(member);
+        ASSERT_NE(lookup, Lookup::kMissing);
+        ASSERT_EQ(lookup == Lookup::kPresent, model_.erase(member) == 1);
+      } else {
+        ASSERT_NE(value.Add({member, score}, {}, {}), ZsetValue::AddResult::kMissing);
+        model_[member] = score;
+      }
+    }
+    value.EndBatch();
+    ASSERT_EQ(space_.FetchWanted(), 0u);
+  }
+
   void LookAtScores() {
     if (model_.empty()) return;
     ScoreRange range{.min = RandomScore(),
@@ -443,6 +482,19 @@ TEST(ZsetValueTest, GivesElementsWhoseScoresChangeDuringAScan) {
     checked.space().DemoteAll();
   } while (cursor != 0);
   EXPECT_TRUE(there.empty());
+}
+
+TEST(ZsetValueTest, MissesNoPageInABatchThatWasWanted) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Checked checked(seed, {.members = 2000, .scores = 2000, .steps = 3000});
+    checked.Fill();
+    for (int round = 0; round < 60; ++round) {
+      checked.space().DemoteAll();
+      ASSERT_NO_FATAL_FAILURE(checked.Batch());
+    }
+    checked.CheckAll();
+  }
 }
 
 TEST(ZsetValueTest, FillsLeavesOfAscendingScores) {
