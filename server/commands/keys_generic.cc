@@ -4,6 +4,10 @@
 #include <string>
 
 #include "engine/keyspace/access_clock.h"
+#include "engine/types/hash_value.h"
+#include "engine/types/list_value.h"
+#include "engine/types/set_value.h"
+#include "engine/types/zset_value.h"
 #include "server/commands/common.h"
 #include "server/commands/keys.h"
 
@@ -114,6 +118,17 @@ bool FindObjectOr(CommandContext& context) {
   return false;
 }
 
+void ReplyEncoding(CommandContext& context) {
+  if (!FindObjectOr(context)) return;
+  const Database::ObjectInfo info = context.db().Inspect(context.key());
+  const char* encoding = info.encoding;
+  if (info.type == ValueType::kList) encoding = ListEncoding(info.root);
+  if (info.type == ValueType::kHash) encoding = HashEncoding(info.root);
+  if (info.type == ValueType::kSet) encoding = SetEncodingName(info.root);
+  if (info.type == ValueType::kZset) encoding = ZsetEncoding(info.root);
+  context.reply.Bulk(std::string_view(encoding));
+}
+
 }  // namespace
 
 void DelCommand(CommandContext& context) { Delete(context); }
@@ -168,7 +183,10 @@ void MoveCommand(CommandContext& context) {
 
 void ObjectEncodingCommand(CommandContext& context) {
   if (!FindObjectOr(context)) return;
-  context.reply.Bulk(std::string_view(context.db().Inspect(context.key()).encoding));
+  const Database::ObjectInfo info = context.db().Inspect(context.key());
+  if (!IsCollection(info.type) || !info.root.empty()) return ReplyEncoding(context);
+  // Only the root of a collection knows its encoding.
+  RunWithKeys(context, {{context.db().number(), context.key(), Access::kRead}}, ReplyEncoding);
 }
 
 void ObjectRefCountCommand(CommandContext& context) {
@@ -176,6 +194,9 @@ void ObjectRefCountCommand(CommandContext& context) {
   // Nothing is shared here. Where Redis shares small integers, its answer is expected.
   constexpr int64_t kShared = std::numeric_limits<int32_t>::max();
   constexpr int64_t kSharedIntegers = 10'000;
+  if (context.db().Inspect(context.key()).type != ValueType::kString) {
+    return context.reply.Integer(1);
+  }
   StringValue value = context.db().GetString(context.key());
   const bool small =
       value.is_integer() && value.integer() >= 0 && value.integer() < kSharedIntegers;
