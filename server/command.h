@@ -213,6 +213,7 @@ std::span<const Command> ConnectionCommands();
 std::span<const Command> ServerCommands();
 std::span<const Command> ListCommands();
 std::span<const Command> HashCommands();
+std::span<const Command> SetCommands();
 std::span<const Command> TierCommands();
 std::span<const Command> ZsetCommands();
 

@@ -150,8 +150,9 @@ struct CommandTable::Impl {
 };
 
 CommandTable::CommandTable() : impl_(std::make_shared<Impl>()) {
-  for (auto rows : {StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(),
-                    TierCommands(), ListCommands(), HashCommands(), ZsetCommands()}) {
+  for (auto rows :
+       {StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(), TierCommands(),
+        ListCommands(), HashCommands(), SetCommands(), ZsetCommands()}) {
     impl_->rows.insert(impl_->rows.end(), rows.begin(), rows.end());
   }
   CHECK(impl_->rows.size() <= Impl::kBuckets / 4);

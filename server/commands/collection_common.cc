@@ -27,9 +27,29 @@ bool ParseCursor(std::string_view text, uint64_t* cursor) {
   return true;
 }
 
+void DrawDistinct(const RandomChoice& choice, Random* random, std::vector<uint64_t>* ranks) {
+  // Many of them: each rank in turn, with the probability that leaves as many as are needed.
+  if (choice.count > choice.size / 3) {
+    for (uint64_t rank = 0; ranks->size() < choice.count; ++rank) {
+      const uint64_t needed = choice.count - ranks->size();
+      if (random->Below(choice.size - rank) < needed) ranks->push_back(rank);
+    }
+    return;
+  }
+  // Few: R. Floyd's method.
+  std::unordered_set<uint64_t> drawn;
+  for (uint64_t last = choice.size - choice.count; last < choice.size; ++last) {
+    uint64_t rank = random->Below(last + 1);
+    if (!drawn.insert(rank).second) {
+      rank = last;
+      drawn.insert(last);
+    }
+    ranks->push_back(rank);
+  }
+}
+
 }  // namespace
 
-// Distinct ranks are drawn by R. Floyd's method, then shuffled.
 std::vector<uint64_t> ChooseRanks(CommandContext& context, const RandomChoice& choice) {
   Random random(context.client.random_seed());
   std::vector<uint64_t> ranks;
@@ -38,15 +58,7 @@ std::vector<uint64_t> ChooseRanks(CommandContext& context, const RandomChoice& c
     for (uint64_t i = 0; i < choice.count; ++i) ranks.push_back(random.Below(choice.size));
     return ranks;
   }
-  std::unordered_set<uint64_t> drawn;
-  for (uint64_t last = choice.size - choice.count; last < choice.size; ++last) {
-    uint64_t rank = random.Below(last + 1);
-    if (!drawn.insert(rank).second) {
-      rank = last;
-      drawn.insert(last);
-    }
-    ranks.push_back(rank);
-  }
+  DrawDistinct(choice, &random, &ranks);
   for (uint64_t i = ranks.size(); i > 1; --i) std::swap(ranks[i - 1], ranks[random.Below(i)]);
   return ranks;
 }
@@ -56,11 +68,17 @@ bool ElementScan::Wants(std::string_view element) const {
 }
 
 bool ParseElementScanOr(CommandContext& context, ScanOptions options, ElementScan* scan) {
+  return ParseScanCursorOr(context, scan) && ParseScanOptionsOr(context, options, scan);
+}
+
+bool ParseScanCursorOr(CommandContext& context, ElementScan* scan) {
+  if (ParseCursor(context.args[2], &scan->cursor)) return true;
+  context.reply.Error("ERR invalid cursor");
+  return false;
+}
+
+bool ParseScanOptionsOr(CommandContext& context, ScanOptions options, ElementScan* scan) {
   std::span<const std::string_view> args = context.args;
-  if (!ParseCursor(args[2], &scan->cursor)) {
-    context.reply.Error("ERR invalid cursor");
-    return false;
-  }
   for (size_t i = 3; i < args.size(); ++i) {
     const bool has_value = i + 1 < args.size();
     if (has_value && EqualsIgnoreCase(args[i], "count")) {

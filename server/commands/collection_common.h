@@ -32,5 +32,8 @@ struct ElementScan {
 enum class ScanOptions : uint8_t { kPlain, kNoValues };
 // Answers the client with an error and returns false if the arguments from the third on don't fit.
 bool ParseElementScanOr(CommandContext& context, ScanOptions options, ElementScan* scan);
+// Its two halves: Redis looks the key up in between, and doesn't read the options if it is absent.
+bool ParseScanCursorOr(CommandContext& context, ElementScan* scan);
+bool ParseScanOptionsOr(CommandContext& context, ScanOptions options, ElementScan* scan);
 
 }  // namespace firn::server
