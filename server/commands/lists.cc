@@ -132,9 +132,9 @@ void MoveAndReply(CommandContext& context, ListMove move) {
   if (!from.exists() && !from.pages().wrong_type()) return context.reply.Null();
   if (!from.CheckType()) return;
   ListValue::Place place;
-  bool ready = from.list().FindEnd(move.from, &place);
   std::string element;
   if (from_key.bytes == to_key.bytes) {
+    bool ready = from.list().FindEnd(move.from, &place);
     ready &= from.list().WantPush(move.to);
     if (!ready) return;
     element = from.list().At(place);
@@ -147,6 +147,7 @@ void MoveAndReply(CommandContext& context, ListMove move) {
   } else {
     ListAccess to(context, to_key, ListAccess::Purpose::kWrite);
     if (!to.CheckType()) return;
+    bool ready = from.list().FindEnd(move.from, &place);
     ready &= to.list().WantPush(move.to);
     if (!ready) return;
     element = from.list().At(place);

@@ -1,0 +1,150 @@
+"""Random list commands against redis-server and Firn side by side: every reply must be equal,
+wherever the pages are."""
+
+import random
+
+import pytest
+
+from test_differential import FIRST, LAST, has_tiers, pair  # noqa: F401 (a fixture)
+
+SEEDS = range(int(FIRST), int(LAST) + 1)
+STEPS = 1200
+
+KEYS = [b"l1", b"l2", b"big", b"long", b"string"]
+ELEMENTS = [b"", b"a", b"b", b"c", b"0", b"-1", b"127", b"4096", b"123456789012345", b"x" * 63,
+            b"y" * 64, b"z" * 254, b"w" * 255, b"v" * 300, b"u" * 5000, b"\x00\xff\r\n"]
+INDEXES = [b"0", b"1", b"-1", b"2", b"5", b"-5", b"100", b"-100", b"1000", b"-1500", b"2500",
+           b"9223372036854775807", b"-9223372036854775808", b"9223372036854775808", b"x", b""]
+COUNTS = [b"0", b"1", b"2", b"-1", b"-2", b"10", b"500", b"-500", b"x",
+          b"-9223372036854775808", b"9223372036854775807"]
+ENDS = [b"LEFT", b"RIGHT", b"left", b"Right", b"MIDDLE"]
+
+
+class Sequence:
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def key(self):
+        return self.random.choice(KEYS)
+
+    def element(self):
+        if self.random.random() < 0.4:
+            return b"%d" % self.random.randrange(300)
+        return self.random.choice(ELEMENTS[:-3] if self.random.random() < 0.8 else ELEMENTS)
+
+    def elements(self):
+        count = self.random.choice([1, 1, 1, 1, 2, 5, 30])
+        if self.random.random() < 0.03:
+            count = 2000
+        return [self.element() for _ in range(count)]
+
+    def end(self):
+        return self.random.choice(ENDS[:-1] if self.random.random() < 0.97 else ENDS)
+
+    def options(self, *groups):
+        chosen = [group for group in groups if self.random.random() < 0.4]
+        self.random.shuffle(chosen)
+        flat = [part() if callable(part) else part for group in chosen for part in group]
+        if flat and self.random.random() < 0.03:
+            flat.pop()
+        if self.random.random() < 0.02:
+            flat.append(b"NONSENSE")
+        return flat
+
+    def keys(self):
+        return [self.key() for _ in range(self.random.randrange(1, 4))]
+
+    def command(self):
+        key, pick, element = self.key, self.random.choice, self.element
+        index = lambda: pick(INDEXES[:-3] if self.random.random() < 0.9 else INDEXES)
+        several = self.keys()
+        number = pick([b"%d" % len(several)] * 20 + [b"0", b"-1", b"9", b"x"])
+        makers = [
+            (6, lambda: ["LPUSH", key()] + self.elements()),
+            (6, lambda: ["RPUSH", key()] + self.elements()),
+            (1, lambda: ["LPUSHX", key()] + self.elements()),
+            (1, lambda: ["RPUSHX", key()] + self.elements()),
+            (3, lambda: ["LPOP", key()]),
+            (3, lambda: ["RPOP", key()]),
+            (1, lambda: ["LPOP", key(), pick(COUNTS)]),
+            (1, lambda: ["RPOP", key(), pick(COUNTS)]),
+            (2, lambda: ["LLEN", key()]),
+            (3, lambda: ["LINDEX", key(), index()]),
+            (3, lambda: ["LINSERT", key(), pick([b"BEFORE", b"after", b"after", b"x"]), element(),
+                         element()]),
+            (3, lambda: ["LSET", key(), index(), element()]),
+            (3, lambda: ["LRANGE", key(), index(), index()]),
+            (1, lambda: ["LTRIM", key(), pick(INDEXES[:6]), pick([b"-1", b"-2", b"-1", b"-3",
+                                                                  b"1000", b"0"])]),
+            (0.3, lambda: ["LTRIM", key(), index(), index()]),
+            (2, lambda: ["LREM", key(), pick(COUNTS[:7] if self.random.random() < .9 else COUNTS),
+                         element()]),
+            (3, lambda: ["LPOS", key(), element()] + self.options(
+                [b"RANK", lambda: pick(COUNTS[:-2])], [b"COUNT", lambda: pick(COUNTS)],
+                [b"MAXLEN", lambda: pick(COUNTS)])),
+            (2, lambda: ["LMOVE", key(), key(), self.end(), self.end()]),
+            (1, lambda: ["RPOPLPUSH", key(), key()]),
+            (1, lambda: ["LMPOP", number] + several + [self.end()] + self.options(
+                [b"COUNT", lambda: pick(COUNTS)])),
+            (0.3, lambda: ["DEL", key()]),
+            (0.5, lambda: ["TYPE", key()]),
+            (0.3, lambda: ["EXPIRE", key(), b"100000"]),
+            (0.3, lambda: ["TTL", key()]),
+            (0.2, lambda: ["RENAME", key(), pick(KEYS[:4])]),
+            (0.2, lambda: ["COPY", key(), pick(KEYS[:4]), b"REPLACE"]),
+            (0.2, lambda: ["SET", b"string", b"x"]),
+            (0.2, lambda: ["GET", key()]),
+        ]
+        weights, functions = zip(*makers)
+        return self.random.choices(functions, weights)[0]()
+
+
+def near(command, a, b):
+    return command[0] == "TTL" and isinstance(a, int) and isinstance(b, int) and abs(a - b) <= 5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_replies_are_equal(pair, seed):  # noqa: F811
+    ours, theirs = (server.resp() for server in pair)
+    for connection in (ours, theirs):
+        assert connection("FLUSHALL") == "OK"
+        if seed % 2 == 0:
+            connection("HELLO", "3")
+    sequence = Sequence(seed)
+    tiers = has_tiers(ours)
+    history = []
+    for step in range(STEPS):
+        if tiers and sequence.random.random() < 0.1:
+            demoted = sequence.keys()
+            history.append(["TIER", "DEMOTE"] + demoted)
+            assert isinstance(ours("TIER", "DEMOTE", *demoted), int), (seed, step)
+        command = sequence.command()
+        history.append(command)
+        mine, other = ours(*command), theirs(*command)
+        if mine != other and not near(command, mine, other):
+            last = "\n".join(repr(line)[:200] for line in history[-25:])
+            pytest.fail(f"seed {seed}, step {step}: {command!r:.300}\nours:   {mine!r:.500}\n"
+                        f"theirs: {other!r:.500}\nthe last commands:\n{last}")
+    for key in KEYS[:4]:
+        assert ours("LRANGE", key, 0, -1) == theirs("LRANGE", key, 0, -1), (seed, key)
+    ours.close()
+    theirs.close()
+
+
+def test_pipelines_are_equal(pair):  # noqa: F811
+    """The same with whole pipelines in flight, so that fetches from disk overlap."""
+    ours, theirs = (server.resp() for server in pair)
+    for connection in (ours, theirs):
+        assert connection("FLUSHALL") == "OK"
+    sequence = Sequence(4711)
+    tiers = has_tiers(ours)
+    for batch in range(40):
+        if tiers:
+            ours("TIER", "DEMOTE", *KEYS)
+        commands = [sequence.command() for _ in range(50)]
+        mine, other = ours.pipeline(commands), theirs.pipeline(commands)
+        for command, a, b in zip(commands, mine, other):
+            assert a == b or near(command, a, b), (
+                f"batch {batch}: {command!r:.300}: {a!r:.300} instead of {b!r:.300}")
+    ours.close()
+    theirs.close()
