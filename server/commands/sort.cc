@@ -1,0 +1,477 @@
+// SORT and SORT_RO. Which keys the patterns of BY and GET name depends on the elements, so a run
+// goes as far as the keys that are planned allow, then has all that it needs more planned at once
+// and begins anew: what it answers has been read at one time.
+#include "server/commands/sort.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "engine/types/hash_value.h"
+#include "engine/types/string_ops.h"
+#include "server/commands/common.h"
+#include "server/commands/lists.h"
+#include "server/commands/set_common.h"
+#include "server/commands/zset_common.h"
+
+namespace firn::server {
+namespace {
+
+// Values that are looked for in one attempt although pages are missing already.
+constexpr uint64_t kMaxMissing = 1024;
+// What an element takes in a reply besides its bytes, at most.
+constexpr uint64_t kElementOverhead = 16;
+
+// Many strings in one block.
+class Strings {
+ public:
+  void Clear() {
+    bytes_.clear();
+    ends_.clear();
+  }
+  void Add(std::string_view text) {
+    bytes_ += text;
+    ends_.push_back(bytes_.size());
+  }
+  size_t size() const { return ends_.size(); }
+  uint64_t total_bytes() const { return bytes_.size() + ends_.size() * kElementOverhead; }
+  // Valid until the next Add.
+  std::string_view operator[](size_t i) const {
+    const size_t begin = i == 0 ? 0 : ends_[i - 1];
+    return std::string_view(bytes_).substr(begin, ends_[i] - begin);
+  }
+
+ private:
+  std::string bytes_;
+  std::vector<size_t> ends_;
+};
+
+// A pattern of BY or GET: the first star stands for the element, "->" before a field of a hash.
+struct Pattern {
+  bool element_itself = false;  // "#"
+  bool constant = false;        // no star: names nothing
+  std::string_view prefix;
+  std::string_view suffix;
+  std::optional<std::string_view> field;
+
+  explicit Pattern(std::string_view text) : element_itself(text == "#") {
+    const size_t star = text.find('*');
+    constant = star == std::string_view::npos;
+    if (constant) return;
+    prefix = text.substr(0, star);
+    suffix = text.substr(star + 1);
+    const size_t arrow = suffix.find("->");
+    if (arrow == std::string_view::npos || arrow + 2 == suffix.size()) return;
+    field = suffix.substr(arrow + 2);
+    suffix = suffix.substr(0, arrow);
+  }
+  bool names_keys() const { return !element_itself && !constant; }
+  void KeyFor(std::string_view element, std::string* key) const {
+    key->assign(prefix);
+    *key += element;
+    *key += suffix;
+  }
+};
+
+struct Request {
+  bool descending = false;
+  bool alpha = false;
+  bool unsorted = false;  // BY a constant
+  int64_t limit_start = 0;
+  int64_t limit_count = -1;
+  std::optional<Pattern> by;
+  std::vector<Pattern> gets;
+  std::optional<std::string_view> store;
+};
+
+enum class Variant : uint8_t { kFull, kReadOnly };
+
+bool ParseOr(CommandContext& context, Variant variant, Request* request) {
+  std::span<const std::string_view> args = context.args;
+  for (size_t i = 2; i < args.size(); ++i) {
+    const size_t left = args.size() - i - 1;
+    if (EqualsIgnoreCase(args[i], "asc")) {
+      request->descending = false;
+    } else if (EqualsIgnoreCase(args[i], "desc")) {
+      request->descending = true;
+    } else if (EqualsIgnoreCase(args[i], "alpha")) {
+      request->alpha = true;
+    } else if (EqualsIgnoreCase(args[i], "limit") && left >= 2) {
+      if (!ParseIntegerOr(context, args[++i], &request->limit_start)) return false;
+      if (!ParseIntegerOr(context, args[++i], &request->limit_count)) return false;
+    } else if (variant == Variant::kFull && EqualsIgnoreCase(args[i], "store") && left >= 1) {
+      request->store = args[++i];
+    } else if (EqualsIgnoreCase(args[i], "by") && left >= 1) {
+      request->by.emplace(args[++i]);
+      if (request->by->constant) request->unsorted = true;
+    } else if (EqualsIgnoreCase(args[i], "get") && left >= 1) {
+      request->gets.emplace_back(args[++i]);
+    } else {
+      context.reply.Error(kSyntaxError);
+      return false;
+    }
+  }
+  return true;
+}
+
+// As strtod reads the text up to the first NUL; spaces may lead, and nothing is zero.
+bool ParseWeight(std::string_view text, double* weight) {
+  int64_t integer;
+  if (ParseInteger(text, &integer)) {
+    *weight = static_cast<double>(integer);
+    return true;
+  }
+  const std::string copy(UpToNul(text));
+  char* end = nullptr;
+  errno = 0;
+  *weight = std::strtod(copy.c_str(), &end);
+  return *end == '\0' && errno != ERANGE && !std::isnan(*weight);
+}
+
+// One command on its way.
+class SortRun : public std::enable_shared_from_this<SortRun> {
+ public:
+  explicit SortRun(Request request) : request_(std::move(request)) {}
+
+  // Answers, or leaves pages missing (the caller then runs it again), or plans more keys.
+  void Step(CommandContext& context) {
+    if (!Load(context)) return;
+    if (!request_.unsorted && !Sort(context)) return;
+    if (!Get(context)) return;
+    if (request_.store && !target_planned_) return PlanMore(context);
+    request_.store ? Store(context) : Reply(context);
+  }
+
+ private:
+  struct Item {
+    uint32_t element = 0;
+    int64_t by = -1;  // into texts_; -1: there is no such value
+    double weight = 0;
+  };
+
+  // --- elements
+
+  bool Load(CommandContext& context);
+  bool LoadList(CommandContext& context, const HashedKey& key);
+  bool LoadSet(CommandContext& context, const HashedKey& key);
+  bool LoadZset(CommandContext& context, const HashedKey& key);
+  void SetRange(uint64_t total);
+  // Ranks of what is answered if nothing is sorted; of everything if something is.
+  RankRange RanksToLoad(uint64_t total) const;
+  bool CheckSize(CommandContext& context, uint64_t bytes) const {
+    if (bytes <= MaxReplyBytes(context)) return true;
+    context.reply.Error(kOutOfMemoryError);
+    return false;
+  }
+
+  // --- patterns
+
+  enum class Got : uint8_t { kMissing, kAbsent, kPresent };
+  bool ArePlanned(CommandContext& context, std::span<const Pattern> patterns,
+                  std::span<const Item> items);
+  void PlanMore(CommandContext& context);
+  Got GetValue(CommandContext& context, const Pattern& pattern, std::string_view element,
+               Strings* values);
+
+  // --- steps
+  bool Sort(CommandContext& context);
+  bool Weigh(CommandContext& context);
+  bool Get(CommandContext& context);
+  void Reply(CommandContext& context);
+  void Store(CommandContext& context);
+  std::span<const Item> Answered() const { return std::span(items_).subspan(first_, count_); }
+
+  Request request_;
+  bool counted_ = false;  // the look-up, as a hit or a miss
+  Strings elements_;
+  Strings texts_;  // to sort by
+  std::vector<Item> items_;
+  size_t first_ = 0;  // what is answered, of items_
+  size_t count_ = 0;
+  Strings results_;
+  std::vector<bool> absent_;  // results that are null
+  std::unordered_set<std::string> planned_;
+  bool target_planned_ = false;
+  std::string key_;
+};
+
+// --- elements
+
+bool SortRun::Load(CommandContext& context) {
+  elements_.Clear();
+  items_.clear();
+  first_ = count_ = 0;
+  // Not context.key(): this may be a later run of a command that was suspended.
+  const HashedKey key = context.store.Key(context.args[1]);
+  const Database::KeyInfo info =
+      counted_ ? context.db().Lookup(key, {.touch = false, .count_hit = false})
+               : LookupForRead(context, key);
+  counted_ = true;
+  bool loaded = true;
+  switch (info.type) {
+    case ValueType::kNone:
+      break;
+    case ValueType::kList:
+      loaded = LoadList(context, key);
+      break;
+    case ValueType::kSet:
+      loaded = LoadSet(context, key);
+      break;
+    case ValueType::kZset:
+      loaded = LoadZset(context, key);
+      break;
+    default:
+      context.reply.Error(kWrongTypeError);
+      return false;
+  }
+  if (!loaded || !CheckSize(context, elements_.total_bytes())) return false;
+  items_.resize(elements_.size());
+  for (uint32_t i = 0; i < items_.size(); ++i) items_[i].element = i;
+  return true;
+}
+
+void SortRun::SetRange(uint64_t total) {
+  const auto size = static_cast<int64_t>(total);
+  const int64_t start = std::clamp<int64_t>(request_.limit_start, 0, size);
+  const int64_t most = request_.limit_count < 0 ? size : request_.limit_count;
+  first_ = static_cast<size_t>(start);
+  count_ = static_cast<size_t>(std::min(most, size - start));
+}
+
+RankRange SortRun::RanksToLoad(uint64_t total) const {
+  if (!request_.unsorted) return {.first = 0, .end = total};
+  const uint64_t first = request_.descending ? total - first_ - count_ : first_;
+  return {.first = first, .end = first + count_};
+}
+
+bool SortRun::LoadList(CommandContext& context, const HashedKey& key) {
+  ListAccess access(context, key, ListAccess::Purpose::kWrite);
+  ListValue& list = access.list();
+  SetRange(list.length());
+  const RankRange range = RanksToLoad(list.length());
+  if (request_.unsorted) first_ = 0;
+  if (range.empty()) return true;
+  const ListValue::Ranks ranks{.first = range.first, .last = range.end - 1};
+  if (!list.Want(ranks)) return false;
+  auto add = [this](std::string_view element) { elements_.Add(element); };
+  request_.unsorted&& request_.descending ? list.ForEachBackward(ranks, add)
+                                          : list.ForEach(ranks, add);
+  return true;
+}
+
+bool SortRun::LoadZset(CommandContext& context, const HashedKey& key) {
+  OpenZset zset(context, key, OpenZset::Use::kWrite);
+  ZsetValue& value = zset.value();
+  SetRange(value.count());
+  const RankRange ranks = RanksToLoad(value.count());
+  if (request_.unsorted) first_ = 0;
+  if (!value.Want(ranks)) return false;
+  auto add = [this](const ZsetElement& element) { elements_.Add(element.member); };
+  request_.unsorted&& request_.descending ? value.ForEachReversed(ranks, add)
+                                          : value.ForEach(ranks, add);
+  return true;
+}
+
+bool SortRun::LoadSet(CommandContext& context, const HashedKey& key) {
+  // A list that is stored must not depend on the order in which a set happens to lie.
+  if (request_.unsorted && request_.store) {
+    request_.unsorted = false;
+    request_.alpha = true;
+    request_.by.reset();
+  }
+  OpenSet set(context, key, OpenSet::Use::kWrite);
+  SetRange(set.value().count());
+  if (!set.value().WantAll()) return false;
+  set.value().ForEach([this](std::string_view member) { elements_.Add(member); });
+  return true;
+}
+
+// --- patterns
+
+// Whether all keys that patterns name are planned; if not, plans them, and the run is over.
+bool SortRun::ArePlanned(CommandContext& context, std::span<const Pattern> patterns,
+                         std::span<const Item> items) {
+  bool all = true;
+  for (const Pattern& pattern : patterns) {
+    if (!pattern.names_keys()) continue;
+    for (const Item& item : items) {
+      pattern.KeyFor(elements_[item.element], &key_);
+      all &= !planned_.insert(key_).second;
+    }
+  }
+  if (!all) PlanMore(context);
+  return all;
+}
+
+void SortRun::PlanMore(CommandContext& context) {
+  uint64_t bytes = 0;
+  for (const std::string& key : planned_) bytes += key.size() + sizeof(KeyAccess);
+  if (!CheckSize(context, bytes)) return;
+  const uint32_t db = context.db().number();
+  std::vector<KeyAccess> keys;
+  keys.reserve(planned_.size() + 2);
+  keys.push_back({db, context.store.Key(context.args[1]), Access::kRead});
+  for (const std::string& key : planned_) {
+    keys.push_back({db, context.store.Key(key), Access::kRead});
+  }
+  if (request_.store) {
+    keys.push_back({db, context.store.Key(*request_.store), Access::kReplace});
+    target_planned_ = true;
+  }
+  RunWithKeys(context, std::move(keys),
+              [self = shared_from_this()](CommandContext& context) { self->Step(context); });
+}
+
+// Adds the value to `values` if it is present.
+SortRun::Got SortRun::GetValue(CommandContext& context, const Pattern& pattern,
+                               std::string_view element, Strings* values) {
+  if (pattern.element_itself) {
+    values->Add(element);
+    return Got::kPresent;
+  }
+  if (pattern.constant) return Got::kAbsent;
+  pattern.KeyFor(element, &key_);
+  const HashedKey key = context.store.Key(key_);
+  const ValueType type = LookupForRead(context, key).type;
+  if (type != (pattern.field ? ValueType::kHash : ValueType::kString)) return Got::kAbsent;
+  if (!pattern.field) {
+    values->Add(context.db().GetString(key).bytes());
+    return Got::kPresent;
+  }
+  Collection pages(context.db(), key, ValueType::kHash, {.touch = false, .count_hit = false});
+  HashValue hash(&pages, pages.secret(), pages.now_ms());
+  HashValue::Field field;
+  switch (hash.Find(*pattern.field, &field)) {
+    case HashValue::Lookup::kMissing:
+      return Got::kMissing;
+    case HashValue::Lookup::kAbsent:
+      return Got::kAbsent;
+    case HashValue::Lookup::kPresent:
+      break;
+  }
+  values->Add(field.row.value);
+  return Got::kPresent;
+}
+
+// --- steps
+
+// False: pages are missing, keys are not planned, or an error was answered.
+bool SortRun::Weigh(CommandContext& context) {
+  texts_.Clear();
+  const bool by = request_.by.has_value();
+  if (by && !ArePlanned(context, {&*request_.by, 1}, items_)) return false;
+  if (!by && request_.alpha) return true;
+  bool numbers = true;
+  uint64_t missing = 0;
+  for (Item& item : items_) {
+    std::string_view text = elements_[item.element];
+    if (by) {
+      const Got got = GetValue(context, *request_.by, text, &texts_);
+      if (got == Got::kMissing && ++missing >= kMaxMissing) return false;
+      if (got != Got::kPresent) continue;
+      item.by = static_cast<int64_t>(texts_.size()) - 1;
+      text = texts_[texts_.size() - 1];
+    }
+    if (!request_.alpha) numbers &= ParseWeight(text, &item.weight);
+  }
+  if (missing > 0 || !CheckSize(context, texts_.total_bytes())) return false;
+  if (numbers) return true;
+  context.reply.Error("ERR One or more scores can't be converted into double");
+  return false;
+}
+
+bool SortRun::Sort(CommandContext& context) {
+  if (!Weigh(context)) return false;
+  auto compare = [this](const Item& a, const Item& b) {
+    if (!request_.alpha) {
+      if (a.weight != b.weight) return a.weight < b.weight ? -1 : 1;
+      return elements_[a.element].compare(elements_[b.element]);
+    }
+    if (!request_.by) return elements_[a.element].compare(elements_[b.element]);
+    if (a.by < 0 || b.by < 0) return (a.by < 0 ? 0 : 1) - (b.by < 0 ? 0 : 1);
+    return texts_[static_cast<size_t>(a.by)].compare(texts_[static_cast<size_t>(b.by)]);
+  };
+  std::stable_sort(items_.begin(), items_.end(), [&](const Item& a, const Item& b) {
+    return request_.descending ? compare(b, a) < 0 : compare(a, b) < 0;
+  });
+  return true;
+}
+
+// Collects what is answered. False as Weigh.
+bool SortRun::Get(CommandContext& context) {
+  results_.Clear();
+  absent_.clear();
+  if (request_.gets.empty()) return true;
+  if (!ArePlanned(context, request_.gets, Answered())) return false;
+  uint64_t missing = 0;
+  for (const Item& item : Answered()) {
+    for (const Pattern& pattern : request_.gets) {
+      const Got got = GetValue(context, pattern, elements_[item.element], &results_);
+      if (got == Got::kMissing && ++missing >= kMaxMissing) return false;
+      if (got != Got::kPresent) results_.Add({});
+      absent_.push_back(got != Got::kPresent);
+    }
+    if (!CheckSize(context, results_.total_bytes())) return false;
+  }
+  return missing == 0;
+}
+
+void SortRun::Reply(CommandContext& context) {
+  if (request_.gets.empty()) {
+    context.reply.ArrayHeader(static_cast<int64_t>(count_));
+    for (const Item& item : Answered()) context.reply.Bulk(elements_[item.element]);
+    return;
+  }
+  context.reply.ArrayHeader(static_cast<int64_t>(results_.size()));
+  for (size_t i = 0; i < results_.size(); ++i) {
+    absent_[i] ? context.reply.Null() : context.reply.Bulk(results_[i]);
+  }
+}
+
+// Absent values are stored as empty ones.
+void SortRun::Store(CommandContext& context) {
+  std::vector<std::string_view> stored;
+  if (request_.gets.empty()) {
+    stored.reserve(count_);
+    for (const Item& item : Answered()) stored.push_back(elements_[item.element]);
+  } else {
+    stored.reserve(results_.size());
+    for (size_t i = 0; i < results_.size(); ++i) stored.push_back(results_[i]);
+  }
+  const HashedKey target = context.store.Key(*request_.store);
+  const bool existed = LookupForWrite(context, target).exists();
+  context.store.BeginGroup();
+  if (existed) context.db().Delete(target);
+  if (!stored.empty()) {
+    ListAccess access(context, target, ListAccess::Purpose::kWrite);
+    CHECK(access.list().Push(ListEnd::kTail, stored));
+  }
+  context.store.EndGroup();
+  if (!stored.empty()) {
+    context.Modified(target);
+    context.Notify('l', "sortstore", target.bytes);
+  } else if (existed) {
+    context.Modified(target);
+    context.Notify('g', "del", target.bytes);
+  }
+  context.reply.Integer(static_cast<int64_t>(stored.size()));
+}
+
+void Run(CommandContext& context, Variant variant) {
+  Request request;
+  if (!ParseOr(context, variant, &request)) return;
+  std::make_shared<SortRun>(std::move(request))->Step(context);
+}
+
+}  // namespace
+
+void SortCommand(CommandContext& context) { Run(context, Variant::kFull); }
+void SortReadOnlyCommand(CommandContext& context) { Run(context, Variant::kReadOnly); }
+
+}  // namespace firn::server
