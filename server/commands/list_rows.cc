@@ -22,10 +22,17 @@ constexpr KeySpec kMoveKeys[] = {
 constexpr KeySpec kLMPopKeys[] = {{.flags = kKeyReadWrite | kKeyAccess | kKeyDelete,
                                    .access = Access::kUpdate,
                                    .find = KeySpec::Find::kKeynum}};
+constexpr KeySpec kBLMPopKeys[] = {{.flags = kKeyReadWrite | kKeyAccess | kKeyDelete,
+                                    .access = Access::kUpdate,
+                                    .begin_index = 2,
+                                    .find = KeySpec::Find::kKeynum}};
+constexpr KeySpec kBlockingPopKeys[] = {
+    {.flags = kKeyReadWrite | kKeyAccess | kKeyDelete, .access = Access::kUpdate, .last = -2}};
 
 constexpr CommandHistory kSeveralElements24[] = {{"2.4.0", "Several elements at a time."}};
 constexpr CommandHistory kSeveralElements4[] = {{"4.0.0", "Several elements at a time."}};
 constexpr CommandHistory kPopHistory[] = {{"6.2.0", "Argument `count`."}};
+constexpr CommandHistory kTimeoutHistory[] = {{"6.0.0", "`timeout` may have a fraction."}};
 
 constexpr CommandArgument kKeyOnly[] = {{.name = "key", .type = Type::kKey, .key_spec_index = 0}};
 constexpr CommandArgument kLeftOrRight[] = {
@@ -91,8 +98,93 @@ constexpr CommandArgument kLSetArguments[] = {
 constexpr CommandArgument kRPopLPushArguments[] = {
     {.name = "source", .type = Type::kKey, .key_spec_index = 0},
     {.name = "destination", .type = Type::kKey, .key_spec_index = 1}};
+constexpr CommandArgument kBlockingPopArguments[] = {
+    {.name = "key", .type = Type::kKey, .flags = CommandArgument::kMultiple, .key_spec_index = 0},
+    {.name = "timeout", .type = Type::kDouble}};
+constexpr CommandArgument kBLMoveArguments[] = {
+    {.name = "source", .type = Type::kKey, .key_spec_index = 0},
+    {.name = "destination", .type = Type::kKey, .key_spec_index = 1},
+    {.name = "wherefrom", .type = Type::kOneOf, .arguments = kLeftOrRight},
+    {.name = "whereto", .type = Type::kOneOf, .arguments = kLeftOrRight},
+    {.name = "timeout", .type = Type::kDouble}};
+constexpr CommandArgument kBRPopLPushArguments[] = {
+    {.name = "source", .type = Type::kKey, .key_spec_index = 0},
+    {.name = "destination", .type = Type::kKey, .key_spec_index = 1},
+    {.name = "timeout", .type = Type::kDouble}};
+constexpr CommandArgument kBLMPopArguments[] = {
+    {.name = "timeout", .type = Type::kDouble},
+    {.name = "numkeys", .type = Type::kInteger},
+    {.name = "key", .type = Type::kKey, .flags = CommandArgument::kMultiple, .key_spec_index = 0},
+    {.name = "where", .type = Type::kOneOf, .arguments = kLeftOrRight},
+    {.name = "count",
+     .type = Type::kInteger,
+     .token = "COUNT",
+     .flags = CommandArgument::kOptional}};
 
 constexpr Command kCommands[] = {
+    {.name = "blmove",
+     .arity = 6,
+     .flags = kWrite | kDenyOom | kBlocking,
+     .acl_categories = kAclList,
+     .function = BLMoveCommand,
+     .key_specs = kMoveKeys,
+     .group = "list",
+     .since = "6.2.0",
+     .complexity = "O(1)",
+     .summary = "Moves an element from an end of a list to an end of another, waiting for one to "
+                "come if there is none.",
+     .arguments = kBLMoveArguments},
+    {.name = "blmpop",
+     .arity = -5,
+     .flags = kWrite | kBlocking,
+     .acl_categories = kAclList,
+     .function = BLMPopCommand,
+     .key_specs = kBLMPopKeys,
+     .group = "list",
+     .since = "7.0.0",
+     .complexity = "O(N+M), N: the number of keys, M: the elements popped",
+     .summary =
+         "Pops elements from the first list that has any, waiting for one to come if none has.",
+     .arguments = kBLMPopArguments},
+    {.name = "blpop",
+     .arity = -3,
+     .flags = kWrite | kBlocking,
+     .acl_categories = kAclList,
+     .function = BLPopCommand,
+     .key_specs = kBlockingPopKeys,
+     .group = "list",
+     .since = "2.0.0",
+     .complexity = "O(N), N: the number of keys",
+     .summary = "Pops the first element of the first list that has one, waiting for it if need be.",
+     .history = kTimeoutHistory,
+     .arguments = kBlockingPopArguments},
+    {.name = "brpop",
+     .arity = -3,
+     .flags = kWrite | kBlocking,
+     .acl_categories = kAclList,
+     .function = BRPopCommand,
+     .key_specs = kBlockingPopKeys,
+     .group = "list",
+     .since = "2.0.0",
+     .complexity = "O(N), N: the number of keys",
+     .summary = "Pops the last element of the first list that has one, waiting for it if need be.",
+     .history = kTimeoutHistory,
+     .arguments = kBlockingPopArguments},
+    {.name = "brpoplpush",
+     .arity = 4,
+     .flags = kWrite | kDenyOom | kBlocking,
+     .acl_categories = kAclList,
+     .function = BRPopLPushCommand,
+     .key_specs = kMoveKeys,
+     .group = "list",
+     .since = "2.2.0",
+     .complexity = "O(1)",
+     .summary = "Moves the last element of a list to the head of another, waiting for one to come "
+                "if there is none.",
+     .replaced_by = "`BLMOVE` with the `RIGHT` and `LEFT` arguments",
+     .deprecated_since = "6.2.0",
+     .history = kTimeoutHistory,
+     .arguments = kBRPopLPushArguments},
     {.name = "lindex",
      .arity = 3,
      .flags = kReadonly | kRunsInPlace,

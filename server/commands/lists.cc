@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "server/blocking.h"
 #include "server/client.h"
 #include "server/commands/common.h"
 #include "server/server.h"
@@ -25,6 +26,7 @@ void PushCommand(CommandContext& context, ListEnd end, bool only_existing) {
   if (!access.list().Push(end, context.args.subspan(2))) return;
   context.Modified(key);
   context.Notify('l', PushEvent(end), key.bytes);
+  SignalReady(context, key);
   context.reply.Integer(static_cast<int64_t>(access.list().length()));
 }
 
@@ -125,18 +127,29 @@ void PopAndReply(CommandContext& context, const HashedKey& key, ListAccess* acce
   if (list.length() != length) NotifyPopped(context, key, pop.end, access->exists());
 }
 
-void MoveAndReply(CommandContext& context, ListMove move) {
+bool PopFirstAndReply(CommandContext& context, PopReply pop) {
+  for (const KeyAccess& key : context.keys) {
+    ListAccess access(context, key.key, ListAccess::Purpose::kWrite);
+    if (!access.CheckType()) return true;
+    if (!access.exists()) continue;
+    PopAndReply(context, key.key, &access, pop);
+    return true;
+  }
+  return false;
+}
+
+bool MoveAndReply(CommandContext& context, ListMove move) {
   const HashedKey& from_key = context.key(0);
   const HashedKey& to_key = context.key(1);
   ListAccess from(context, from_key, ListAccess::Purpose::kWrite);
-  if (!from.exists() && !from.pages().wrong_type()) return context.reply.Null();
-  if (!from.CheckType()) return;
+  if (!from.exists() && !from.pages().wrong_type()) return false;
+  if (!from.CheckType()) return true;
   ListValue::Place place;
   std::string element;
   if (from_key.bytes == to_key.bytes) {
     bool ready = from.list().FindEnd(move.from, &place);
     ready &= from.list().WantPush(move.to);
-    if (!ready) return;
+    if (!ready) return true;
     element = from.list().At(place);
     // A single element stays where it is, and the key keeps its expiry.
     if (from.list().length() > 1) {
@@ -146,10 +159,10 @@ void MoveAndReply(CommandContext& context, ListMove move) {
     }
   } else {
     ListAccess to(context, to_key, ListAccess::Purpose::kWrite);
-    if (!to.CheckType()) return;
+    if (!to.CheckType()) return true;
     bool ready = from.list().FindEnd(move.from, &place);
     ready &= to.list().WantPush(move.to);
-    if (!ready) return;
+    if (!ready) return true;
     element = from.list().At(place);
     context.store.BeginGroup();
     std::string_view moved = element;
@@ -161,8 +174,10 @@ void MoveAndReply(CommandContext& context, ListMove move) {
   }
   context.Modified(to_key);
   context.Notify('l', PushEvent(move.to), to_key.bytes);
+  SignalReady(context, to_key);
   context.reply.Bulk(element);
   NotifyPopped(context, from_key, move.from, from.exists());
+  return true;
 }
 
 bool ParseMultiPopOr(CommandContext& context, size_t numkeys_at, MultiPop* pop) {
@@ -205,26 +220,21 @@ void RPopCommand(CommandContext& context) { PopCommand(context, ListEnd::kTail);
 void LMPopCommand(CommandContext& context) {
   MultiPop pop;
   if (!ParseMultiPopOr(context, 1, &pop)) return;
-  for (const KeyAccess& key : context.keys) {
-    ListAccess access(context, key.key, ListAccess::Purpose::kWrite);
-    if (!access.CheckType()) return;
-    if (!access.exists()) continue;
-    return PopAndReply(
-        context, key.key, &access,
-        {.end = pop.end, .count = static_cast<uint64_t>(pop.count), .with_key = true});
-  }
-  context.reply.NullArray();
+  const PopReply reply = {
+      .end = pop.end, .count = static_cast<uint64_t>(pop.count), .with_key = true};
+  if (!PopFirstAndReply(context, reply)) context.reply.NullArray();
 }
 
 void LMoveCommand(CommandContext& context) {
   ListMove move;
   if (!ParseListEndOr(context, context.args[3], &move.from)) return;
   if (!ParseListEndOr(context, context.args[4], &move.to)) return;
-  MoveAndReply(context, move);
+  if (!MoveAndReply(context, move)) context.reply.Null();
 }
 
 void RPopLPushCommand(CommandContext& context) {
-  MoveAndReply(context, {.from = ListEnd::kTail, .to = ListEnd::kHead});
+  constexpr ListMove kMove = {.from = ListEnd::kTail, .to = ListEnd::kHead};
+  if (!MoveAndReply(context, kMove)) context.reply.Null();
 }
 
 }  // namespace firn::server

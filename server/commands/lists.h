@@ -9,6 +9,11 @@
 
 namespace firn::server {
 
+void BLMoveCommand(CommandContext& context);
+void BLMPopCommand(CommandContext& context);
+void BLPopCommand(CommandContext& context);
+void BRPopCommand(CommandContext& context);
+void BRPopLPushCommand(CommandContext& context);
 void LIndexCommand(CommandContext& context);
 void LInsertCommand(CommandContext& context);
 void LLenCommand(CommandContext& context);
@@ -60,12 +65,17 @@ struct PopReply {
 };
 void PopAndReply(CommandContext& context, const HashedKey& key, ListAccess* access, PopReply pop);
 
-// Moves an element from the first key to the second and replies with it; null if there is none.
+// Does so for the first of the command's keys that exists; false, without a reply, if none does.
+// A key on the way that holds something else is an error.
+bool PopFirstAndReply(CommandContext& context, PopReply pop);
+
+// Moves an element from the first key to the second and replies with it. False if the first key
+// does not exist: there is no reply then.
 struct ListMove {
   ListEnd from = ListEnd::kHead;
   ListEnd to = ListEnd::kHead;
 };
-void MoveAndReply(CommandContext& context, ListMove move);
+bool MoveAndReply(CommandContext& context, ListMove move);
 
 // The options of LMPOP behind the number of keys, which is args[numkeys_at]. Answers with an error
 // and returns false if they are wrong.
