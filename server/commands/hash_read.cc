@@ -183,9 +183,11 @@ void HRandFieldCommand(CommandContext& context) {
 
 void HScanCommand(CommandContext& context) {
   ElementScan scan;
-  if (!ParseElementScanOr(context, ScanOptions::kNoValues, &scan)) return;
+  if (!ParseScanCursorOr(context, &scan)) return;
   OpenHash hash(context, Use::kRead);
   if (!hash.ok()) return;
+  // An absent key's options are not looked at, as in Redis.
+  if (hash.exists() && !ParseScanOptionsOr(context, ScanOptions::kNoValues, &scan)) return;
   HashedTree::ScanBatch batch;
   if (!hash.value().Scan(scan.cursor, scan.count, &batch)) return;
   std::erase_if(batch.rows, [&](const PackedRow& row) { return !scan.Wants(row.bytes); });
