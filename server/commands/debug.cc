@@ -8,6 +8,7 @@
 #include "engine/base/glob.h"
 #include "server/commands/common.h"
 #include "server/commands/debug_digest.h"
+#include "server/commands/object_encoding.h"
 #include "server/commands/server_commands.h"
 #include "server/server.h"
 
@@ -103,20 +104,19 @@ void Protocol(CommandContext& context) {
 
 void ObjectOf(CommandContext& context) {
   const HashedKey key = context.store.Key(context.args[2]);
-  RunWithKeys(
-      context, {{context.db().number(), key, Access::kMetadata}}, [](CommandContext& context) {
-        const HashedKey key = context.store.Key(context.args[2]);
-        Database& db = context.db();
-        if (!db.Lookup(key, {.touch = false, .count_hit = false}).exists()) {
-          return context.reply.Error(kNoSuchKeyError);
-        }
-        Database::ObjectInfo info = db.Inspect(key);
-        context.reply.SimpleString(
-            "Value at:" + std::to_string(info.log_lsn) + " refcount:1 encoding:" + info.encoding +
-            " serializedlength:" + std::to_string(info.serialized_bytes) +
-            " lru:" + std::to_string(info.access) +
-            " lru_seconds_idle:" + std::to_string(IdleSeconds(context, info.access)));
-      });
+  RunWithKeys(context, {{context.db().number(), key, Access::kRead}}, [](CommandContext& context) {
+    const HashedKey key = context.store.Key(context.args[2]);
+    Database& db = context.db();
+    if (!db.Lookup(key, {.touch = false, .count_hit = false}).exists()) {
+      return context.reply.Error(kNoSuchKeyError);
+    }
+    Database::ObjectInfo info = db.Inspect(key);
+    context.reply.SimpleString("Value at:" + std::to_string(info.log_lsn) +
+                               " refcount:1 encoding:" + std::string(EncodingName(info)) +
+                               " serializedlength:" + std::to_string(info.serialized_bytes) +
+                               " lru:" + std::to_string(info.access) + " lru_seconds_idle:" +
+                               std::to_string(IdleSeconds(context, info.access)));
+  });
 }
 
 // DEBUG POPULATE on its way.

@@ -4,12 +4,9 @@
 #include <string>
 
 #include "engine/keyspace/access_clock.h"
-#include "engine/types/hash_value.h"
-#include "engine/types/list_value.h"
-#include "engine/types/set_value.h"
-#include "engine/types/zset_value.h"
 #include "server/commands/common.h"
 #include "server/commands/keys.h"
+#include "server/commands/object_encoding.h"
 
 namespace firn::server {
 namespace {
@@ -120,13 +117,7 @@ bool FindObjectOr(CommandContext& context) {
 
 void ReplyEncoding(CommandContext& context) {
   if (!FindObjectOr(context)) return;
-  const Database::ObjectInfo info = context.db().Inspect(context.key());
-  const char* encoding = info.encoding;
-  if (info.type == ValueType::kList) encoding = ListEncoding(info.root);
-  if (info.type == ValueType::kHash) encoding = HashEncoding(info.root);
-  if (info.type == ValueType::kSet) encoding = SetEncodingName(info.root);
-  if (info.type == ValueType::kZset) encoding = ZsetEncoding(info.root);
-  context.reply.Bulk(std::string_view(encoding));
+  context.reply.Bulk(EncodingName(context.db().Inspect(context.key())));
 }
 
 }  // namespace
