@@ -14,8 +14,8 @@
 //     BlockOnKeys(context, {.type = ValueType::kList, .timeout_ms = timeout_ms});
 //   }
 //
-// The row must have kBlocking, and must not have kRunsInPlace. Commands that add to a list, a
-// sorted set or a stream, or put one under a key (RENAME, COPY, SORT STORE), call SignalReady.
+// The row must have kBlocking, and must not have kRunsInPlace. Every change that a command reports
+// by CommandContext::Modified makes its key ready; SignalReady does the same for what is no change.
 //
 // The clients of a key are served in the order in which they blocked, keys in the order in which
 // they became ready; after the command, or the whole transaction, that made them ready, before any
@@ -98,8 +98,8 @@ class Blocking {
   };
 
   void ServeKey(const Key& key);
-  void StartTimer(uint64_t client_id, const Waiter& waiter);
-  void Timeout(uint64_t client_id, uint64_t block_id);
+  // `unknown` if only the disk could tell.
+  ValueType TypeOf(const Key& key, ValueType unknown);
 
   Server& server_;
   std::unordered_map<uint64_t, Waiter> waiters_;                // by client

@@ -37,6 +37,8 @@ Client::Client(Server* server, uint64_t id, io::Socket* socket)
 }
 
 Client::~Client() {
+  server_.blocking().Forget(id_);
+  if (!transaction_.running) DiscardTransaction();
   for (auto& request : queue_) server_.store().Release(&request->ticket);
   server_.store().Release(&ticket_);
   if (socket_ != nullptr) socket_->Close();
@@ -165,7 +167,7 @@ void Client::Pump() {
     // What was parsed may have been queued behind nothing, and be ready. What was queued behind
     // the last command (QUIT, a protocol error) is ready too, but never runs.
   } while (!closing_ && !close_after_reply_ && !queue_.empty() &&
-           server_.dispatcher().IsReady(*queue_.front()));
+           server_.dispatcher().IsReady(*this, *queue_.front()));
   UpdateReceiving();
   server_.NoteActive(this);
 }
@@ -205,7 +207,7 @@ void Client::NoteReplies() {
 }
 
 void Client::TrySend() {
-  if (closing_ || send_in_flight_ || server_.loading()) return;
+  if (closing_ || close_after_transaction_ || send_in_flight_ || server_.loading()) return;
   while (!marks_.empty() && server_.store().MayReply(marks_.front().lsn)) {
     allowed_total_ = marks_.front().bytes;
     marks_.pop_front();
@@ -263,6 +265,10 @@ void Client::CloseAfterReply() {
 
 void Client::CloseSoon() {
   if (closing_) return;
+  if (transaction_.running) {
+    close_after_transaction_ = true;
+    return;
+  }
   closing_ = true;
   server_.NoteClosing(this);
 }
@@ -287,7 +293,25 @@ void Client::ReleaseTickets() {
   server_.store().Release(&ticket_);
 }
 
+void Client::DropQueuedCommands() {
+  for (auto& command : transaction_.commands) server_.store().Release(&command->ticket);
+  transaction_.commands.clear();
+  transaction_.bytes = 0;
+}
+
+void Client::DiscardTransaction() {
+  DropQueuedCommands();
+  server_.watches().Unwatch(this);
+  transaction_.open = transaction_.failed = transaction_.running = transaction_.writes = false;
+  transaction_.next = 0;
+}
+
+void Client::EndTransactionHold() {
+  if (close_after_transaction_) CloseSoon();
+}
+
 void Client::ResetState() {
+  DiscardTransaction();
   db_ = 0;
   name_.clear();
   no_touch_ = no_evict_ = false;
@@ -303,7 +327,7 @@ bool Client::waiting() const {
 uint64_t Client::memory_bytes() const {
   uint64_t queued = 0;
   for (const auto& request : queue_) queued += request->bytes.capacity() + sizeof(Request);
-  return sizeof(Client) + input_.capacity() + output_.memory_bytes() + queued;
+  return sizeof(Client) + input_.capacity() + output_.memory_bytes() + queued + transaction_.bytes;
 }
 
 void Client::Account(uint64_t* sum) {
@@ -319,6 +343,8 @@ std::string Client::Describe() const {
   for (const auto& request : queue_) arguments += request->bytes.size();
   std::string flags;
   if (waiting()) flags += 'b';
+  if (transaction_.open) flags += 'x';
+  if (transaction_.touched) flags += 'd';
   if (no_evict_) flags += 'e';
   if (no_touch_) flags += 'T';
   if (address_.is_unix) flags += 'U';
@@ -329,10 +355,12 @@ std::string Client::Describe() const {
                     " laddr=" + address_.local + " fd=" + std::to_string(fd_) + " name=" + name_ +
                     " age=" + seconds(created_micros_) +
                     " idle=" + seconds(last_interaction_micros_) + " flags=" + flags +
-                    " db=" + std::to_string(db_) + " sub=0 psub=0 ssub=0 multi=-1";
+                    " db=" + std::to_string(db_) + " sub=0 psub=0 ssub=0 multi=" +
+                    (transaction_.open ? std::to_string(transaction_.commands.size()) : "-1");
   out += " qbuf=" + std::to_string(input_.size()) +
          " qbuf-free=" + std::to_string(input_.capacity() - input_.size()) +
-         " argv-mem=" + std::to_string(arguments) + " multi-mem=0";
+         " argv-mem=" + std::to_string(arguments) +
+         " multi-mem=" + std::to_string(transaction_.bytes);
   out += " rbs=" + std::to_string(output_.memory_bytes()) +
          " rbp=0 obl=0 oll=0 omem=" + std::to_string(output_.pending_bytes()) +
          " tot-mem=" + std::to_string(memory_bytes());

@@ -20,6 +20,7 @@
 #include "server/net/output_buffer.h"
 #include "server/resp/parser.h"
 #include "server/resp/reply.h"
+#include "server/transaction.h"
 #include "tiering/io/net_loop.h"
 #include "tiering/store.h"
 
@@ -78,6 +79,14 @@ class Client : public io::SocketHandler {
   int fd() const { return fd_; }
   // From this machine: the loopback interface or a unix socket.
   bool IsLocal() const;
+
+  Transaction& transaction() { return transaction_; }
+  // Drops what is queued and watched, as DISCARD does.
+  void DiscardTransaction();
+  // Drops the queued commands alone.
+  void DropQueuedCommands();
+  // A running transaction has ended: what its client's end waited for.
+  void EndTransactionHold();
 
   uint32_t db() const { return db_; }
   void set_db(uint32_t db) { db_ = db; }
@@ -163,9 +172,11 @@ class Client : public io::SocketHandler {
   bool receiving_paused_ = false;
   bool refuses_input_ = false;  // after a protocol error
   bool closing_ = false;
+  bool close_after_transaction_ = false;
   bool close_after_reply_ = false;
   bool peer_ended_ = false;  // closes when all that it sent has been answered
 
+  Transaction transaction_;
   uint32_t db_ = 0;
   bool authenticated_ = false;
   bool no_touch_ = false;

@@ -214,7 +214,9 @@ std::span<const Command> ServerCommands();
 std::span<const Command> ListCommands();
 std::span<const Command> HashCommands();
 std::span<const Command> SetCommands();
+std::span<const Command> SortCommands();
 std::span<const Command> TierCommands();
+std::span<const Command> TransactionCommands();
 std::span<const Command> ZsetCommands();
 
 // All rows by name, copied from those of the families. Built once a server; look-ups ignore case.

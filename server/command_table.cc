@@ -150,9 +150,9 @@ struct CommandTable::Impl {
 };
 
 CommandTable::CommandTable() : impl_(std::make_shared<Impl>()) {
-  for (auto rows :
-       {StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(), TierCommands(),
-        ListCommands(), HashCommands(), SetCommands(), ZsetCommands()}) {
+  for (auto rows : {StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(),
+                    TierCommands(), TransactionCommands(), ListCommands(), HashCommands(),
+                    SetCommands(), SortCommands(), ZsetCommands()}) {
     impl_->rows.insert(impl_->rows.end(), rows.begin(), rows.end());
   }
   CHECK(impl_->rows.size() <= Impl::kBuckets / 4);
@@ -197,7 +197,11 @@ Database& CommandContext::db() const { return store.database(client.db()); }
 
 SuspendedCommand CommandContext::Suspend() { return server.dispatcher().Suspend(this); }
 
-void CommandContext::Modified(uint32_t, std::string_view) { ++server.stats().changes; }
+void CommandContext::Modified(uint32_t db, std::string_view key) {
+  ++server.stats().changes;
+  server.watches().Touch(db, key);
+  server.blocking().Signal(db, key);
+}
 void CommandContext::Modified(const HashedKey& key) { Modified(client.db(), key.bytes); }
 
 // Nobody can subscribe before there is pub/sub: an event has no listener.

@@ -74,12 +74,17 @@ void Dispatcher::PrefetchEntries(const Client& client, std::span<const ParsedReq
 
 void Dispatcher::Handle(Client* client, const ParsedRequest& request) {
   const std::span<const std::string_view> args = request.args;
-  if (!client->queue_.empty()) {
+  if (!client->queue_.empty() || IsShutOut(*client)) {
+    others_wait_ = true;
     Enqueue(client, args, nullptr);
     return;
   }
   const Command* command = Resolve(client, args, request.command);
   if (command == nullptr || !Admit(client, args, *command)) {
+    client->AdvanceReplyMode();
+    return;
+  }
+  if (client->transaction().open && QueueInTransaction(client, args, *command)) {
     client->AdvanceReplyMode();
     return;
   }
@@ -96,6 +101,11 @@ void Dispatcher::Handle(Client* client, const ParsedRequest& request) {
     Enqueue(client, args, command);
     RunQueue(client);
   }
+  ServeBlocked();
+}
+
+void Dispatcher::ServeBlocked() {
+  if (server_.blocking().has_ready() && exclusive_client_ == 0) server_.blocking().ServeReady();
 }
 
 void Dispatcher::Refuse(Client* client, Request::Refusal refusal) {
@@ -107,10 +117,7 @@ void Dispatcher::Refuse(Client* client, Request::Refusal refusal) {
   RunQueue(client);
 }
 
-void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
-                         const Command* command) {
-  auto request = std::make_unique<Request>();
-  request->serial = client->next_serial_++;
+void Dispatcher::CopyArguments(std::span<const std::string_view> args, Request* request) {
   size_t size = 0;
   for (std::string_view arg : args) size += arg.size();
   request->bytes.reserve(size);
@@ -120,6 +127,13 @@ void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
     request->bytes.append(arg);
     request->args.push_back(std::string_view(request->bytes).substr(begin, arg.size()));
   }
+}
+
+void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
+                         const Command* command) {
+  auto request = std::make_unique<Request>();
+  request->serial = client->next_serial_++;
+  CopyArguments(args, request.get());
   request->command = command;
   bool is_ahead = !client->queue_.empty();
   Request* raw = request.get();
@@ -143,15 +157,23 @@ void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
   raw->keys.clear();
 }
 
-bool Dispatcher::IsReady(const Request& request) const {
+bool Dispatcher::IsReady(const Client& client, const Request& request) const {
+  if (IsShutOut(client)) {
+    others_wait_ = true;
+    return false;
+  }
   if (request.state != Request::State::kQueued || request.ticket.waiting()) return false;
-  return request.command == nullptr || !server_.IsPausedFor(*request.command);
+  const Transaction& transaction = client.transaction_;
+  if (transaction.running && transaction.next < transaction.commands.size()) {
+    return !transaction.commands[transaction.next]->ticket.waiting();
+  }
+  return request.command == nullptr || !IsPaused(client, request);
 }
 
 void Dispatcher::RunQueue(Client* client) {
   while (!client->queue_.empty() && !client->closing_ && !client->close_after_reply_) {
     Request& request = *client->queue_.front();
-    if (!IsReady(request)) return;
+    if (!IsReady(*client, request)) return;
     Progress progress = Progress::kDone;
     switch (request.refusal) {
       case Request::Refusal::kNone:
@@ -170,8 +192,29 @@ void Dispatcher::RunQueue(Client* client) {
     }
     if (progress != Progress::kDone) return;
     server_.store().Release(&request.ticket);
+    server_.blocking().Forget(client->id());
     client->queue_.pop_front();
+    ServeBlocked();
   }
+}
+
+void Dispatcher::RunBlocked(uint64_t client_id) {
+  Client* client = server_.FindClient(client_id);
+  if (client == nullptr || client->closing_ || client->queue_.empty()) return;
+  Request& request = *client->queue_.front();
+  if (request.state != Request::State::kSuspended) return;
+  request.state = Request::State::kQueued;
+  if (!IsReady(*client, request)) return;  // a pause; it has its turn later
+  Progress progress = RunQueued(client, &request);
+  if (progress == Progress::kWaiting) {
+    request.ticket.on_ready = [&server = server_, client_id] { server.NoteReady(client_id); };
+  }
+  if (progress != Progress::kDone) return;
+  server_.store().Release(&request.ticket);
+  server_.blocking().Forget(client_id);
+  client->queue_.pop_front();
+  server_.NoteReady(client_id);
+  server_.NoteActive(client);
 }
 
 Dispatcher::Progress Dispatcher::RunQueued(Client* client, Request* request) {
@@ -182,8 +225,13 @@ Dispatcher::Progress Dispatcher::RunQueued(Client* client, Request* request) {
       client->AdvanceReplyMode();
       return Progress::kDone;
     }
+    if (client->transaction().open && QueueInTransaction(client, request->args, *command)) {
+      client->AdvanceReplyMode();
+      return Progress::kDone;
+    }
     request->command = command;
   }
+  if (request->command->name == "exec") return RunTransaction(client, request);
   Work work{request->args, request->command, &request->keys, &request->ticket, request, nullptr};
   request->keys.clear();
   CollectKeys(client, work);
@@ -236,6 +284,7 @@ bool Dispatcher::Admit(Client* client, std::span<const std::string_view> args,
 }
 
 void Dispatcher::Reject(Client* client, const Command* command, std::string_view error) {
+  if (client->transaction().open) client->transaction().failed = true;
   client->reply().Error(error);
   server_.NoteError(client->reply().last_error());
   if (command != nullptr) ++statistics_[server_.commands().IndexOf(*command)].rejected;
@@ -316,7 +365,9 @@ Dispatcher::Progress Dispatcher::TryRun(Client* client, const Work& work) {
     progress = FetchMissing(client, work);
     if (progress == Progress::kSuspended) progress = Run(client, work);
   }
-  if (progress == Progress::kDone) server_.store().Release(work.ticket);
+  const bool blocked =
+      progress == Progress::kSuspended && server_.blocking().IsBlocked(client->id());
+  if (progress == Progress::kDone || blocked) server_.store().Release(work.ticket);
   return progress;
 }
 
@@ -334,12 +385,13 @@ Dispatcher::Progress Dispatcher::FetchMissing(Client* client, const Work& work) 
   return Progress::kDone;
 }
 
+std::string Dispatcher::ReadErrorText(const Status& error) {
+  if (error.code() == StatusCode::kNoMemory) return std::string(kOutOfMemoryError);
+  return "ERR the value of a key could not be read: " + error.message();
+}
+
 void Dispatcher::RejectUnreadable(Client* client, const Work& work) {
-  const Status& error = work.ticket->error();
-  Reject(client, work.command,
-         error.code() == StatusCode::kNoMemory
-             ? "OOM command not allowed when used memory > 'maxmemory'."
-             : "ERR the value of a key could not be read: " + error.message());
+  Reject(client, work.command, ReadErrorText(work.ticket->error()));
   server_.store().Release(work.ticket);
   client->AdvanceReplyMode();
 }
@@ -367,6 +419,12 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
 }
 
 void Dispatcher::Finish(Client* client, const Command& command, uint64_t errors_before) {
+  CountRun(client, command, errors_before);
+  client->AdvanceReplyMode();
+  ClearCurrent();
+}
+
+void Dispatcher::CountRun(Client* client, const Command& command, uint64_t errors_before) {
   CommandStatistics& statistics = statistics_[server_.commands().IndexOf(command)];
   ++statistics.calls;
   uint64_t nanos = Lap();
@@ -384,8 +442,6 @@ void Dispatcher::Finish(Client* client, const Command& command, uint64_t errors_
     server_.NoteError(client->reply().last_error());
   }
   server_.NoteDuration(*client, command, nanos);
-  client->AdvanceReplyMode();
-  ClearCurrent();
 }
 
 void Dispatcher::ClearCurrent() {
@@ -418,16 +474,22 @@ void Dispatcher::Resume(SuspendedId id, std::move_only_function<void(CommandCont
         [this, id, finish = std::move(finish)]() mutable { Resume(id, std::move(finish)); });
     return;
   }
+  if (exclusive_client_ != 0 && exclusive_client_ != id.client) {
+    deferred_resumes_.emplace_back(id, std::move(finish));
+    return;
+  }
   if (!IsAlive(id)) return;
   Client* client = server_.FindClient(id.client);
   Request& request = *client->queue_.front();
   if (request.state != Request::State::kSuspended) return;
   RestartClock();
   request.state = Request::State::kQueued;
-  CommandContext context{server_,      *client,         server_.store(), *request.command,
-                         request.args, client->reply(), request.keys};
+  Transaction& transaction = client->transaction();
+  Request& step = transaction.running ? *transaction.commands[transaction.next] : request;
+  CommandContext context{server_,   *client,         server_.store(), *step.command,
+                         step.args, client->reply(), step.keys};
   current_client_ = client;
-  current_args_ = request.args;
+  current_args_ = step.args;
   current_request_ = &request;
   uint64_t errors_before = client->reply().errors();
   finish(context);
@@ -435,10 +497,20 @@ void Dispatcher::Resume(SuspendedId id, std::move_only_function<void(CommandCont
     ClearCurrent();
     return;
   }
+  if (transaction.running) {
+    FinishStep(client, *step.command);
+    server_.store().Release(&step.ticket);
+    ++transaction.next;
+    server_.NoteReady(id.client);
+    return;
+  }
   Finish(client, *request.command, errors_before);
   server_.store().Release(&request.ticket);
+  server_.blocking().Forget(id.client);
   client->queue_.pop_front();
   server_.NoteReady(id.client);
+  server_.NoteActive(client);
+  ServeBlocked();
 }
 
 }  // namespace firn::server

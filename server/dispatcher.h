@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "server/client.h"
@@ -54,7 +55,11 @@ class Dispatcher {
   void Refuse(Client* client, Request::Refusal refusal);
   // Runs the head of the client's queue as far as it is ready.
   void RunQueue(Client* client);
-  bool IsReady(const Request& request) const;
+  bool IsReady(const Client& client, const Request& request) const;
+  // Runs a blocked client's command again, and nothing behind it.
+  void RunBlocked(uint64_t client_id);
+  // EXEC is under way: other clients wait.
+  bool in_transaction() const { return exclusive_client_ != 0; }
 
   // For CommandContext and SuspendedCommand.
   SuspendedCommand Suspend(CommandContext* context);
@@ -101,6 +106,30 @@ class Dispatcher {
   void RejectUnreadable(Client* client, const Work& work);
   Progress Run(Client* client, const Work& work);
   void Finish(Client* client, const Command& command, uint64_t errors_before);
+  // Counts a run and reports what became of it.
+  void CountRun(Client* client, const Command& command, uint64_t errors_before);
+  static void CopyArguments(std::span<const std::string_view> args, Request* request);
+  static std::string ReadErrorText(const Status& error);
+  bool IsPaused(const Client& client, const Request& request) const;
+  // Another client's EXEC is under way.
+  bool IsShutOut(const Client& client) const {
+    return exclusive_client_ != 0 && exclusive_client_ != client.id();
+  }
+  // After a command, or a whole transaction: those who were blocked until now.
+  void ServeBlocked();
+
+  // Within MULTI: answers and returns true unless the command is to run at once.
+  bool QueueInTransaction(Client* client, std::span<const std::string_view> args,
+                          const Command& command);
+  void CollectTransactionKeys(Client* client, Request* request);
+  void AbortTransaction(Client* client, const Command& exec, std::string_view reason);
+  // kSuspended: it may run.
+  Progress BeginTransaction(Client* client, Request* request);
+  Progress RunTransaction(Client* client, Request* request);
+  Progress RunStep(Client* client, Request* exec, Request* step);
+  void FinishStep(Client* client, const Command& command);
+  void EndTransaction(Client* client, const Command& exec);
+
   void Enqueue(Client* client, std::span<const std::string_view> args, const Command* command);
   void Reject(Client* client, const Command* command, std::string_view error);
   void ClearCurrent();
@@ -115,6 +144,11 @@ class Dispatcher {
   const Client* current_client_ = nullptr;
   std::span<const std::string_view> current_args_;
   Request* current_request_ = nullptr;
+  uint64_t exclusive_client_ = 0;     // whose EXEC is under way
+  mutable bool others_wait_ = false;  // for it
+  uint64_t step_errors_before_ = 0;
+  std::vector<std::pair<SuspendedId, std::move_only_function<void(CommandContext&)>>>
+      deferred_resumes_;
   CycleClock clock_;
   uint64_t lap_ = 0;  // in the clock's ticks
 };

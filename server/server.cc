@@ -207,7 +207,8 @@ uint64_t Server::blocked_clients() const {
 
 int Server::Run() {
   int64_t wait = 0;
-  while (!stopping_) {
+  // A transaction is not left half done.
+  while (!stopping_ || dispatcher_->in_transaction()) {
     dispatcher_->RestartClock();
     loop_->RunOnce(ready_.empty() ? wait : 0);
     HandleSignals();
@@ -407,7 +408,13 @@ void Server::NoteDuration(const Client& client, const Command& command, uint64_t
                 static_cast<size_t>(options_->slowlog_max_len));
 }
 
-void Server::OnExpired(uint32_t, std::string_view) { ++stats_.changes; }
-void Server::OnEvicted(uint32_t, std::string_view) { ++stats_.changes; }
+void Server::OnExpired(uint32_t db, std::string_view key) {
+  ++stats_.changes;
+  watches_.Touch(db, key);
+}
+void Server::OnEvicted(uint32_t db, std::string_view key) {
+  ++stats_.changes;
+  watches_.Touch(db, key);
+}
 
 }  // namespace firn::server

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "server/blocking.h"
 #include "server/client.h"
 #include "server/command.h"
 #include "server/dispatcher.h"
@@ -18,6 +19,7 @@
 #include "server/logger.h"
 #include "server/options/options.h"
 #include "server/slow_log.h"
+#include "server/transaction.h"
 #include "tiering/io/net_loop.h"
 #include "tiering/store.h"
 
@@ -64,6 +66,8 @@ class Server : public StoreListener {
   bool loading() const { return store_ == nullptr; }
   CommandTable& commands() { return commands_; }
   Dispatcher& dispatcher() { return *dispatcher_; }
+  WatchTable& watches() { return watches_; }
+  Blocking& blocking() { return blocking_; }
   ServerStats& stats() { return stats_; }
   SlowLog& slow_log() { return slow_log_; }
   Logger& logger() { return logger_; }
@@ -164,6 +168,9 @@ class Server : public StoreListener {
   std::map<std::string, uint64_t> error_counts_;
   std::vector<std::unique_ptr<LatencyHistogram>> latencies_;  // by CommandTable::IndexOf
 
+  // Clients take themselves out of these two.
+  WatchTable watches_{this};
+  Blocking blocking_{this};
   std::map<uint64_t, std::unique_ptr<Client>> clients_;
   std::unordered_map<uint64_t, Client*> by_id_;
   uint64_t next_client_id_ = 1;

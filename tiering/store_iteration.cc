@@ -17,6 +17,9 @@
 namespace firn {
 namespace {
 
+// How soon the loop looks again while a group is open.
+constexpr int64_t kOpenGroupMicros = 1000;
+
 // A sync is started once the oldest unsynced record is this old, so that it is over before
 // everysec's one second.
 constexpr int64_t kSyncAfterMicros = 500'000;
@@ -136,6 +139,14 @@ bool StoreImpl::MayReply(uint64_t lsn) const {
 }
 
 int64_t StoreImpl::EndIteration() {
+  if (group_depth_ > 0) [[unlikely]] {
+    // A transaction waits for the disk: nothing of its group may become durable or be indexed
+    // before its commit.
+    sweeper_->Step();
+    settler_->Step();
+    fetcher_->Step();
+    return kOpenGroupMicros;
+  }
   int64_t now = environment_.loop->NowMicros();
   uint64_t appended = log_->appended_lsn();
   if (appended > published_lsn_) {

@@ -270,7 +270,6 @@ void ClientUnpause(CommandContext& context) {
   context.reply.Ok();
 }
 
-// Nothing blocks yet: no client can be unblocked.
 void ClientUnblock(CommandContext& context) {
   if (context.args.size() == 4 && !EqualsIgnoreCase(context.args[3], "timeout") &&
       !EqualsIgnoreCase(context.args[3], "error")) {
@@ -279,7 +278,10 @@ void ClientUnblock(CommandContext& context) {
   }
   int64_t id;
   if (!ParseIntegerOr(context, context.args[2], &id)) return;
-  context.reply.Integer(0);
+  const bool as_error = context.args.size() == 4 && EqualsIgnoreCase(context.args[3], "error");
+  const auto reason = as_error ? Blocking::Reason::kError : Blocking::Reason::kTimeout;
+  const bool unblocked = context.server.blocking().Unblock(static_cast<uint64_t>(id), reason);
+  context.reply.Integer(unblocked ? 1 : 0);
 }
 
 void ClientGetRedirection(CommandContext& context) { context.reply.Integer(-1); }

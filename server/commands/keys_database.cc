@@ -25,6 +25,7 @@ bool ParseFlushOr(CommandContext& context) {
 
 void FlushDbCommand(CommandContext& context) {
   if (!ParseFlushOr(context)) return;
+  context.server.watches().TouchDatabase(context.db().number());
   context.store.FlushDatabase(context.db().number());
   context.reply.Ok();
 }
@@ -33,6 +34,7 @@ void FlushAllCommand(CommandContext& context) {
   if (!ParseFlushOr(context)) return;
   context.store.BeginGroup();
   for (uint32_t db = 0; db < context.store.databases(); ++db) {
+    context.server.watches().TouchDatabase(db);
     if (context.store.EstimateKeys(db) > 0) context.store.FlushDatabase(db);
   }
   context.store.EndGroup();
@@ -52,7 +54,13 @@ void SwapDbCommand(CommandContext& context) {
     return context.reply.Error(kDatabaseRangeError);
   }
   if (first != second) {
-    context.store.SwapDatabases(static_cast<uint32_t>(first), static_cast<uint32_t>(second));
+    const uint32_t a = static_cast<uint32_t>(first);
+    const uint32_t b = static_cast<uint32_t>(second);
+    context.server.watches().TouchDatabase(a, b);
+    context.server.watches().TouchDatabase(b, a);
+    context.store.SwapDatabases(a, b);
+    context.server.blocking().SignalDatabase(a);
+    context.server.blocking().SignalDatabase(b);
   }
   context.reply.Ok();
 }

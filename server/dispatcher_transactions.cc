@@ -1,0 +1,225 @@
+// The dispatcher's part of transactions: queueing, and EXEC.
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "server/commands/common.h"
+#include "server/dispatcher.h"
+#include "server/server.h"
+
+namespace firn::server {
+namespace {
+
+bool RunsAtOnce(const Command& command) {
+  constexpr std::string_view kNames[] = {"exec", "discard", "multi", "watch", "quit", "reset"};
+  return std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
+}
+
+// These wait for the log to be synced or closed, which can't be while a group of it is open.
+bool NeedsClosedGroup(const Command& command, std::span<const std::string_view> args) {
+  if (command.name == "debug" && args.size() > 1) {
+    return EqualsIgnoreCase(args[1], "reload") || EqualsIgnoreCase(args[1], "loadaof");
+  }
+  return command.name == "demote" || command.name == "shutdown";
+}
+
+}  // namespace
+
+bool Dispatcher::QueueInTransaction(Client* client, std::span<const std::string_view> args,
+                                    const Command& command) {
+  Transaction& transaction = client->transaction();
+  if ((command.flags & kNoMulti) != 0 || NeedsClosedGroup(command, args)) {
+    Reject(client, &command, "ERR Command not allowed inside a transaction");
+    return true;
+  }
+  if (RunsAtOnce(command)) return false;
+  client->set_last_command(&command);
+  if (!transaction.failed && !transaction.touched) {
+    auto queued = std::make_unique<Request>();
+    CopyArguments(args, queued.get());
+    queued->command = &command;
+    const uint64_t bytes = sizeof(Request) + queued->bytes.capacity() +
+                           queued->args.capacity() * sizeof(std::string_view);
+    if (bytes >
+        server_.MaxRequestBytes() - std::min(transaction.bytes, server_.MaxRequestBytes())) {
+      Reject(client, &command, kOutOfMemoryError);
+      client->DropQueuedCommands();
+      return true;
+    }
+    transaction.bytes += bytes;
+    transaction.writes |= (command.flags & kWrite) != 0;
+    transaction.commands.push_back(std::move(queued));
+  }
+  client->reply().SimpleString("QUEUED");
+  return true;
+}
+
+void Dispatcher::CollectTransactionKeys(Client* client, Request* request) {
+  const uint32_t db_before = client->db();
+  request->keys.clear();
+  for (const auto& command : client->transaction().commands) {
+    if (command->command->name == "select" && command->args.size() == 2) {
+      uint32_t db = 0;
+      std::string_view text = command->args[1];
+      auto parsed = std::from_chars(text.data(), text.data() + text.size(), db);
+      if (parsed.ec == std::errc() && db < server_.store().databases()) client->set_db(db);
+    }
+    // Each list begins empty: a key's hash is only known for the first.
+    std::vector<KeyAccess> keys;
+    CollectKeys(client, {command->args, command->command, &keys, nullptr, nullptr, nullptr});
+    request->keys.insert(request->keys.end(), keys.begin(), keys.end());
+  }
+  client->set_db(db_before);
+}
+
+bool Dispatcher::IsPaused(const Client& client, const Request& request) const {
+  if (server_.IsPausedFor(*request.command)) return true;
+  if (request.command->name != "exec") return false;
+  const auto& commands = client.transaction_.commands;
+  return std::any_of(commands.begin(), commands.end(), [this](const auto& command) {
+    return server_.IsPausedFor(*command->command);
+  });
+}
+
+void Dispatcher::AbortTransaction(Client* client, const Command& exec, std::string_view reason) {
+  client->DiscardTransaction();
+  Reject(client, &exec, "EXECABORT Transaction discarded because of: " + std::string(reason));
+  client->AdvanceReplyMode();
+}
+
+Dispatcher::Progress Dispatcher::BeginTransaction(Client* client, Request* request) {
+  Transaction& transaction = client->transaction();
+  Store& store = server_.store();
+  if (IsPaused(*client, *request)) return Progress::kWaiting;
+  if (transaction.writes) {
+    bool frees = true;
+    for (const auto& command : transaction.commands) {
+      const uint64_t flags = command->command->flags;
+      if ((flags & kDenyOom) != 0 && (flags & kFreesSpace) == 0) frees = false;
+    }
+    switch (store.CheckWrite(transaction.bytes, frees, &request->ticket)) {
+      case Store::WriteGate::kOk:
+        break;
+      case Store::WriteGate::kWait:
+        return Progress::kWaiting;
+      case Store::WriteGate::kOutOfMemory:
+      case Store::WriteGate::kOutOfSpace:
+        AbortTransaction(client, *request->command, kOutOfMemoryError);
+        return Progress::kDone;
+      case Store::WriteGate::kDiskFull:
+      case Store::WriteGate::kLogFailed:
+        AbortTransaction(client, *request->command,
+                         "MISCONF Errors writing to the AOF file: " + server_.LogFailureText());
+        return Progress::kDone;
+    }
+  }
+  CollectTransactionKeys(client, request);
+  if (!request->keys.empty()) {
+    PlanResult planned = store.Plan(request->keys, &request->ticket);
+    if (planned == PlanResult::kWaiting) return Progress::kWaiting;
+    if (planned == PlanResult::kReadError) {
+      AbortTransaction(client, *request->command, ReadErrorText(request->ticket.error()));
+      return Progress::kDone;
+    }
+  }
+  server_.watches().Unwatch(client);
+  transaction.running = true;
+  exclusive_client_ = client->id();
+  client->reply().ArrayHeader(static_cast<int64_t>(transaction.commands.size()));
+  if (transaction.writes) {
+    store.BeginGroup();
+    transaction.in_group = true;
+  }
+  return Progress::kSuspended;
+}
+
+Dispatcher::Progress Dispatcher::RunTransaction(Client* client, Request* request) {
+  Transaction& transaction = client->transaction();
+  if (!transaction.running) {
+    const int64_t now_ms = server_.store().now_ms();
+    for (const WatchedKey& key : transaction.watched) {
+      if (key.expiry_ms >= 0 && key.expiry_ms <= now_ms) transaction.touched = true;
+    }
+    if (!transaction.open || transaction.failed || transaction.touched) {
+      request->keys.clear();
+      return Run(client, {request->args, request->command, &request->keys, &request->ticket,
+                          request, nullptr});
+    }
+    Progress begun = BeginTransaction(client, request);
+    if (begun != Progress::kSuspended) return begun;
+  }
+  while (transaction.next < transaction.commands.size()) {
+    Request& step = *transaction.commands[transaction.next];
+    if (step.ticket.waiting()) return Progress::kWaiting;
+    Progress progress = RunStep(client, request, &step);
+    if (progress != Progress::kDone) return progress;
+    server_.store().Release(&step.ticket);
+    ++transaction.next;
+  }
+  EndTransaction(client, *request->command);
+  return Progress::kDone;
+}
+
+// One of the queued commands, as far as it goes.
+Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request* step) {
+  Store& store = server_.store();
+  step->keys.clear();
+  CollectKeys(client, {step->args, step->command, &step->keys, &step->ticket, nullptr, nullptr});
+  PlanResult planned = PlanResult::kReady;
+  if (!step->keys.empty()) planned = store.Plan(step->keys, &step->ticket);
+  while (planned == PlanResult::kReady) {
+    CommandContext context{server_,    *client,         store,     *step->command,
+                           step->args, client->reply(), step->keys};
+    current_client_ = client;
+    current_args_ = step->args;
+    current_request_ = exec;
+    step_errors_before_ = client->reply().errors();
+    step->command->function(context);
+    if (!store.pages_missing()) {
+      if (exec->state == Request::State::kSuspended) {
+        ClearCurrent();
+        return Progress::kSuspended;
+      }
+      FinishStep(client, *step->command);
+      return Progress::kDone;
+    }
+    ClearCurrent();
+    planned = store.PlanMissing(step->keys, &step->ticket);
+  }
+  if (planned == PlanResult::kWaiting) {
+    step->ticket.on_ready = [&server = server_, id = client->id()] { server.NoteReady(id); };
+    return Progress::kWaiting;
+  }
+  client->reply().Error(ReadErrorText(step->ticket.error()));
+  server_.NoteError(client->reply().last_error());
+  return Progress::kDone;
+}
+
+void Dispatcher::FinishStep(Client* client, const Command& command) {
+  client->set_last_command(&command);
+  CountRun(client, command, step_errors_before_);
+  ClearCurrent();
+}
+
+void Dispatcher::EndTransaction(Client* client, const Command& exec) {
+  if (std::exchange(client->transaction().in_group, false)) server_.store().EndGroup();
+  client->DiscardTransaction();
+  client->set_last_command(&exec);
+  current_client_ = client;
+  Finish(client, exec, client->reply().errors());
+  exclusive_client_ = 0;
+  for (auto& resume : std::exchange(deferred_resumes_, {})) {
+    server_.loop().Post([this, resume = std::move(resume)]() mutable {
+      Resume(resume.first, std::move(resume.second));
+    });
+  }
+  if (std::exchange(others_wait_, false)) {
+    for (const auto& [id, other] : server_.clients()) {
+      if (other.get() != client) server_.NoteReady(id);
+    }
+  }
+  client->EndTransactionHold();
+}
+
+}  // namespace firn::server
