@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "server/blocking.h"
 #include "server/commands/zset_common.h"
 #include "server/commands/zsets.h"
 
@@ -115,6 +116,7 @@ void Add(CommandContext& context, AddRequest request) {
   AddCounts counts;
   if (!AddAll(context, request, scores, &counts) || counts.added + counts.changed == 0) return;
   NoteZsetChange(context, context.key(), request.options.increment ? "zincr" : "zadd", false);
+  if (counts.added > 0) SignalReady(context, context.key());
 }
 
 enum class RangeKind : uint8_t { kRank, kScore, kLex };

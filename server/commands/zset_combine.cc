@@ -244,7 +244,8 @@ bool Combination::Unite() {
   return true;
 }
 
-// Whether all sources but the first have the element; its score joined with theirs.
+// Whether all sources but the first have the element; its score joined with theirs. kMissing as
+// soon as one look-up has wanted a page, since there can be no reply then.
 Lookup Combination::IsInOthers(const ZsetElement& element, double* score) {
   *score = Weighted(sources_[0], element.score);
   Lookup lookup = Lookup::kPresent;
@@ -252,7 +253,7 @@ Lookup Combination::IsInOthers(const ZsetElement& element, double* score) {
     double other = element.score;
     const bool same = source.input == sources_[0].input;
     const Lookup found = same ? Lookup::kPresent : source.input->Score(element.member, &other);
-    if (found == Lookup::kAbsent) return found;
+    if (found == Lookup::kAbsent) return lookup == Lookup::kMissing ? lookup : found;
     if (found == Lookup::kMissing) lookup = found;
     *score = Join(*score, source.weight * other);
   }
@@ -282,16 +283,14 @@ bool Combination::Subtract() {
   int missing = 0;
   first.ForEach([&](const ZsetElement& element) {
     if (missing > kMaxMissing) return;
-    bool unknown = false;
     for (const Source& source : std::span(sources_).subspan(1)) {
       double score;
       if (source.input == &first) return;
       const Lookup lookup = source.input->Score(element.member, &score);
       if (lookup == Lookup::kPresent) return;
-      unknown |= lookup == Lookup::kMissing;
+      missing += lookup == Lookup::kMissing ? 1 : 0;
     }
-    missing += unknown ? 1 : 0;
-    if (!unknown) Take(element);
+    Take(element);
   });
   return missing == 0;
 }

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "engine/types/string_ops.h"
+#include "server/blocking.h"
 #include "server/client.h"
 #include "server/server.h"
 
@@ -188,6 +189,7 @@ void StoreZset(CommandContext& context, const HashedKey& key, const ElementCopie
   }
   context.store.EndGroup();
   NoteZsetChange(context, key, event, false);
+  SignalReady(context, key);
   context.reply.Integer(static_cast<int64_t>(elements.size()));
 }
 

@@ -7,6 +7,28 @@ namespace {
 
 using Type = CommandArgument::Type;
 
+constexpr KeySpec kBZMPopKeys[] = {{.flags = kKeyReadWrite | kKeyAccess | kKeyDelete,
+                                    .access = Access::kUpdate,
+                                    .begin_index = 2,
+                                    .find = KeySpec::Find::kKeynum}};
+constexpr CommandArgument kBZMPopWhere[] = {
+    {.name = "min", .type = Type::kPureToken, .token = "MIN"},
+    {.name = "max", .type = Type::kPureToken, .token = "MAX"}};
+constexpr CommandArgument kBZMPopArguments[] = {
+    {.name = "timeout", .type = Type::kDouble},
+    {.name = "numkeys", .type = Type::kInteger},
+    {.name = "key", .type = Type::kKey, .flags = CommandArgument::kMultiple, .key_spec_index = 0},
+    {.name = "where", .type = Type::kOneOf, .arguments = kBZMPopWhere},
+    {.name = "count",
+     .type = Type::kInteger,
+     .token = "COUNT",
+     .flags = CommandArgument::kOptional}};
+constexpr KeySpec kBZPopMaxKeys[] = {
+    {.flags = kKeyReadWrite | kKeyAccess | kKeyDelete, .access = Access::kUpdate, .last = -2}};
+constexpr CommandArgument kBZPopMaxArguments[] = {
+    {.name = "key", .type = Type::kKey, .flags = CommandArgument::kMultiple, .key_spec_index = 0},
+    {.name = "timeout", .type = Type::kDouble}};
+constexpr CommandHistory kBZPopMaxHistory[] = {{"6.0.0", "The timeout may have a fraction."}};
 constexpr KeySpec kZAddKeys[] = {{.flags = kKeyReadWrite | kKeyUpdate, .access = Access::kUpdate}};
 constexpr CommandArgument kZAddCondition[] = {
     {.name = "nx", .type = Type::kPureToken, .token = "NX"},
@@ -123,13 +145,10 @@ constexpr CommandArgument kZLexCountArguments[] = {
 constexpr KeySpec kZMPopKeys[] = {{.flags = kKeyReadWrite | kKeyAccess | kKeyDelete,
                                    .access = Access::kUpdate,
                                    .find = KeySpec::Find::kKeynum}};
-constexpr CommandArgument kZMPopWhere[] = {
-    {.name = "min", .type = Type::kPureToken, .token = "MIN"},
-    {.name = "max", .type = Type::kPureToken, .token = "MAX"}};
 constexpr CommandArgument kZMPopArguments[] = {
     {.name = "numkeys", .type = Type::kInteger},
     {.name = "key", .type = Type::kKey, .flags = CommandArgument::kMultiple, .key_spec_index = 0},
-    {.name = "where", .type = Type::kOneOf, .arguments = kZMPopWhere},
+    {.name = "where", .type = Type::kOneOf, .arguments = kBZMPopWhere},
     {.name = "count",
      .type = Type::kInteger,
      .token = "COUNT",
@@ -287,6 +306,44 @@ constexpr CommandArgument kZScoreArguments[] = {
     {.name = "key", .type = Type::kKey, .key_spec_index = 0}, {.name = "member"}};
 
 constexpr Command kCommands[] = {
+    {.name = "bzmpop",
+     .arity = -5,
+     .flags = kWrite | kBlocking | kMovableKeys | kFreesSpace,
+     .acl_categories = kAclSortedset,
+     .function = BZMPopCommand,
+     .key_specs = kBZMPopKeys,
+     .group = "sorted-set",
+     .since = "7.0.0",
+     .complexity = "O(K+M*log(N)), K: keys, M: elements taken",
+     .summary = "Takes elements from an end of the first of several sorted sets that has any, or "
+                "waits for one.",
+     .arguments = kBZMPopArguments},
+    {.name = "bzpopmax",
+     .arity = -3,
+     .flags = kWrite | kFast | kBlocking | kFreesSpace,
+     .acl_categories = kAclSortedset,
+     .function = BZPopMaxCommand,
+     .key_specs = kBZPopMaxKeys,
+     .group = "sorted-set",
+     .since = "5.0.0",
+     .complexity = "O(log(N))",
+     .summary = "Takes the element with the highest score of the first sorted set that has any, or "
+                "waits for one.",
+     .history = kBZPopMaxHistory,
+     .arguments = kBZPopMaxArguments},
+    {.name = "bzpopmin",
+     .arity = -3,
+     .flags = kWrite | kFast | kBlocking | kFreesSpace,
+     .acl_categories = kAclSortedset,
+     .function = BZPopMinCommand,
+     .key_specs = kBZPopMaxKeys,
+     .group = "sorted-set",
+     .since = "5.0.0",
+     .complexity = "O(log(N))",
+     .summary = "Takes the element with the lowest score of the first sorted set that has any, or "
+                "waits for one.",
+     .history = kBZPopMaxHistory,
+     .arguments = kBZPopMaxArguments},
     {.name = "zadd",
      .arity = -4,
      .flags = kWrite | kDenyOom | kFast | kRunsInPlace,
