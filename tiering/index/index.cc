@@ -24,7 +24,7 @@ constexpr char kInlineKey = 0;
 constexpr char kHashedKey = 1;
 constexpr size_t kRootPrefixSize = 1 + 4 + 8;
 constexpr size_t kHintSize = 1 + 8 + 4 + 8;
-constexpr size_t kRootValueSize = 8 + 4 + 4 + 4 + 8 + 1 + 8;
+constexpr size_t kMaxRootValueSize = 6 * kMaxVarintBytes + 1;
 
 // Long keys are told apart by 128 more bits; a fixed secret is enough, since the 64 keyed bits
 // before them can't be aimed.
@@ -70,30 +70,43 @@ std::string EncodeHint(const IndexBatch::Hint& hint) {
   return out;
 }
 
+// Varints: most of what a load writes besides its values is written here, several times over.
 std::string EncodeRoot(const IndexRoot& root) {
   std::string out;
-  out.reserve(kRootValueSize);
-  AppendFixed(&out, root.position.segment_id);
-  AppendFixed(&out, root.position.offset);
-  AppendFixed(&out, root.logical_size);
-  AppendFixed(&out, root.size);
-  AppendFixed(&out, root.lsn);
-  AppendFixed(&out, root.type);
-  AppendFixed(&out, root.expiry_ms);
+  out.reserve(kMaxRootValueSize);
+  AppendVarint(&out, root.position.segment_id);
+  AppendVarint(&out, root.position.offset / log::kRecordAlignment);
+  AppendVarint(&out, root.size / log::kRecordAlignment);
+  // Both sizes are padded and, but for compressed records, the same.
+  AppendVarint(&out,
+               root.logical_size == root.size ? 0 : root.logical_size / log::kRecordAlignment);
+  AppendVarint(&out, root.lsn);
+  out.push_back(static_cast<char>(root.type));
+  if (root.expiry_ms >= 0) AppendVarint(&out, static_cast<uint64_t>(root.expiry_ms));
   return out;
 }
 
 bool DecodeRoot(std::string_view bytes, IndexRoot* root) {
-  if (bytes.size() != kRootValueSize) return false;
   ByteReader reader(bytes);
-  root->position.segment_id = reader.Fixed<uint64_t>();
-  root->position.offset = reader.Fixed<uint32_t>();
-  root->logical_size = reader.Fixed<uint32_t>();
-  root->size = reader.Fixed<uint32_t>();
-  root->lsn = reader.Fixed<uint64_t>();
+  constexpr uint64_t kMostUnits = UINT32_MAX / log::kRecordAlignment;
+  root->position.segment_id = reader.Varint();
+  uint64_t offset = reader.Varint();
+  uint64_t size = reader.Varint();
+  uint64_t logical_size = reader.Varint();
+  root->lsn = reader.Varint();
   root->type = reader.Fixed<uint8_t>();
-  root->expiry_ms = reader.Fixed<int64_t>();
-  return reader.ok();
+  root->expiry_ms = -1;
+  if (reader.ok() && reader.remaining() > 0) {
+    uint64_t expiry_ms = reader.Varint();
+    if (expiry_ms > INT64_MAX) return false;
+    root->expiry_ms = static_cast<int64_t>(expiry_ms);
+  }
+  if (offset > kMostUnits || size > kMostUnits || logical_size > kMostUnits) return false;
+  root->position.offset = static_cast<uint32_t>(offset) * log::kRecordAlignment;
+  root->size = static_cast<uint32_t>(size) * log::kRecordAlignment;
+  root->logical_size =
+      logical_size == 0 ? root->size : static_cast<uint32_t>(logical_size) * log::kRecordAlignment;
+  return reader.ok() && reader.remaining() == 0;
 }
 
 rocksdb::Options RocksOptions(const Index::Options& options) {
@@ -106,11 +119,16 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
   rocks.max_open_files = 256;
   rocks.disable_auto_compactions = !options.background_compaction;
   rocks.max_background_jobs = 2;
-  rocks.level_compaction_dynamic_level_bytes = true;
-  rocks.target_file_size_base = 16 << 20;
-  rocks.max_bytes_for_level_base =
-      std::max<uint64_t>(16 << 20, 4 * uint64_t{rocks.write_buffer_size});
-  rocks.compression = rocksdb::kNoCompression;
+  // Keys come in the order of a hash: every merge into a sorted level would rewrite all of it.
+  // Merging runs of about one size writes each key a logarithmic number of times.
+  rocks.compaction_style = rocksdb::kCompactionStyleUniversal;
+  rocks.compaction_options_universal.size_ratio = 20;
+  rocks.compaction_options_universal.min_merge_width = 4;
+  rocks.compaction_options_universal.max_size_amplification_percent = 200;
+  rocks.level0_file_num_compaction_trigger = 6;
+  // Names of keys shrink by half; the work is the workers'.
+  rocks.compression = rocksdb::kZSTD;
+  rocks.compression_opts.level = 1;
   rocks.max_log_file_size = 1 << 20;
   rocks.keep_log_file_num = 2;
   rocks.info_log_level = rocksdb::WARN_LEVEL;

@@ -13,6 +13,7 @@ namespace firn::io {
 namespace {
 
 constexpr int kNice = 5;
+constexpr int kUrgentInARow = 8;
 
 }  // namespace
 
@@ -72,6 +73,7 @@ void Workers::Run(WorkPriority priority, Task job, Task done) {
 }
 
 void Workers::Serve(bool takes_background) {
+  int urgent_in_a_row = 0;
   std::unique_lock lock(mutex_);
   for (;;) {
     while (!stopping_ && urgent_.empty() && (!takes_background || background_.empty())) {
@@ -84,7 +86,12 @@ void Workers::Serve(bool takes_background) {
       }
     }
     if (stopping_) return;
-    std::deque<Work>& queue = urgent_.empty() ? background_ : urgent_;
+    // Urgent work goes first, but a stream of it must not keep background work away for ever: that
+    // may be what would end the stream.
+    bool turn = takes_background && !background_.empty() &&
+                (urgent_.empty() || ++urgent_in_a_row >= kUrgentInARow);
+    if (turn) urgent_in_a_row = 0;
+    std::deque<Work>& queue = turn ? background_ : urgent_;
     Work work = std::move(queue.front());
     queue.pop_front();
     lock.unlock();
