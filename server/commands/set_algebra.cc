@@ -304,18 +304,16 @@ void ReplyResult(CommandContext& context, Operation operation) {
   for (std::string_view member : found.members) context.reply.Bulk(member);
 }
 
-// The members copied one behind the other; the views then point there.
-std::string CopyMembers(Found* found) {
+// Copies the members one behind the other, and points the views there.
+void CopyMembers(Found* found, std::string* copy) {
   size_t size = 0;
   for (std::string_view member : found->members) size += member.size();
-  std::string copy;
-  copy.reserve(size);
+  copy->reserve(size);
   for (std::string_view& member : found->members) {
-    const size_t at = copy.size();
-    copy += member;
-    member = std::string_view(copy.data() + at, member.size());
+    const size_t at = copy->size();
+    *copy += member;
+    member = std::string_view(copy->data() + at, member.size());
   }
-  return copy;
 }
 
 void StoreResult(CommandContext& context, Operation operation, std::string_view event) {
@@ -325,7 +323,7 @@ void StoreResult(CommandContext& context, Operation operation, std::string_view 
     Operands operands;
     if (!operands.OpenOr(context, context.keys.subspan(1))) return;
     if (!Compute(context, operation, operands, &found) || !CheckSize(context, found)) return;
-    bytes = CopyMembers(&found);
+    CopyMembers(&found, &bytes);
   }
   StoreSet(context, context.key(), {.members = found.members, .encoding = found.encoding}, event);
 }

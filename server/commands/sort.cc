@@ -15,6 +15,7 @@
 
 #include "engine/types/hash_value.h"
 #include "engine/types/string_ops.h"
+#include "server/blocking.h"
 #include "server/commands/common.h"
 #include "server/commands/lists.h"
 #include "server/commands/set_common.h"
@@ -456,6 +457,7 @@ void SortRun::Store(CommandContext& context) {
   if (!stored.empty()) {
     context.Modified(target);
     context.Notify('l', "sortstore", target.bytes);
+    SignalReady(context, target);
   } else if (existed) {
     context.Modified(target);
     context.Notify('g', "del", target.bytes);
