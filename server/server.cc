@@ -315,7 +315,9 @@ void Server::AdjustMaxClients() {
 }
 
 uint64_t Server::MaxRequestBytes() const {
-  return options_->maxmemory == 0 ? UINT64_MAX : options_->maxmemory / 4;
+  // CONFIG SET must be able to raise whatever limit it was given.
+  constexpr uint64_t kLeast = 16 * 1024;
+  return options_->maxmemory == 0 ? UINT64_MAX : std::max(kLeast, options_->maxmemory / 4);
 }
 
 uint64_t Server::OutputShare() const {

@@ -87,7 +87,7 @@ class Server : public StoreListener {
   uint64_t clients_memory() const { return clients_memory_; }
 
   // --- limits
-  // The longest request that is taken: a quarter of maxmemory.
+  // The longest request that is taken: a quarter of maxmemory, but 16 KiB at least.
   uint64_t MaxRequestBytes() const;
   // Unsent replies of one client beyond which it has to read before it may go on.
   uint64_t OutputShare() const;
