@@ -11,6 +11,9 @@
 namespace firn::server {
 namespace {
 
+// What a command that is only queued is taken to write.
+constexpr uint64_t kLeastWriteBytes = 128;
+
 bool RunsAtOnce(const Command& command) {
   constexpr std::string_view kNames[] = {"exec", "discard", "multi", "watch", "quit", "reset"};
   return std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
@@ -34,6 +37,15 @@ bool Dispatcher::QueueInTransaction(Client* client, std::span<const std::string_
     return true;
   }
   if (RunsAtOnce(command)) return false;
+  if ((command.flags & kDenyOom) != 0 && (command.flags & kFreesSpace) == 0) {
+    Ticket ticket;
+    Store::WriteGate gate = server_.store().CheckWrite(kLeastWriteBytes, false, &ticket);
+    server_.store().Release(&ticket);
+    if (gate == Store::WriteGate::kOutOfMemory || gate == Store::WriteGate::kOutOfSpace) {
+      Reject(client, &command, kOutOfMemoryError);
+      return true;
+    }
+  }
   client->set_last_command(&command);
   if (!transaction.failed && !transaction.touched) {
     auto queued = std::make_unique<Request>();
