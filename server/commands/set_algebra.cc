@@ -111,45 +111,29 @@ std::vector<std::string_view> MembersOf(SetValue& value) {
   return members;
 }
 
-enum class Presence : uint8_t { kMissing, kNone, kSome, kAll };
-
-// In how many of these sets a member is: stops as soon as `until` is the answer.
-Presence FindIn(std::span<SetValue* const> sets, std::string_view member, Presence until) {
-  bool missing = false;
-  for (SetValue* set : sets) {
-    SetValue::Place place;
-    if (!set->Find(member, &place)) {
-      missing = true;
-      if (until == Presence::kNone) break;
-      continue;
-    }
-    if (place.found && until == Presence::kSome) return Presence::kSome;
-    if (!place.found && until == Presence::kNone) return Presence::kNone;
-  }
-  if (missing) return Presence::kMissing;
-  return until == Presence::kSome ? Presence::kNone : Presence::kAll;
-}
-
-// Keeps the members for which the sets answer with `wanted`; stops at `limit` of them (0: none).
-// False: pages are missing.
+// Keeps the members that all the sets have, or those that none of them has; stops at `limit` of
+// them (0: no limit). False: pages are missing.
 struct Filter {
   std::span<SetValue* const> sets;
-  Presence until;
-  Presence wanted;
+  bool present = true;
   uint64_t limit = 0;
 };
 bool Keep(const Filter& filter, std::vector<std::string_view>* members) {
   uint64_t missing = 0;
   size_t kept = 0;
   for (std::string_view member : *members) {
-    const Presence presence = FindIn(filter.sets, member, filter.until);
-    if (presence == Presence::kMissing && ++missing >= kMaxMissing) return false;
-    if (presence != filter.wanted) continue;
-    (*members)[kept++] = member;
-    if (filter.limit != 0 && kept == filter.limit) {
-      members->resize(kept);
-      return true;
+    bool keep = true;
+    for (SetValue* set : filter.sets) {
+      SetValue::Place place;
+      const bool resident = set->Find(member, &place);
+      if (!resident) ++missing;
+      keep = resident && place.found == filter.present;
+      if (!keep) break;
     }
+    if (missing >= kMaxMissing) return false;
+    if (!keep) continue;
+    (*members)[kept++] = member;
+    if (filter.limit != 0 && kept == filter.limit) break;
   }
   members->resize(kept);
   return missing == 0;
@@ -170,8 +154,7 @@ bool Intersect(Operands& operands, uint64_t limit, Found* found) {
   if (!sets[0]->WantAll()) return false;
   found->members = MembersOf(*sets[0]);
   std::span<SetValue* const> others = std::span(sets).subspan(1);
-  return Keep({.sets = others, .until = Presence::kNone, .wanted = Presence::kAll, .limit = limit},
-              &found->members);
+  return Keep({.sets = others, .limit = limit}, &found->members);
 }
 
 bool WantAllOf(Operands& operands) {
@@ -244,8 +227,7 @@ bool Subtract(Operands& operands, const SetLimits& limits, Found* found) {
     std::vector<SetValue*> by_size = BySize(operands);
     std::erase(by_size, &first->value());
     std::reverse(by_size.begin(), by_size.end());
-    if (!Keep({.sets = by_size, .until = Presence::kSome, .wanted = Presence::kNone},
-              &found->members)) {
+    if (!Keep({.sets = by_size, .present = false}, &found->members)) {
       return false;
     }
     found->encoding = EncodingOf(found->members, limits);

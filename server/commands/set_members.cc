@@ -45,14 +45,14 @@ MoveOutcome MoveMember(CommandContext& context, bool* source_gone) {
   }
   if (!source.CheckType(context)) return MoveOutcome::kNothing;
   SetValue::Place place;
-  bool resident = source.value().Find(member, &place);
   if (context.key(0).bytes == context.key(1).bytes) {
-    if (resident) context.reply.Integer(place.found ? 1 : 0);
+    if (source.value().Find(member, &place)) context.reply.Integer(place.found ? 1 : 0);
     return MoveOutcome::kNothing;
   }
   OpenSet target(context, context.key(1), Use::kWrite);
   if (!target.CheckType(context)) return MoveOutcome::kNothing;
   SetValue::Place target_place;
+  bool resident = source.value().Find(member, &place);
   resident &= target.value().Find(member, &target_place);
   if (!resident) return MoveOutcome::kNothing;
   context.reply.Integer(place.found ? 1 : 0);

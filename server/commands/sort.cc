@@ -418,7 +418,7 @@ bool SortRun::Get(CommandContext& context) {
       if (got != Got::kPresent) results_.Add({});
       absent_.push_back(got != Got::kPresent);
     }
-    if (!CheckSize(context, results_.total_bytes())) return false;
+    if (missing == 0 && !CheckSize(context, results_.total_bytes())) return false;
   }
   return missing == 0;
 }
