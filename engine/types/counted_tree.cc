@@ -38,6 +38,19 @@ std::string BuildNode(uint8_t level, std::span<const ChildSpec> children) {
   return node;
 }
 
+// The first eight bytes as a number that compares as they do; zeros stand for missing ones, so
+// equal numbers decide nothing. Bytes up to `limit` may be read.
+uint64_t PrefixOf(std::string_view bytes, const char* limit) {
+  if (limit - bytes.data() >= 8) {
+    uint64_t prefix = LoadBig64(bytes.data());
+    if (bytes.size() >= 8) return prefix;
+    return bytes.empty() ? 0 : prefix >> (64 - 8 * bytes.size()) << (64 - 8 * bytes.size());
+  }
+  char padded[8] = {};
+  bytes.copy(padded, sizeof padded);
+  return LoadBig64(padded);
+}
+
 }  // namespace
 
 // A view of an inner node's bytes.
@@ -67,15 +80,21 @@ class CountedTree::Node {
   }
   // The last child whose separator is not greater; the first of all for what is less than any.
   uint32_t Find(std::string_view key) const {
+    const uint64_t prefix = PrefixOf(key, key.data() + key.size());
+    const char* ends = bytes_.data() + ends_offset();
+    const char* separators = bytes_.data() + separators_offset();
+    const char* limit = bytes_.data() + bytes_.size();
     uint32_t low = 0;
     uint32_t high = children() - 1;
     while (low < high) {
       uint32_t middle = (low + high + 1) / 2;
-      if (separator(middle) <= key) {
-        low = middle;
-      } else {
-        high = middle - 1;
-      }
+      uint32_t from = LoadFixed<uint16_t>(ends + kEndSize * (middle - 1));
+      uint32_t to = LoadFixed<uint16_t>(ends + kEndSize * middle);
+      std::string_view separator(separators + from, to - from);
+      uint64_t other = PrefixOf(separator, limit);
+      bool greater = other != prefix ? other > prefix : separator > key;
+      high = greater ? middle - 1 : high;
+      low = greater ? low : middle;
     }
     return low;
   }
@@ -138,7 +157,7 @@ bool CountedTree::Descend(PageNumber leaf_page, Leaf* leaf) {
   return !space_.Read(leaf_page).empty();
 }
 
-template <bool kWant>
+template <bool kWant, bool kRank>
 bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
   *leaf = {};
   if (RootView(space_.Root()).small()) return true;
@@ -148,7 +167,7 @@ bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
     if (bytes.empty()) return false;
     Node node(bytes);
     uint32_t child = node.Find(key);
-    for (uint32_t i = 0; i < child; ++i) leaf->first_rank += node.rows(i);
+    for (uint32_t i = 0; kRank && i < child; ++i) leaf->first_rank += node.rows(i);
     CHECK(leaf->depth < kMaxDepth);
     leaf->path[leaf->depth++] = {page, child};
     page = node.page(child);
@@ -158,10 +177,16 @@ bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
   }
 }
 
-bool CountedTree::FindKey(std::string_view key, Leaf* leaf) { return LocateKey<true>(key, leaf); }
+bool CountedTree::FindKey(std::string_view key, Leaf* leaf) {
+  return LocateKey<true, true>(key, leaf);
+}
+
+bool CountedTree::FindKeyUnranked(std::string_view key, Leaf* leaf) {
+  return LocateKey<true, false>(key, leaf);
+}
 
 bool CountedTree::FindResidentKey(std::string_view key, Leaf* leaf) {
-  return LocateKey<false>(key, leaf);
+  return LocateKey<false, false>(key, leaf);
 }
 
 bool CountedTree::FindRank(uint64_t rank, Leaf* leaf) {

@@ -60,8 +60,10 @@ class CountedTree {
   // --- navigation
   // The leaf that has the key, or would.
   bool FindKey(std::string_view key, Leaf* leaf);
-  // As FindKey, but what is not in RAM is not wanted: for who can do without it, or has begun to
-  // change things and has fetched before what it can need.
+  // As FindKey, but without the leaf's first_rank, which takes adding up.
+  bool FindKeyUnranked(std::string_view key, Leaf* leaf);
+  // As FindKeyUnranked, but what is not in RAM is not wanted: for who can do without it, or has
+  // begun to change things and has fetched before what it can need.
   bool FindResidentKey(std::string_view key, Leaf* leaf);
   // The leaf that has the row of this rank; the last one if there is none such.
   bool FindRank(uint64_t rank, Leaf* leaf);
@@ -125,7 +127,7 @@ class CountedTree {
   std::string_view NodeBytes(PageNumber page);
   std::string_view PeekNode(PageNumber page);
   bool Descend(PageNumber leaf_page, Leaf* leaf);
-  template <bool kWant>
+  template <bool kWant, bool kRank>
   bool LocateKey(std::string_view key, Leaf* leaf);
   static void CopyBelow(std::string_view node_bytes, PageSpace* from, PageSpace* to);
   bool WantBelow(PageNumber page, uint64_t first, uint64_t last, uint32_t* limit);

@@ -86,7 +86,7 @@ bool HashedTree::Find(std::string_view bytes, Place* place) {
   }
   char key[8];
   StoreBig64(key, place->hash);
-  if (!tree_.FindKey({key, sizeof key}, &place->leaf)) return false;
+  if (!tree_.FindKeyUnranked({key, sizeof key}, &place->leaf)) return false;
   FindInLeaf(bytes, place);
   return true;
 }
