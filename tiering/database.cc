@@ -234,7 +234,10 @@ Database::ObjectInfo Database::Inspect(const HashedKey& key) {
     size = entry->value().size();
   }
   if (IsCollection(entry->type())) {
-    if (entry->kind() == Entry::Kind::kHot) info.root = entry->value();
+    if (entry->kind() == Entry::Kind::kHot) {
+      info.root = entry->value();
+      info.memory_bytes += impl_->EstimatePages(impl_->KeyspaceOf(number_), info.root);
+    }
   } else if (entry->Has(Entry::kInteger)) {
     info.encoding = "int";
   } else {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "engine/types/root_format.h"
 #include "tiering/indexer.h"
 #include "tiering/reaper.h"
 #include "tiering/settler.h"
@@ -47,6 +48,26 @@ Keyspace* StoreImpl::MakeKeyspace(uint32_t id, uint32_t slot) {
 uint64_t StoreImpl::NewValueId() {
   last_value_id_ = std::max(last_value_id_, log_->appended_lsn()) + 1;
   return last_value_id_;
+}
+
+uint64_t StoreImpl::EstimatePages(Keyspace& keyspace, std::string_view root_bytes) {
+  RootView root(root_bytes);
+  if (root.small()) return 0;
+  constexpr uint32_t kSamples = 64;
+  constexpr uint64_t kPageBytesGuess = 3072;
+  uint32_t pages = root.next_page() - 1;
+  uint32_t step = std::max(1u, pages / kSamples);
+  uint64_t sampled = 0;
+  uint64_t bytes = 0;
+  for (uint32_t page = 1; page <= pages; page += step) {
+    PageKey name(root.value_id(), page);
+    Entry* entry =
+        keyspace.pages->table.Find({name.view(), keyspace.pages->table.HashOf(name.view())});
+    if (entry == nullptr || entry->kind() != Entry::Kind::kHot) continue;
+    ++sampled;
+    bytes += entry->MemoryBytes();
+  }
+  return sampled == 0 ? pages * kPageBytesGuess : bytes * pages / sampled;
 }
 
 void StoreImpl::LinkPages() {

@@ -114,6 +114,8 @@ class StoreImpl {
     return *slots_[2 * access.db + (access.pages ? 1 : 0)];
   }
   uint64_t NewValueId();
+  // Bytes that the pages of a collection take besides its root, from a sample of those in RAM.
+  uint64_t EstimatePages(Keyspace& keyspace, std::string_view root);
   Keyspace* KeyspaceById(uint32_t id);  // null if it has been dropped
   Keyspace* MakeKeyspace(uint32_t id, uint32_t slot);
   // Tells each keyspace of keys where its pages are. After any change of the slots.

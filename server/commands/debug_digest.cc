@@ -1,13 +1,16 @@
 #include "server/commands/debug_digest.h"
 
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/base/coding.h"
 #include "engine/base/sha1.h"
+#include "engine/types/counted_tree.h"
 #include "server/commands/common.h"
 #include "server/server.h"
+#include "tiering/collection.h"
 
 namespace firn::server {
 namespace {
@@ -55,12 +58,44 @@ uint32_t TypeNumber(ValueType type) {
   }
 }
 
-// REQUIRES: the key is planned with kRead.
+// One row of a collection. Only lists have an order.
+void MixRow(Sha1Digest& digest, ValueType type, const PackedRow& row) {
+  if (type == ValueType::kList) return Mix(digest, row.bytes);
+  if (type == ValueType::kSet) return Add(digest, row.bytes);
+  Sha1Digest one = {};
+  Mix(one, row.bytes);
+  if (type == ValueType::kZset) {
+    char score[40];
+    int size = std::snprintf(score, sizeof score, "%.17g", row.score);
+    Mix(one, {score, static_cast<size_t>(size)});
+  } else {
+    Mix(one, row.value);
+  }
+  Add(digest, View(one));
+}
+
+// REQUIRES: all pages are in RAM.
+void MixCollection(Sha1Digest& digest, Database& db, const HashedKey& key, ValueType type) {
+  Collection pages(db, key, type, {.touch = false, .count_hit = false});
+  CountedTree tree(&pages);
+  CountedTree::Leaf leaf;
+  CHECK(tree.FindRank(0, &leaf));
+  do {
+    for (PackedPage::Cursor cursor(tree.Page(leaf), 0); cursor.valid(); cursor.Next()) {
+      const PackedRow& row = cursor.row();
+      if (row.expiry_ms >= 0 && row.expiry_ms <= pages.now_ms()) continue;
+      MixRow(digest, type, row);
+    }
+  } while (tree.Next(&leaf) == CountedTree::Moved::kYes);
+}
+
+// REQUIRES: the key is planned with kRead; of a collection, all pages are in RAM.
 void MixValue(Sha1Digest& digest, Database& db, const HashedKey& key) {
   Database::KeyInfo info = db.Lookup(key, {.touch = false, .count_hit = false});
   if (!info.exists()) return;
   MixNumber(digest, TypeNumber(info.type));
   if (info.type == ValueType::kString) Mix(digest, db.GetString(key).bytes());
+  if (IsCollection(info.type)) MixCollection(digest, db, key, info.type);
   if (info.expiry_ms >= 0) Add(digest, "!!expire!!");
 }
 
@@ -106,6 +141,11 @@ class DigestWalk : public std::enable_shared_from_this<DigestWalk> {
 
   void Planned(CommandContext& context) {
     Database& db = context.store.database(database_);
+    bool all_here = true;
+    for (const Store::ScanKey& key : scanned_.keys) {
+      all_here &= db.WantAllPages(context.store.Key(key.key));
+    }
+    if (!all_here) return;
     for (const Store::ScanKey& key : scanned_.keys) {
       const HashedKey hashed = context.store.Key(key.key);
       if (!db.Lookup(hashed, {.touch = false, .count_hit = false}).exists()) continue;
@@ -149,6 +189,11 @@ void DigestOfValues(CommandContext& context) {
     keys.push_back({context.db().number(), context.store.Key(name), Access::kRead});
   }
   RunWithKeys(context, std::move(keys), [](CommandContext& c) {
+    bool all_here = true;
+    for (std::string_view name : c.args.subspan(2)) {
+      all_here &= c.db().WantAllPages(c.store.Key(name));
+    }
+    if (!all_here) return;
     c.reply.ArrayHeader(static_cast<int64_t>(c.args.size() - 2));
     for (std::string_view name : c.args.subspan(2)) {
       Sha1Digest digest = {};
