@@ -120,8 +120,19 @@ bool ZsetValue::Ranks(const ScoreRange& range, RankRange* ranks) {
   return RankOf(OrderedScore(range.max), !range.max_open, range.max, &ranks->end) && found;
 }
 
-// How many elements are below the bound, for a minimum.
-bool ZsetValue::RankOf(const LexBound& bound, double score, uint64_t* rank) {
+bool ZsetValue::CommonScore(std::optional<double>* score) {
+  Leaf first;
+  Leaf last;
+  bool found = tree_.FindFirst(&first);
+  if (!tree_.FindLast(&last) || !found) return false;
+  double lowest = tree_.Page(first).Score(0);
+  PackedPage page = tree_.Page(last);
+  if (page.Score(page.rows() - 1) == lowest) *score = lowest;
+  return true;
+}
+
+// How many elements are below the bound, for a minimum. `score` as CommonScore gives it.
+bool ZsetValue::RankOf(const LexBound& bound, std::optional<double> score, uint64_t* rank) {
   if (bound.kind == LexBound::Kind::kLowest) {
     *rank = 0;
     return true;
@@ -130,22 +141,40 @@ bool ZsetValue::RankOf(const LexBound& bound, double score, uint64_t* rank) {
     *rank = tree_.count();
     return true;
   }
+  bool above = bound.kind == LexBound::Kind::kOpen;
+  if (!score.has_value()) return RankOfMember(bound.bytes, above, rank);
   Leaf leaf;
-  if (!tree_.FindKey(ElementKey(score, bound.bytes).view(), &leaf)) return false;
+  if (!tree_.FindKey(ElementKey(*score, bound.bytes).view(), &leaf)) return false;
   PackedPage page = tree_.Page(leaf);
-  uint32_t row = page.LowerBound(score, bound.bytes);
+  uint32_t row = page.LowerBound(*score, bound.bytes);
   *rank = leaf.first_rank + row;
-  if (bound.kind == LexBound::Kind::kOpen && row < page.rows()) {
-    PackedRow element = page.Row(row);
-    if (element.score == score && element.bytes == bound.bytes) ++*rank;
+  if (above && row < page.rows() && page.Row(row).bytes == bound.bytes) ++*rank;
+  return true;
+}
+
+// By members alone, whatever the scores: the tree's separators don't help.
+bool ZsetValue::RankOfMember(std::string_view member, bool above, uint64_t* rank) {
+  uint64_t low = 0;
+  uint64_t high = tree_.count();
+  while (low < high) {
+    uint64_t middle = low + (high - low) / 2;
+    Leaf leaf;
+    if (!tree_.FindRank(middle, &leaf)) return false;
+    PackedPage page = tree_.Page(leaf);
+    std::string_view bytes = page.Row(RowAt(leaf, middle)).bytes;
+    if (bytes < member || (above && bytes == member)) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
+  *rank = low;
   return true;
 }
 
 bool ZsetValue::Ranks(const LexRange& range, RankRange* ranks) {
-  Leaf leaf;
-  if (!tree_.FindRank(0, &leaf)) return false;
-  double score = tree_.Page(leaf).Score(0);
+  std::optional<double> score;
+  if (!CommonScore(&score)) return false;
   bool found = RankOf(range.min, score, &ranks->first);
   // What a maximum leaves out is what a minimum of the other openness leaves out.
   LexBound max = range.max;

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -88,7 +89,8 @@ class ZsetValue {
   Lookup Rank(std::string_view member, Ranked* ranked);
   // The ranks of the elements within the bounds.
   bool Ranks(const ScoreRange& range, RankRange* ranks);
-  // As though all elements had the score of the first.
+  // The elements whose members lie within the bounds, if members ascend with the ranks, as they do
+  // where all scores are equal. In other sets some such range of ranks, found with more pages.
   bool Ranks(const LexRange& range, RankRange* ranks);
   // Wants the pages of these elements; true if all are in RAM.
   bool Want(RankRange ranks);
@@ -181,7 +183,10 @@ class ZsetValue {
   bool FindPlace(const ZsetElement& element, Leaf* leaf);
   Lookup ScoreFromTree(std::string_view member, double* score);
   bool RankOf(uint64_t ordered_score, bool above, double score, uint64_t* rank);
-  bool RankOf(const LexBound& bound, double score, uint64_t* rank);
+  // The score that all elements have; nothing if they differ.
+  bool CommonScore(std::optional<double>* score);
+  bool RankOf(const LexBound& bound, std::optional<double> score, uint64_t* rank);
+  bool RankOfMember(std::string_view member, bool above, uint64_t* rank);
 
   bool WalkIndex(uint64_t first_hash, uint64_t count, std::vector<IndexEntry>* entries,
                  bool* ended);

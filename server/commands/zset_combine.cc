@@ -261,9 +261,6 @@ Lookup Combination::IsInOthers(const ZsetElement& element, double* score) {
 }
 
 bool Combination::Intersect() {
-  std::stable_sort(sources_.begin(), sources_.end(), [](const Source& a, const Source& b) {
-    return a.input->count() < b.input->count();
-  });
   if (sources_[0].input->count() == 0) return true;
   if (!sources_[0].input->WantAll()) return false;
   int missing = 0;
@@ -330,6 +327,12 @@ void Combination::Reply() {
 
 void Combination::Run() {
   if (!OpenOr() || !ParseOptionsOr()) return;
+  if (request_.operation != Operation::kDifference) {
+    // The smallest first, as Redis adds scores up: the order shows in sums of infinities.
+    std::stable_sort(sources_.begin(), sources_.end(), [](const Source& a, const Source& b) {
+      return a.input->count() < b.input->count();
+    });
+  }
   bool complete = false;
   switch (request_.operation) {
     case Operation::kUnion:

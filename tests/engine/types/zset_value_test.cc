@@ -426,6 +426,18 @@ TEST(ZsetValueTest, FindsRangesOfMembers) {
   }
 }
 
+TEST(ZsetValueTest, FindsRangesOfMembersThatAscendWithScores) {
+  MemoryPageSpace space;
+  ZsetValue value(&space, kSecret);
+  for (int i = 1000; i < 3000; ++i) value.Add({std::to_string(i), double(i)}, {}, {});
+  space.DemoteAll();
+  RankRange ranks;
+  LexRange range{.min = {LexBound::Kind::kClosed, "1500"}, .max = {LexBound::Kind::kOpen, "25"}};
+  RunFetching(&space, [&] { return value.Ranks(range, &ranks); });
+  EXPECT_EQ(ranks.first, 500u);
+  EXPECT_EQ(ranks.end, 1500u);
+}
+
 TEST(ZsetValueTest, BuildsWhatAddingMakes) {
   for (size_t size : {1, 50, 200, 20'000}) {
     MemoryPageSpace space;
