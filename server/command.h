@@ -190,6 +190,9 @@ struct Command {
   CommandFunction function = nullptr;  // null for a container
   std::span<const KeySpec> key_specs = {};
   AccessFunction access = nullptr;
+  // Finds keys that the specs can't describe but that the arguments name.
+  void (*more_keys)(std::span<const std::string_view> args,
+                    std::vector<struct FoundKey>* keys) = nullptr;
   std::span<const Command> subcommands = {};
   // For COMMAND DOCS:
   std::string_view group = {};

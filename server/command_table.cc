@@ -125,6 +125,7 @@ bool FindKeys(const Command& command, std::span<const std::string_view> args,
       return false;
     }
   }
+  if (command.more_keys != nullptr) command.more_keys(args, keys);
   return true;
 }
 

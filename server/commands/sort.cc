@@ -145,7 +145,6 @@ class SortRun : public std::enable_shared_from_this<SortRun> {
     if (!Load(context)) return;
     if (!request_.unsorted && !Sort(context)) return;
     if (!Get(context)) return;
-    if (request_.store && !target_planned_) return PlanMore(context);
     request_.store ? Store(context) : Reply(context);
   }
 
@@ -198,7 +197,6 @@ class SortRun : public std::enable_shared_from_this<SortRun> {
   Strings results_;
   std::vector<bool> absent_;  // results that are null
   std::unordered_set<std::string> planned_;
-  bool target_planned_ = false;
   std::string key_;
 };
 
@@ -323,7 +321,6 @@ void SortRun::PlanMore(CommandContext& context) {
   }
   if (request_.store) {
     keys.push_back({db, context.store.Key(*request_.store), Access::kReplace});
-    target_planned_ = true;
   }
   RunWithKeys(context, std::move(keys),
               [self = shared_from_this()](CommandContext& context) { self->Step(context); });

@@ -1,5 +1,6 @@
 // The rows of SORT.
 #include "server/command.h"
+#include "server/commands/common.h"
 #include "server/commands/sort.h"
 
 namespace firn::server {
@@ -21,6 +22,7 @@ constexpr KeySpec kSortKeys[] = {kSource,
                                   .begin = KeySpec::Begin::kUnknown,
                                   .find = KeySpec::Find::kUnknown,
                                   .notes = "The key of `STORE`, which may stand anywhere."}};
+constexpr const KeySpec& kTarget = kSortKeys[2];
 constexpr KeySpec kSortReadOnlyKeys[] = {kSource, kPatternKeys};
 
 constexpr CommandArgument kKey = {.name = "key", .type = Type::kKey, .key_spec_index = 0};
@@ -69,6 +71,21 @@ constexpr std::string_view kComplexity =
     "O(N+M*log(M)), N: the elements, M: those given; O(N) if nothing is sorted";
 constexpr uint64_t kCategories = kAclSet | kAclSortedset | kAclList | kAclDangerous;
 
+// The key of the last STORE. The words behind other keywords may read like it.
+void FindTarget(std::span<const std::string_view> args, std::vector<FoundKey>* keys) {
+  size_t target = 0;
+  for (size_t i = 2; i < args.size(); ++i) {
+    if (EqualsIgnoreCase(args[i], "limit")) {
+      i += 2;
+    } else if (EqualsIgnoreCase(args[i], "get") || EqualsIgnoreCase(args[i], "by")) {
+      ++i;
+    } else if (EqualsIgnoreCase(args[i], "store") && i + 1 < args.size()) {
+      target = ++i;
+    }
+  }
+  if (target != 0) keys->push_back({target, &kTarget});
+}
+
 constexpr Command kCommands[] = {
     {.name = "sort",
      .arity = -2,
@@ -76,6 +93,7 @@ constexpr Command kCommands[] = {
      .acl_categories = kCategories,
      .function = SortCommand,
      .key_specs = kSortKeys,
+     .more_keys = FindTarget,
      .group = "generic",
      .since = "1.0.0",
      .complexity = kComplexity,
