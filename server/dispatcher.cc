@@ -35,10 +35,30 @@ bool IsHttp(std::string_view name) {
   return EqualsIgnoreCase(name, "post") || EqualsIgnoreCase(name, "host:");
 }
 
+// Commands whose element, found by its hash, is worth asking memory for ahead of time.
+struct ElementArgument {
+  std::string_view command;
+  uint8_t argument;
+};
+constexpr ElementArgument kElementArguments[] = {
+    {"hdel", 2},    {"hexists", 2}, {"hget", 2},      {"hincrby", 2}, {"hincrbyfloat", 2},
+    {"hmget", 2},   {"hset", 2},    {"hsetnx", 2},    {"hstrlen", 2}, {"sadd", 2},
+    {"srem", 2},    {"zadd", 3},    {"sismember", 2}, {"zrank", 2},   {"smismember", 2},
+    {"zincrby", 3}, {"zrem", 2},    {"zrevrank", 2},  {"zscore", 2},
+};
+
 }  // namespace
 
 Dispatcher::Dispatcher(Server* server)
-    : server_(*server), statistics_(server->commands().count()) {}
+    : server_(*server),
+      element_arguments_(server->commands().count()),
+      statistics_(server->commands().count()) {
+  for (const ElementArgument& each : kElementArguments) {
+    if (const Command* command = server->commands().Find(each.command)) {
+      element_arguments_[server->commands().IndexOf(*command)] = each.argument;
+    }
+  }
+}
 
 void Dispatcher::ResetStatistics() {
   std::fill(statistics_.begin(), statistics_.end(), CommandStatistics());
@@ -66,9 +86,34 @@ void Dispatcher::Prepare(const Client& client, ParsedRequest* request) {
   server_.store().Prefetch(client.db(), request->first_key_hash);
 }
 
-void Dispatcher::PrefetchEntries(const Client& client, std::span<const ParsedRequest> requests) {
+void Dispatcher::PrefetchEntries(const Client& client, std::span<ParsedRequest> requests) {
+  bool elements = false;
   for (const ParsedRequest& request : requests) {
-    if (request.has_hash) server_.store().PrefetchEntry(client.db(), request.first_key_hash);
+    if (!request.has_hash) continue;
+    server_.store().PrefetchEntry(client.db(), request.first_key_hash);
+    elements |= element_arguments_[server_.commands().IndexOf(*request.command)] > 0;
+  }
+  if (elements) PrefetchElements(client, requests);
+}
+
+void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest> requests) {
+  const Database& database = server_.store().database(client.db());
+  bool found = false;
+  for (ParsedRequest& request : requests) {
+    request.element = {};
+    if (!request.has_hash) continue;
+    const size_t at = element_arguments_[server_.commands().IndexOf(*request.command)];
+    if (at == 0 || at >= request.args.size()) continue;
+    const HashedKey key{request.args[1], request.first_key_hash};
+    request.element = Collection::Locate(database, key, request.args[at]);
+    found |= request.element.page != 0;
+  }
+  if (!found) return;
+  for (const ParsedRequest& request : requests) {
+    if (request.element.page != 0) Collection::FetchEntry(database, request.element);
+  }
+  for (const ParsedRequest& request : requests) {
+    if (request.element.page != 0) Collection::FetchRows(database, request.element);
   }
 }
 

@@ -14,6 +14,7 @@
 #include "server/client.h"
 #include "server/command.h"
 #include "server/cycle_clock.h"
+#include "tiering/collection.h"
 
 namespace firn::server {
 
@@ -33,6 +34,7 @@ struct ParsedRequest {
   const Command* command = nullptr;  // null if there is none of this name
   bool has_hash = false;
   uint64_t first_key_hash = 0;
+  Collection::ElementHint element;  // of the first key's value
 };
 
 class Dispatcher {
@@ -47,7 +49,7 @@ class Dispatcher {
   void Handle(Client* client, const ParsedRequest& request);
   // Before Handle: looks the row up and asks for what the first key leads to.
   void Prepare(const Client& client, ParsedRequest* request);
-  void PrefetchEntries(const Client& client, std::span<const ParsedRequest> requests);
+  void PrefetchEntries(const Client& client, std::span<ParsedRequest> requests);
   // Room for the client whose bytes are processed now.
   std::span<ParsedRequest, kBatch> batch() { return batch_; }
   // In place of a request that can't be run: it was longer than one may be, and has been read past;
@@ -132,12 +134,15 @@ class Dispatcher {
 
   void Enqueue(Client* client, std::span<const std::string_view> args, const Command* command);
   void Reject(Client* client, const Command* command, std::string_view error);
+  void PrefetchElements(const Client& client, std::span<ParsedRequest> requests);
   void ClearCurrent();
   // Nanoseconds since the last one.
   uint64_t Lap();
 
   Server& server_;
   std::array<ParsedRequest, kBatch> batch_;
+  // By the number of a command that looks one element up: where it is among the arguments, else 0.
+  std::vector<uint8_t> element_arguments_;
   std::vector<KeyAccess> keys_;  // of requests that run in place
   std::vector<FoundKey> found_;
   std::vector<CommandStatistics> statistics_;

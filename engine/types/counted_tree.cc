@@ -177,6 +177,11 @@ bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
   }
 }
 
+CountedTree::Child CountedTree::ChildFor(std::string_view bytes, std::string_view key) {
+  Node node(bytes);
+  return {.page = node.page(node.Find(key)), .is_leaf = node.level() == 1};
+}
+
 bool CountedTree::FindKey(std::string_view key, Leaf* leaf) {
   return LocateKey<true, true>(key, leaf);
 }

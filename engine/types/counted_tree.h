@@ -121,6 +121,12 @@ class CountedTree {
   // is not greater than `less`, and the keys can't be parted. REQUIRES: less < greater.
   static std::string Separator(std::string_view less, std::string_view greater);
   static bool ValidateNode(std::string_view bytes);
+  // One step of FindKey, for those who only want to guess where it leads.
+  struct Child {
+    PageNumber page = 0;
+    bool is_leaf = false;
+  };
+  static Child ChildFor(std::string_view node, std::string_view key);
 
  private:
   class Node;

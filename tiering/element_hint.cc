@@ -1,0 +1,60 @@
+// Hints to the processor about the page of an element (collection.h).
+#include "engine/types/counted_tree.h"
+#include "tiering/collection.h"
+#include "tiering/keyspace_state.h"
+#include "tiering/store_impl.h"
+
+namespace firn {
+namespace {
+
+// The columns of a leaf, which are searched first, are some lines behind its entry's beginning.
+constexpr size_t kLineBytes = 64;
+constexpr size_t kColumnLines = 7;
+
+}  // namespace
+
+Collection::ElementHint Collection::Locate(const Database& database, const HashedKey& key,
+                                           std::string_view element) {
+  StoreImpl& store = *database.impl_;
+  const Keyspace& keyspace = store.KeyspaceOf(database.number_);
+  const Entry* entry = keyspace.table.Find(key);
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return {};
+  const ValueType type = entry->type();
+  if (type != ValueType::kHash && type != ValueType::kSet && type != ValueType::kZset) return {};
+  const RootView root(entry->value());
+  if (root.small()) return {};
+  char element_key[8];
+  StoreBig64(element_key, SipHash13(store.identity_.secret, element));
+  const Table& pages = keyspace.pages->table;
+  std::string_view node = root.node(type == ValueType::kZset ? 1 : 0);
+  for (;;) {
+    CountedTree::Child child = CountedTree::ChildFor(node, {element_key, sizeof element_key});
+    PageKey page_key(root.value_id(), child.page);
+    const uint64_t hash = pages.HashOf(page_key.view());
+    if (child.is_leaf) {
+      pages.Prefetch(hash);
+      return {.value_id = root.value_id(), .page = child.page, .hash = hash};
+    }
+    const Entry* below = pages.Find({page_key.view(), hash});
+    if (below == nullptr || below->kind() != Entry::Kind::kHot) return {};
+    node = below->value();
+  }
+}
+
+void Collection::FetchEntry(const Database& database, const ElementHint& hint) {
+  const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
+  keyspace.pages->table.PrefetchEntry(hint.hash);
+}
+
+void Collection::FetchRows(const Database& database, const ElementHint& hint) {
+  const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
+  PageKey key(hint.value_id, hint.page);
+  const Entry* entry = keyspace.pages->table.Find({key.view(), hint.hash});
+  if (entry == nullptr) return;
+  // The first two lines have come with the entry.
+  for (size_t i = 2; i < kColumnLines; ++i) {
+    __builtin_prefetch(reinterpret_cast<const char*>(entry) + i * kLineBytes);
+  }
+}
+
+}  // namespace firn
