@@ -4,7 +4,6 @@
 #include <string>
 
 #include "engine/keyspace/access_clock.h"
-#include "server/blocking.h"
 #include "server/commands/common.h"
 #include "server/commands/keys.h"
 #include "server/commands/object_encoding.h"
@@ -44,7 +43,6 @@ void Rename(CommandContext& context, IfTargetExists policy) {
   context.store.EndGroup();
   context.Modified(from);
   context.Modified(to);
-  SignalReady(context, to);
   context.Notify('g', "rename_from", from.bytes);
   context.Notify('g', "rename_to", to.bytes);
   refuse ? context.reply.Integer(1) : context.reply.Ok();
@@ -83,7 +81,6 @@ void Copy(CommandContext& context, CopyRequest request) {
   context.db().Copy(from, target, to);
   context.store.EndGroup();
   context.Modified(request.target, to.bytes);
-  SignalReady(context, request.target, to.bytes);
   context.Notify('g', "copy_to", to.bytes);
   context.reply.Integer(1);
 }
@@ -100,7 +97,6 @@ void Move(CommandContext& context, uint32_t number) {
   context.store.EndGroup();
   context.Modified(key);
   context.Modified(number, key.bytes);
-  SignalReady(context, number, key.bytes);
   context.Notify('g', "move_from", key.bytes);
   context.Notify('g', "move_to", key.bytes);
   context.reply.Integer(1);

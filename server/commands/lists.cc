@@ -5,7 +5,6 @@
 #include <limits>
 #include <string>
 
-#include "server/blocking.h"
 #include "server/client.h"
 #include "server/commands/common.h"
 #include "server/server.h"
@@ -18,6 +17,12 @@ constexpr int64_t kMaxCount = std::numeric_limits<int64_t>::max();
 std::string_view PushEvent(ListEnd end) { return end == ListEnd::kHead ? "lpush" : "rpush"; }
 std::string_view PopEvent(ListEnd end) { return end == ListEnd::kHead ? "lpop" : "rpop"; }
 
+// Redis counts elements, not keys, as changes since the last save; a key that was modified has
+// counted one.
+void CountFurtherChanges(CommandContext& context, int64_t count) {
+  context.server.stats().changes += static_cast<uint64_t>(count);
+}
+
 void PushCommand(CommandContext& context, ListEnd end, bool only_existing) {
   const HashedKey& key = context.key();
   ListAccess access(context, key, ListAccess::Purpose::kWrite);
@@ -25,8 +30,8 @@ void PushCommand(CommandContext& context, ListEnd end, bool only_existing) {
   if (only_existing && !access.exists()) return context.reply.Integer(0);
   if (!access.list().Push(end, context.args.subspan(2))) return;
   context.Modified(key);
+  CountFurtherChanges(context, static_cast<int64_t>(context.args.size()) - 3);
   context.Notify('l', PushEvent(end), key.bytes);
-  SignalReady(context, key);
   context.reply.Integer(static_cast<int64_t>(access.list().length()));
 }
 
@@ -124,7 +129,10 @@ void PopAndReply(CommandContext& context, const HashedKey& key, ListAccess* acce
     }
     list.RemoveRanks(ranks);
   }
-  if (list.length() != length) NotifyPopped(context, key, pop.end, access->exists());
+  const uint64_t popped = length - list.length();
+  if (popped == 0) return;
+  NotifyPopped(context, key, pop.end, access->exists());
+  CountFurtherChanges(context, static_cast<int64_t>(popped) - 1);
 }
 
 bool PopFirstAndReply(CommandContext& context, PopReply pop) {
@@ -174,9 +182,9 @@ bool MoveAndReply(CommandContext& context, ListMove move) {
   }
   context.Modified(to_key);
   context.Notify('l', PushEvent(move.to), to_key.bytes);
-  SignalReady(context, to_key);
   context.reply.Bulk(element);
   NotifyPopped(context, from_key, move.from, from.exists());
+  CountFurtherChanges(context, -1);  // a move is one
   return true;
 }
 
