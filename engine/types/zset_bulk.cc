@@ -27,10 +27,34 @@ bool HashLess(const ZsetValue::IndexEntry& a, const ZsetValue::IndexEntry& b) {
 
 // --- removal of ranges
 
+// The row of an element in both trees, by its rank. Of rows in the index with equal hashes and
+// scores any will do.
+bool ZsetValue::FindSpot(uint64_t rank, Spot* spot) {
+  bool found = rank == 0                   ? tree_.FindFirst(&spot->leaf)
+               : rank == tree_.count() - 1 ? tree_.FindLast(&spot->leaf)
+                                           : tree_.FindRank(rank, &spot->leaf);
+  if (!found) return false;
+  spot->row = RowAt(spot->leaf, rank);
+  PackedRow element = tree_.Page(spot->leaf).Row(spot->row);
+  spot->score = element.score;
+  if (small()) return true;
+  spot->hash = hash_(secret_, element.bytes);
+  if (!index_.FindKeyUnranked(HashKey(spot->hash).view(), &spot->index_leaf)) return false;
+  PackedPage page = index_.Page(spot->index_leaf);
+  uint32_t row = page.LowerBoundHash(spot->hash);
+  while (row < page.rows() && page.IndexedScore(row) != spot->score) ++row;
+  CHECK_MSG(row < page.rows() && page.Hash(row) == spot->hash,
+            "the member index disagrees with the elements");
+  spot->index_row = row;
+  return true;
+}
+
 bool ZsetValue::PlanRemoval(RankRange ranks, Removal* removal) {
   removal->ranks = ranks;
   removal->entries.clear();
-  if (ranks.empty() || small() || ranks.size() == tree_.count()) return true;
+  if (ranks.empty() || ranks.size() == tree_.count()) return true;
+  if (ranks.size() == 1) return FindSpot(ranks.first, &removal->spot);
+  if (small()) return true;
   if (!Want(ranks)) return false;
   removal->entries.reserve(ranks.size());
   ForEach(ranks, [&](const ZsetElement& element) {
@@ -40,7 +64,7 @@ bool ZsetValue::PlanRemoval(RankRange ranks, Removal* removal) {
   bool all = true;
   for (const IndexEntry& entry : removal->entries) {
     Leaf leaf;
-    all &= index_.FindKey(HashKey(entry.hash).view(), &leaf);
+    all &= index_.FindKeyUnranked(HashKey(entry.hash).view(), &leaf);
   }
   return all;
 }
@@ -48,6 +72,7 @@ bool ZsetValue::PlanRemoval(RankRange ranks, Removal* removal) {
 void ZsetValue::Remove(const Removal& removal) {
   if (removal.ranks.empty()) return;
   if (removal.ranks.size() == tree_.count()) return space_.DeleteValue();
+  if (removal.ranks.size() == 1) return RemoveSpot(removal.spot);
   RemoveFromIndex(removal.entries);
   RemoveFromTree(removal.ranks);
 }
@@ -76,7 +101,7 @@ void ZsetValue::RemoveFromIndex(std::span<const IndexEntry> entries) {
   std::vector<double> scores;  // of the elements with one hash that go
   while (!entries.empty()) {
     Leaf leaf;
-    CHECK(index_.FindKey(HashKey(entries[0].hash).view(), &leaf));
+    CHECK(index_.FindKeyUnranked(HashKey(entries[0].hash).view(), &leaf));
     PackedPage page = index_.Page(leaf);
     PackedBuilder kept(PackedKind::kZsetIndex);
     size_t used = 0;
@@ -212,7 +237,7 @@ bool ZsetValue::ScanWhole(ScanBatch* batch) {
 bool ZsetValue::WalkIndex(uint64_t first_hash, uint64_t count, std::vector<IndexEntry>* entries,
                           bool* ended) {
   Leaf leaf;
-  if (!index_.FindKey(HashKey(first_hash).view(), &leaf)) return false;
+  if (!index_.FindKeyUnranked(HashKey(first_hash).view(), &leaf)) return false;
   for (;;) {
     PackedPage page = index_.Page(leaf);
     for (uint32_t row = page.LowerBoundHash(first_hash); row < page.rows(); ++row) {

@@ -1,5 +1,6 @@
 #include "engine/types/zset_value.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/base/check.h"
@@ -12,6 +13,11 @@ namespace {
 constexpr uint8_t kSkiplist = 1;
 // A page counts its rows in 16 bits.
 constexpr uint32_t kMaxLeafRows = 60'000;
+
+bool IsFirst(const CountedTree::Leaf& leaf) {
+  return std::all_of(leaf.path.begin(), leaf.path.begin() + leaf.depth,
+                     [](const CountedTree::Step& step) { return step.child == 0; });
+}
 
 bool Overfull(const PackedPage& page) {
   return (page.size() > kMaxLeafBytes || page.rows() > kMaxLeafRows) && page.rows() > 1;
@@ -38,7 +44,8 @@ ZsetValue::Lookup ZsetValue::FindSmall(std::string_view member, Spot* spot) {
 ZsetValue::Lookup ZsetValue::Find(std::string_view member, Spot* spot) {
   if (small()) return FindSmall(member, spot);
   spot->hash = hash_(secret_, member);
-  if (!index_.FindKey(HashKey(spot->hash).view(), &spot->index_leaf)) return Lookup::kMissing;
+  if (!index_.FindKeyUnranked(HashKey(spot->hash).view(), &spot->index_leaf))
+    return Lookup::kMissing;
   PackedPage page = index_.Page(spot->index_leaf);
   uint32_t row = page.LowerBoundHash(spot->hash);
   spot->index_row = row;
@@ -47,7 +54,9 @@ ZsetValue::Lookup ZsetValue::Find(std::string_view member, Spot* spot) {
   for (; row < page.rows() && page.Hash(row) == spot->hash; ++row) {
     double score = page.IndexedScore(row);
     Leaf leaf;
-    if (!tree_.FindKey(ElementKey(score, member).view(), &leaf)) {
+    ElementKey key(score, member);
+    if (!(spot->ranked ? tree_.FindKey(key.view(), &leaf)
+                       : tree_.FindKeyUnranked(key.view(), &leaf))) {
       lookup = Lookup::kMissing;
       continue;
     }
@@ -77,7 +86,7 @@ ZsetValue::Lookup ZsetValue::Score(std::string_view member, double* score) {
 ZsetValue::Lookup ZsetValue::ScoreFromTree(std::string_view member, double* score) {
   uint64_t hash = hash_(secret_, member);
   Leaf leaf;
-  if (!index_.FindKey(HashKey(hash).view(), &leaf)) return Lookup::kMissing;
+  if (!index_.FindKeyUnranked(HashKey(hash).view(), &leaf)) return Lookup::kMissing;
   PackedPage page = index_.Page(leaf);
   uint32_t row = page.LowerBoundHash(hash);
   if (row == page.rows() || page.Hash(row) != hash) return Lookup::kAbsent;
@@ -98,6 +107,7 @@ ZsetValue::Lookup ZsetValue::ScoreFromTree(std::string_view member, double* scor
 ZsetValue::Lookup ZsetValue::Rank(std::string_view member, Ranked* ranked) {
   if (!space_.exists()) return Lookup::kAbsent;
   Spot spot;
+  spot.ranked = true;
   Lookup lookup = Find(member, &spot);
   if (lookup != Lookup::kPresent) return lookup;
   *ranked = {.score = spot.score, .rank = spot.leaf.first_rank + spot.row};
@@ -200,7 +210,7 @@ ZsetElement ZsetValue::At(uint64_t rank) {
 // --- adding
 
 bool ZsetValue::FindPlace(const ZsetElement& element, Leaf* leaf) {
-  return tree_.FindKey(ElementKey(element.score, element.member).view(), leaf);
+  return tree_.FindKeyUnranked(ElementKey(element.score, element.member).view(), leaf);
 }
 
 void ZsetValue::CreateEmpty(uint8_t flags) {
@@ -291,7 +301,7 @@ bool ZsetValue::InsertRow(const Leaf& leaf, const ZsetElement& element) {
   uint32_t middle = page.rows() / 2;
   if (last && tree_.UpperBound(leaf).empty()) {
     middle = page.rows() - 1;
-  } else if (row == 0 && leaf.first_rank == 0) {
+  } else if (row == 0 && IsFirst(leaf)) {
     middle = 1;
   }
   return tree_.SplitLeaf(leaf, middle, ElementKeyOf);
@@ -318,7 +328,7 @@ void ZsetValue::MoveElement(const Spot& spot, const Leaf& target, const ZsetElem
   } else {
     Leaf old = spot.leaf;
     if (InsertRow(target, element)) {
-      CHECK(tree_.FindKey(ElementKey(spot.score, element.member).view(), &old));
+      CHECK(tree_.FindKeyUnranked(ElementKey(spot.score, element.member).view(), &old));
     }
     RemoveRow(&tree_, old, tree_.Page(old).LowerBound(spot.score, element.member));
   }

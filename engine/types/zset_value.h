@@ -147,12 +147,23 @@ class ZsetValue {
   // Wants the pages of a Remove.
   bool WantRemove(std::string_view member);
 
+  // Where an element is, or would be in the index.
+  struct Spot {
+    bool ranked = false;  // whether the leaf's first_rank is wanted
+    uint64_t hash = 0;
+    CountedTree::Leaf index_leaf;
+    uint32_t index_row = 0;
+    CountedTree::Leaf leaf;
+    uint32_t row = 0;
+    double score = 0;
+  };
   struct IndexEntry {
     uint64_t hash = 0;
     double score = 0;
   };
   struct Removal {
     RankRange ranks;
+    Spot spot;                        // of a single element
     std::vector<IndexEntry> entries;  // sorted; none if everything goes
   };
   // Prepares the removal of some elements and wants the pages that it takes.
@@ -166,15 +177,6 @@ class ZsetValue {
 
  private:
   using Leaf = CountedTree::Leaf;
-  // Where an element is, or would be in the index.
-  struct Spot {
-    uint64_t hash = 0;
-    Leaf index_leaf;
-    uint32_t index_row = 0;
-    Leaf leaf;
-    uint32_t row = 0;
-    double score = 0;
-  };
 
   bool small() { return RootView(space_.Root()).small(); }
   PackedPage SmallPage() { return PackedPage(RootView(space_.Root()).packed()); }
@@ -200,6 +202,7 @@ class ZsetValue {
   void RemoveEmptied(CountedTree* tree, std::vector<std::string>* keys);
   void MoveElement(const Spot& spot, const Leaf& target, const ZsetElement& element);
   void InsertIndexRow(const Spot& spot, double score);
+  bool FindSpot(uint64_t rank, Spot* spot);
   void RemoveSpot(const Spot& spot);
   void RemoveFromTree(RankRange ranks);
   void RemoveFromIndex(std::span<const IndexEntry> entries);

@@ -200,12 +200,16 @@ void ZRemCommand(CommandContext& context) {
     if (!zset.CheckType(context)) return;
     ZsetValue& value = zset.value();
     std::span<const std::string_view> members = context.args.subspan(2);
-    bool all = true;
-    for (std::string_view member : members) all &= value.WantRemove(member);
-    if (!all) return;
+    if (members.size() > 1) {
+      bool all = true;
+      for (std::string_view member : members) all &= value.WantRemove(member);
+      if (!all) return;
+    }
     value.BeginBatch();
     for (std::string_view member : members) {
-      removed += value.Remove(member) == ZsetValue::Lookup::kPresent ? 1 : 0;
+      const ZsetValue::Lookup lookup = value.Remove(member);
+      if (lookup == ZsetValue::Lookup::kMissing) return;
+      removed += lookup == ZsetValue::Lookup::kPresent ? 1 : 0;
     }
     value.EndBatch();
     gone = !zset.exists();

@@ -205,7 +205,7 @@ PopResult PopFromZset(CommandContext& context, const HashedKey& key, const PopRe
   RankRange ranks{.first = 0, .end = count};
   if (request.end == ZsetEnd::kMax) ranks = {.first = total - count, .end = total};
   ZsetValue::Removal removal;
-  const bool wanted = value.Want(ranks);
+  const bool wanted = (count == 1 && total > 1) || value.Want(ranks);
   if (!value.PlanRemoval(ranks, &removal) || !wanted) return PopResult::kMissing;
   if (!CheckReplySize(context, value, ranks)) return PopResult::kDone;
 

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from harness import Error
 from test_differential import FIRST, LAST, has_tiers, pair  # noqa: F401 (a fixture)
 
 SEEDS = range(int(FIRST), int(LAST) + 1)
@@ -211,6 +212,8 @@ def compare_keys(pair, seed):  # noqa: F811
     for key in set(KEYS[:5]) | {LEX}:
         everything = ours("ZRANGE", key, 0, -1, "WITHSCORES")
         assert everything == theirs("ZRANGE", key, 0, -1, "WITHSCORES"), (seed, key)
+        if isinstance(everything, Error):  # the string has been renamed
+            continue
         if has_tiers(ours):
             ours("TIER", "DEMOTE", key)
         assert scan(ours, key, 13) == scan(theirs, key, 100), (seed, key)
