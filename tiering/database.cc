@@ -6,6 +6,7 @@
 
 #include "engine/base/check.h"
 #include "engine/types/counted_tree.h"
+#include "engine/types/hash_value.h"
 #include "tiering/collection.h"
 #include "tiering/fetcher.h"
 #include "tiering/store_impl.h"
@@ -17,6 +18,13 @@ namespace {
 // is written often has to be imaged again before the log can be cut.
 bool UsesEffects(const Entry& entry) { return entry.Has(Entry::kPaged); }
 
+// Of a small hash whose fields have all expired, too, if it is in RAM.
+bool HasExpired(const Entry& entry, int64_t now_ms) {
+  if (entry.Has(Entry::kHasExpiry) && entry.expiry_ms() <= now_ms) return true;
+  return entry.type() == ValueType::kHash && entry.kind() == Entry::Kind::kHot &&
+         AllFieldsExpired(entry.value(), now_ms);
+}
+
 }  // namespace
 
 Database::KeyInfo Database::Lookup(const HashedKey& key, LookupOptions options) {
@@ -27,7 +35,7 @@ Database::KeyInfo Database::Lookup(const HashedKey& key, LookupOptions options) 
                    impl_->fetcher_->KnownAbsent(keyspace.id, key.hash);
     CHECK_MSG(planned, "a key was looked up that had not been planned");
   }
-  if (entry != nullptr && entry->Has(Entry::kHasExpiry) && entry->expiry_ms() <= impl_->now_ms()) {
+  if (entry != nullptr && HasExpired(*entry, impl_->now_ms())) {
     impl_->Expire(keyspace, key);
     entry = nullptr;
   }

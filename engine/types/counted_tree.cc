@@ -40,7 +40,7 @@ std::string BuildNode(uint8_t level, std::span<const ChildSpec> children) {
 
 // The first eight bytes as a number that compares as they do; zeros stand for missing ones, so
 // equal numbers decide nothing. Bytes up to `limit` may be read.
-uint64_t PrefixOf(std::string_view bytes, const char* limit) {
+[[gnu::always_inline]] inline uint64_t PrefixOf(std::string_view bytes, const char* limit) {
   if (limit - bytes.data() >= 8) {
     uint64_t prefix = LoadBig64(bytes.data());
     if (bytes.size() >= 8) return prefix;

@@ -11,6 +11,18 @@ const char* HashEncoding(std::string_view root) {
   return (flags & HashValue::kFieldsExpire) != 0 ? "listpackex" : "listpack";
 }
 
+bool AllFieldsExpired(std::string_view root, int64_t now_ms) {
+  RootView view(root);
+  if ((view.flags() & HashValue::kFieldsExpire) == 0 || !view.small()) return false;
+  PackedPage page(view.packed());
+  if (page.kind() != PackedKind::kHashTtl) return false;
+  for (PackedPage::Cursor row(page, 0); row.valid(); row.Next()) {
+    int64_t expiry_ms = row.row().expiry_ms;
+    if (expiry_ms == HashValue::kNoExpiry || expiry_ms > now_ms) return false;
+  }
+  return true;
+}
+
 // --- fields that have expired
 
 bool HashValue::MayHaveExpired() {

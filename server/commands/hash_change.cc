@@ -32,6 +32,17 @@ bool SetPairs(CommandContext& context, OpenHash& hash, Names pairs, uint64_t* ad
   return true;
 }
 
+void DeleteOne(CommandContext& context, OpenHash& hash) {
+  HashValue::Field field;
+  Lookup found = hash.value().Find(context.args[2], &field);
+  if (found == Lookup::kMissing) return;
+  if (found == Lookup::kAbsent) return context.reply.Integer(0);
+  hash.value().Remove(field);
+  hash.Removed();
+  hash.DropExpiredNear(context.args[2]);
+  context.reply.Integer(1);
+}
+
 enum class SetReply : uint8_t { kAdded, kOk };
 void SetFields(CommandContext& context, SetReply reply) {
   if (context.args.size() % 2 == 1) return ArityError(context);
@@ -121,6 +132,7 @@ void HDelCommand(CommandContext& context) {
   if (!hash.ok()) return;
   if (!hash.exists()) return context.reply.Integer(0);
   Names names = context.args.subspan(2);
+  if (names.size() == 1) return DeleteOne(context, hash);
   if (!hash.Want(names)) return;
   int64_t removed = 0;
   for (size_t i = 0; i < names.size() && hash.exists(); ++i) {

@@ -130,6 +130,19 @@ def test_a_hash_goes_with_its_last_field(resp):
     assert resp("HSET", "h", "f1", "v") == 1
 
 
+def test_a_hash_without_fields_is_no_key(resp):
+    for key in ("a", "b"):
+        resp("HSET", key, "f", "v")
+        resp("HPEXPIRE", key, 20, "FIELDS", 1, "f")
+    resp("HSET", "c", "f", "v", "g", "v")
+    resp("HPEXPIRE", "c", 20, "FIELDS", 1, "f")
+    time.sleep(0.05)
+    assert resp("EXISTS", "a") == 0
+    assert resp("TYPE", "b") == "none"
+    assert resp("SET", "a", "x", "NX") == "OK"
+    assert resp("EXISTS", "c") == 1
+
+
 def test_large_hashes(resp):
     count = 3000
     for i in range(0, count, 100):
