@@ -194,6 +194,9 @@ def test_replies_are_equal(pair, seed):  # noqa: F811
             demoted = sequence.keys() + [b"w:%d" % i for i in range(0, 100, 7)] + [b"h:1", b"h:5"]
             history.append(["TIER", "DEMOTE"] + demoted)
             assert isinstance(ours("TIER", "DEMOTE", *demoted), int), (seed, step)
+        if tiers and sequence.random.random() < 0.005:
+            history.append(["DEBUG", "RELOAD"])
+            assert ours("DEBUG", "RELOAD") == "OK"
         command = sequence.command()
         if not comparable(command):
             continue
