@@ -10,6 +10,9 @@ namespace firn {
 namespace {
 
 constexpr size_t kDoorkeeperBits = 1 << 20;
+// Forgotten when an eighth is set: fuller, it takes strangers for acquaintances, and each that is
+// admitted wrongly costs a demotion.
+constexpr size_t kDoorkeeperFill = 8;
 // With so much room below the level where demotion begins, everything that is asked for may stay.
 constexpr int64_t kRoomyBytes = 4 << 20;
 // Buffers of reads in flight may take this share of max_memory.
@@ -393,7 +396,7 @@ bool Fetcher::Admit(uint64_t hash) {
   bool seen = seen_[bit / 64] & mask;
   if (!seen) {
     seen_[bit / 64] |= mask;
-    if (++seen_count_ > kDoorkeeperBits / 2) {
+    if (++seen_count_ > kDoorkeeperBits / kDoorkeeperFill) {
       std::fill(seen_.begin(), seen_.end(), 0);
       seen_count_ = 0;
     }

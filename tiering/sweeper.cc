@@ -34,18 +34,20 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
   int64_t now = store_.now_ms();
   for (Entry* entry : visited_) {
     ++slice.visited;
-    HashedKey key{entry->key(), keyspace.table.HashOf(entry->key())};
+    // Most entries are only looked at: their keys needn't be hashed.
+    auto key_of = [&] { return HashedKey{entry->key(), keyspace.table.HashOf(entry->key())}; };
     if (entry->kind() == Entry::Kind::kTombstone) {
-      if (!(entry->flags() & (Entry::kBlind | Entry::kPinned)) && keyspace.IsMapped(key.hash)) {
-        store_.Discard(keyspace, key, entry);
-      }
+      if (entry->flags() & (Entry::kBlind | Entry::kPinned)) continue;
+      HashedKey key = key_of();
+      if (keyspace.IsMapped(key.hash)) store_.Discard(keyspace, key, entry);
       continue;
     }
     if (entry->Has(Entry::kHasExpiry) && entry->expiry_ms() <= now) {
-      if (store_.active_expire_ && !entry->Has(Entry::kPinned)) store_.Expire(keyspace, key);
+      if (store_.active_expire_ && !entry->Has(Entry::kPinned)) store_.Expire(keyspace, key_of());
       continue;
     }
-    bool tidy = entry->kind() == Entry::Kind::kStub && keyspace.IsMapped(key.hash);
+    bool tidy = entry->kind() == Entry::Kind::kStub &&
+                (keyspace.fully_mapped() || keyspace.IsMapped(key_of().hash));
     if (!tidy) {
       if (purpose != Purpose::kDemote || slice.freed_bytes >= bytes_wanted) continue;
       if (entry->kind() == Entry::Kind::kStub) continue;
@@ -55,13 +57,13 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
       }
       if (store_.LogicalSizeOf(*entry) < store_.options_.min_value_bytes) continue;
       if (!IsLogPosition(entry->position()) && !store_.options_.durable) {
-        store_.Checkpoint(keyspace, key, entry);
+        store_.Checkpoint(keyspace, key_of(), entry);
         continue;
       }
     }
     if (!store_.IsDemotable(*entry)) continue;
     uint64_t bytes = entry->MemoryBytes();
-    store_.Demote(keyspace, key, entry);
+    store_.Demote(keyspace, key_of(), entry);
     if (tidy) continue;
     slice.freed_bytes += bytes;
     ++slice.demoted;
