@@ -248,7 +248,7 @@ bool Subtract(Operands& operands, const SetLimits& limits, Found* found) {
 
 enum class Operation : uint8_t { kIntersect, kUnite, kSubtract };
 
-// False: pages are missing.
+// False: pages are missing, or an error was answered.
 bool Compute(CommandContext& context, Operation operation, Operands& operands, Found* found) {
   const SetLimits limits = SetLimitsOf(context);
   switch (operation) {
@@ -257,6 +257,10 @@ bool Compute(CommandContext& context, Operation operation, Operands& operands, F
       found->encoding = IntersectionEncoding(found->members, limits);
       return true;
     case Operation::kUnite:
+      // What the largest set alone makes too large need not be fetched.
+      for (OpenSet& set : operands.distinct()) {
+        if (!CheckReplySize(context, {.members = set.value().count()})) return false;
+      }
       return Unite(operands, limits, found);
     case Operation::kSubtract:
       return Subtract(operands, limits, found);

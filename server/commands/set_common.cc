@@ -38,9 +38,12 @@ bool CheckReplySize(CommandContext& context, const ReplySize& size) {
 }
 
 bool ReplyAllMembers(CommandContext& context, SetValue& value, bool* answered_all) {
-  if (!value.WantAll()) return false;
-  const bool fits =
-      CheckReplySize(context, {.members = value.count(), .bytes = value.TotalBytes()});
+  // First by the number alone, so that nothing is fetched that can't be answered.
+  bool fits = CheckReplySize(context, {.members = value.count()});
+  if (fits) {
+    if (!value.WantAll()) return false;
+    fits = CheckReplySize(context, {.members = value.count(), .bytes = value.TotalBytes()});
+  }
   if (answered_all != nullptr) *answered_all = fits;
   if (!fits) return true;
   context.reply.SetHeader(static_cast<int64_t>(value.count()));

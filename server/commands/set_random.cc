@@ -64,9 +64,10 @@ void PopSeveral(CommandContext& context) {
   const uint64_t total = value.count();
   if (count >= total) return PopAll(context, set);
   const bool anew = LeavesFew(total, count);
+  if (!CheckReplySize(context, {.members = count}) || (anew && !value.WantAll())) return;
   std::vector<uint64_t> ranks = ChooseRanks(context, {.count = count, .size = total});
   std::sort(ranks.begin(), ranks.end());
-  if (anew ? !value.WantAll() : !value.WantRanks(ranks)) return;
+  if (!value.WantRanks(ranks)) return;
   if (!CheckRanksFit(context, value, ranks)) return;
   context.client.AdvanceRandomSeed();
   context.reply.SetHeader(static_cast<int64_t>(count));
@@ -88,10 +89,12 @@ void ReplyRandomMembers(CommandContext& context, SetValue& value, int64_t given)
   if (given < 0) {
     const uint64_t count = uint64_t{0} - static_cast<uint64_t>(given);
     if (count > kMaxRepeated) return context.reply.Error(kOutOfMemoryError);
+    if (!CheckReplySize(context, {.members = count})) return;
     return ReplyRanks(context, value,
                       ChooseRanks(context, {.count = count, .size = total, .repeat = true}));
   }
   const auto count = static_cast<uint64_t>(given);
+  if (!CheckReplySize(context, {.members = std::min(count, total)})) return;
   if (count < total) {
     return ReplyRanks(context, value, ChooseRanks(context, {.count = count, .size = total}));
   }

@@ -169,6 +169,10 @@ class SortRun : public std::enable_shared_from_this<SortRun> {
     context.reply.Error(kOutOfMemoryError);
     return false;
   }
+  // By the number alone, before anything is fetched.
+  bool CheckCount(CommandContext& context, uint64_t elements) const {
+    return CheckSize(context, elements * kElementOverhead);
+  }
 
   // --- patterns
 
@@ -257,7 +261,7 @@ bool SortRun::LoadList(CommandContext& context, const HashedKey& key) {
   if (request_.unsorted) first_ = 0;
   if (range.empty()) return true;
   const ListValue::Ranks ranks{.first = range.first, .last = range.end - 1};
-  if (!list.Want(ranks)) return false;
+  if (!CheckCount(context, ranks.size()) || !list.Want(ranks)) return false;
   auto add = [this](std::string_view element) { elements_.Add(element); };
   request_.unsorted&& request_.descending ? list.ForEachBackward(ranks, add)
                                           : list.ForEach(ranks, add);
@@ -270,7 +274,7 @@ bool SortRun::LoadZset(CommandContext& context, const HashedKey& key) {
   SetRange(value.count());
   const RankRange ranks = RanksToLoad(value.count());
   if (request_.unsorted) first_ = 0;
-  if (!value.Want(ranks)) return false;
+  if (!CheckCount(context, ranks.size()) || !value.Want(ranks)) return false;
   auto add = [this](const ZsetElement& element) { elements_.Add(element.member); };
   request_.unsorted&& request_.descending ? value.ForEachReversed(ranks, add)
                                           : value.ForEach(ranks, add);
@@ -286,7 +290,7 @@ bool SortRun::LoadSet(CommandContext& context, const HashedKey& key) {
   }
   OpenSet set(context, key, OpenSet::Use::kWrite);
   SetRange(set.value().count());
-  if (!set.value().WantAll()) return false;
+  if (!CheckCount(context, set.value().count()) || !set.value().WantAll()) return false;
   set.value().ForEach([this](std::string_view member) { elements_.Add(member); });
   return true;
 }
