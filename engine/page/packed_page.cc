@@ -273,8 +273,12 @@ uint8_t PackedPage::LongestLength() const {
 uint32_t PackedPage::LowerBoundScore(double score) const {
   uint32_t low = 0;
   uint32_t high = rows();
+  const char* scores = Column(0);
   while (low < high) {
     uint32_t middle = (low + high) / 2;
+    // What either outcome reads next is on its way meanwhile.
+    __builtin_prefetch(scores + 8 * ((low + middle) / 2));
+    __builtin_prefetch(scores + 8 * ((middle + 1 + high) / 2));
     if (Score(middle) < score) {
       low = middle + 1;
     } else {
@@ -313,18 +317,43 @@ uint32_t PackedPage::LowerBound(double score, std::string_view bytes) const {
   return low;
 }
 
+// Hashes are spread evenly, so the place can be guessed well: two or three cache lines are read,
+// where halving would read five. From the guess on, strides double until the place is passed.
 uint32_t PackedPage::LowerBoundHash(uint64_t hash) const {
+  uint32_t count = rows();
+  if (count == 0 || hash <= Hash(0)) return 0;
+  uint64_t first = Hash(0);
+  uint64_t last = Hash(count - 1);
+  if (hash > last) return count;
+  // From here on Hash(low) < hash <= Hash(high).
+  double share = static_cast<double>(hash - first) / static_cast<double>(last - first);
+  uint32_t guess = std::min(static_cast<uint32_t>(share * (count - 1)), count - 1);
   uint32_t low = 0;
-  uint32_t high = rows();
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-    if (Hash(middle) < hash) {
-      low = middle + 1;
-    } else {
-      high = middle;
+  uint32_t high = count - 1;
+  if (Hash(guess) < hash) {
+    low = guess;
+    for (uint32_t stride = 1; low + stride < high; stride *= 2) {
+      if (Hash(low + stride) >= hash) {
+        high = low + stride;
+        break;
+      }
+      low += stride;
+    }
+  } else {
+    high = guess;
+    for (uint32_t stride = 1; low + stride < high; stride *= 2) {
+      if (Hash(high - stride) < hash) {
+        low = high - stride;
+        break;
+      }
+      high -= stride;
     }
   }
-  return low;
+  while (low + 1 < high) {
+    uint32_t middle = (low + high) / 2;
+    (Hash(middle) < hash ? low : high) = middle;
+  }
+  return high;
 }
 
 // --- edits
