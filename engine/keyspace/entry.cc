@@ -109,6 +109,10 @@ bool Entry::SpliceInPlace(std::span<const Splice> splices, uint64_t new_size) {
     page->set_size(new_size);
     return true;
   }
+  if (new_size == layout.payload_size) {
+    ApplySplices(splices, const_cast<char*>(layout.payload), new_size);
+    return true;
+  }
   if (new_size > kMaxInlineValueSize || VarintSize(new_size) != VarintSize(layout.payload_size)) {
     return false;
   }

@@ -359,10 +359,15 @@ void CountedTree::AdjustCounts(const Leaf& leaf, int levels, int64_t change) {
   for (int level = levels - 1; level >= 0; --level) {
     const Step& step = leaf.path[level];
     Node node(NodeBytes(step.page));
-    char rows[4];
-    StoreFixed(rows, static_cast<uint32_t>(node.rows(step.child) + change));
-    Splice splice{node.child_offset(step.child) + 4, 4, {rows, sizeof rows}};
-    EditNode(step.page, {&splice, 1}, level == 0 ? change : 0);
+    uint32_t offset = node.child_offset(step.child) + 4;
+    PageEdit edit;
+    if (step.page == kRootPage) {
+      RootView root(space_.Root());
+      offset += root.node_offset(tree_);
+      if (tree_ == 0) edit.Overwrite(kRootCountAt, root.count() + static_cast<uint64_t>(change));
+    }
+    edit.Overwrite(offset, static_cast<uint32_t>(node.rows(step.child) + change));
+    space_.Edit(step.page, edit);
   }
 }
 

@@ -198,24 +198,37 @@ bool ListValue::FindPivot(std::string_view element, Place* place, bool* found) {
 
 // --- adding
 
+bool ListValue::FindEndLeaf(ListEnd end, CountedTree::Leaf* leaf) {
+  return end == ListEnd::kHead ? tree_.FindFirst(leaf) : tree_.FindLast(leaf);
+}
+
 bool ListValue::WantPush(ListEnd end) {
   if (!space_.exists()) return true;
   CountedTree::Leaf leaf;
-  bool found = end == ListEnd::kHead ? tree_.FindFirst(&leaf) : tree_.FindLast(&leaf);
+  bool found = FindEndLeaf(end, &leaf);
   return WantForGrowth() && found;
 }
 
 bool ListValue::Push(ListEnd end, std::span<const std::string_view> elements) {
   CHECK(!elements.empty());
-  size_t pushed = 0;
-  if (space_.exists()) {
-    if (!WantPush(end)) return false;
-    ConvertForGrowth({elements.size(), TotalBytes(elements)});
+  CountedTree::Leaf leaf;
+  if (!space_.exists()) {
+    elements = elements.subspan(CreateSmall(end, elements));
+    if (elements.empty()) return true;
+    CHECK(FindEndLeaf(end, &leaf));
   } else {
-    pushed = CreateSmall(end, elements);
+    bool found = FindEndLeaf(end, &leaf);
+    if (!IsQuicklist()) {
+      if (!WantForGrowth() || !found) return false;
+      ConvertForGrowth({elements.size(), TotalBytes(elements)});
+    }
+    if (!found) return false;
   }
-  while (pushed < elements.size()) pushed += PushSome(end, elements.subspan(pushed));
-  return true;
+  for (;;) {
+    elements = elements.subspan(PushSome(leaf, end, elements));
+    if (elements.empty()) return true;
+    CHECK(FindEndLeaf(end, &leaf));
+  }
 }
 
 size_t ListValue::CreateSmall(ListEnd end, std::span<const std::string_view> elements) {
@@ -231,10 +244,9 @@ size_t ListValue::CreateSmall(ListEnd end, std::span<const std::string_view> ele
   return count;
 }
 
-// Pushes as many elements as one page takes, at least one.
-size_t ListValue::PushSome(ListEnd end, std::span<const std::string_view> elements) {
-  CountedTree::Leaf leaf;
-  CHECK(end == ListEnd::kHead ? tree_.FindFirst(&leaf) : tree_.FindLast(&leaf));
+// Pushes as many elements as the leaf at this end takes, or as a new one does.
+size_t ListValue::PushSome(const CountedTree::Leaf& leaf, ListEnd end,
+                           std::span<const std::string_view> elements) {
   PackedPage page = tree_.Page(leaf);
   size_t count = CountFitting(elements, page.size());
   if (count == 0) {

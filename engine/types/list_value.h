@@ -99,7 +99,9 @@ class ListValue {
  private:
   template <typename Visit>
   bool Scan(bool backward, Visit visit);
-  size_t PushSome(ListEnd end, std::span<const std::string_view> elements);
+  bool FindEndLeaf(ListEnd end, CountedTree::Leaf* leaf);
+  size_t PushSome(const CountedTree::Leaf& leaf, ListEnd end,
+                  std::span<const std::string_view> elements);
   void AddLeaf(const CountedTree::Leaf& leaf, ListEnd side, std::string_view packed);
   size_t CreateSmall(ListEnd end, std::span<const std::string_view> elements);
   void InsertAt(CountedTree::Leaf leaf, uint32_t row, std::string_view element);
