@@ -99,14 +99,19 @@ void Dispatcher::PrefetchEntries(const Client& client, std::span<ParsedRequest> 
 void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest> requests) {
   const Database& database = server_.store().database(client.db());
   bool found = false;
+  const ParsedRequest* before = nullptr;
   for (ParsedRequest& request : requests) {
     request.element = {};
     if (!request.has_hash) continue;
     const size_t at = element_arguments_[server_.commands().IndexOf(*request.command)];
     if (at == 0 || at >= request.args.size()) continue;
+    // Pipelines like to stay with one key; a small value has no page to ask for.
+    const bool same = before != nullptr && before->first_key_hash == request.first_key_hash;
+    if (same && before->element.page == 0) continue;
     const HashedKey key{request.args[1], request.first_key_hash};
     request.element = Collection::Locate(database, key, request.args[at]);
     found |= request.element.page != 0;
+    before = &request;
   }
   if (!found) return;
   for (const ParsedRequest& request : requests) {

@@ -194,16 +194,14 @@ void HashedTree::Remove(const Place& place) {
 }
 
 void HashedTree::SetValue(const Place& place, std::string_view value) {
-  PackedPage page = tree_.Page(place.leaf);
-  uint64_t old_size = page.size();
   PageEdit edit;
-  page.SetValue(place.row, value, &edit);
+  tree_.Page(place.leaf).SetValue(place.row, value, &edit);
   if (edit.empty()) return;
+  int64_t change = edit.SizeChange();
   tree_.EditLeaf(place.leaf, &edit, 0);
-  uint64_t size = tree_.Page(place.leaf).size();
-  if (size > old_size) {
+  if (change > 0) {
     SplitIfLarge(place.leaf);
-  } else if (size < old_size) {
+  } else if (change < 0) {
     tree_.MergeLeaf(place.leaf);
   }
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tiering/store.h"
@@ -49,17 +50,22 @@ class StoreDriver {
     return condition();
   }
 
-  // Plans, waits, runs `body`, releases. The plan's error if a record could not be read.
+  // Plans, waits, runs `body`, releases. The plan's error if a record could not be read. A body that
+  // returns false has met pages that are missing: it runs again once they are there.
   template <typename Body>
   Status Run(std::vector<KeyAccess> keys, Body&& body) {
     Ticket ticket;
     PlanResult result = store_->Plan(keys, &ticket);
-    for (int i = 0; result == PlanResult::kWaiting && i < 100'000; ++i) {
-      Turn();
-      if (!ticket.waiting()) result = store_->Plan(keys, &ticket);
+    for (int i = 0; result != PlanResult::kReadError && i < 100'000; ++i) {
+      if (result == PlanResult::kReady) {
+        if (RunBody(body)) break;
+        result = store_->PlanMissing(keys, &ticket);
+      } else {
+        Turn();
+        if (!ticket.waiting()) result = store_->Plan(keys, &ticket);
+      }
     }
     Status status = ticket.error();
-    if (result == PlanResult::kReady) body();
     if (result == PlanResult::kWaiting) status = Status::Invalid("the plan never became ready");
     store_->Release(&ticket);
     return status;
@@ -157,6 +163,16 @@ class StoreDriver {
   }
 
  private:
+  template <typename Body>
+  static bool RunBody(Body& body) {
+    if constexpr (std::is_same_v<decltype(body()), bool>) {
+      return body();
+    } else {
+      body();
+      return true;
+    }
+  }
+
   StoreOptions options_;
   StoreEnvironment environment_;
   std::unique_ptr<Store> store_;

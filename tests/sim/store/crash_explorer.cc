@@ -23,14 +23,16 @@ std::string CrashExplorer::RunWorkload() {
   workload_ = std::make_unique<CrashWorkload>(
       WorkloadOptions{.seed = options_.seed,
                       .commands = options_.commands,
-                      .faults = !options_.faults.empty() || options_.capacity_bytes != 0});
-  CrashWorld world(&disk_, Options(options_.seed),
-                   {.seed = options_.seed,
-                    .wall_start_ms = kWallMs,
-                    .bug = options_.bug,
-                    .repeatable = true,
-                    .read_micros_max = options_.seed % 4 == 1 ? kSlowReadMicros : 300,
-                    .wrappers = &options_.wrappers});
+                      .faults = !options_.faults.empty() || options_.capacity_bytes != 0,
+                      .overwrites = options_.overwrites});
+  CrashWorld world(
+      &disk_, Options(options_.seed),
+      {.seed = options_.seed,
+       .wall_start_ms = kWallMs,
+       .bug = options_.bug,
+       .repeatable = true,
+       .read_micros_max = options_.seed % 4 == 1 || options_.overwrites ? kSlowReadMicros : 300,
+       .wrappers = &options_.wrappers});
   if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
   for (const io::SimFault& fault : options_.faults) disk_.Inject(fault);
   if (options_.capacity_bytes != 0) disk_.SetCapacity(options_.capacity_bytes);

@@ -18,6 +18,8 @@ struct ExplorerOptions {
   // Of the disk, once the store is open, until the workload ends.
   std::vector<io::SimFault> faults = {};
   uint64_t capacity_bytes = 0;  // 0: never full
+  // Mostly blind writes, on a disk on which much happens while a read is under way.
+  bool overwrites = false;
 };
 
 class CrashExplorer {

@@ -159,6 +159,7 @@ void CrashWorkload::Command() {
   uint64_t kind = random_.Below(100);
   uint32_t db = RandomDb();
   size_t key = RandomKey();
+  if (options_.overwrites && kind < 80) kind = 18 + kind / 3;
   if (kind < 18) return Read(db, key);
   if (!WaitForRoom(160 << 10)) return;
   Store& store = world_->store();

@@ -18,6 +18,8 @@ struct WorkloadOptions {
   uint32_t keys = 24;  // in each of three databases
   // The disk fails: commands may be refused, and the store may end, but no answer may be wrong.
   bool faults = false;
+  // Mostly blind writes: many are unsettled at any time.
+  bool overwrites = false;
 };
 
 class CrashWorkload : public StoreListener {

@@ -141,6 +141,7 @@ struct Hunt {
   uint64_t points = 300;
   WorldWrappers wrappers = {};
   PlantedBug bug = PlantedBug::kNone;
+  bool overwrites = false;
 };
 
 // What was found wrong first; "" if nothing.
@@ -151,7 +152,8 @@ std::string Find(const Hunt& hunt) {
                             .commands = hunt.commands,
                             .points = hunt.points,
                             .wrappers = hunt.wrappers,
-                            .bug = hunt.bug});
+                            .bug = hunt.bug,
+                            .overwrites = hunt.overwrites});
     if (std::string found = explorer.Run(); !found.empty()) return found;
   }
   return "";
@@ -212,13 +214,17 @@ TEST(PlantedBugsTest, EffectsBeforeTheReplayPosition) {
 TEST(PlantedBugsTest, ATailOfADeadProcessThatWasNeverSynced) {
   EXPECT_NE(Find({.policy = SyncPolicy::kNo,
                   .commands = 3000,
-                  .first_seed = 3,
+                  .first_seed = 26,
                   .bug = PlantedBug::kTrustUnsyncedTail}),
             "");
 }
 
 TEST(PlantedBugsTest, AnOldRecordPutIntoTheIndexOverANewerOne) {
-  EXPECT_NE(Find({.commands = 3000, .first_seed = 9, .bug = PlantedBug::kMoveOverNewer}), "");
+  EXPECT_NE(Find({.commands = 3000,
+                  .first_seed = 20,
+                  .bug = PlantedBug::kMoveOverNewer,
+                  .overwrites = true}),
+            "");
 }
 
 TEST(PlantedBugsTest, OldNamesOfDatabasesReplayed) {
