@@ -11,6 +11,10 @@ const char* HashEncoding(std::string_view root) {
   return (flags & HashValue::kFieldsExpire) != 0 ? "listpackex" : "listpack";
 }
 
+bool FieldsMayExpire(std::string_view root) {
+  return (RootView(root).flags() & HashValue::kFieldsExpire) != 0;
+}
+
 bool AllFieldsExpired(std::string_view root, int64_t now_ms) {
   RootView view(root);
   if ((view.flags() & HashValue::kFieldsExpire) == 0 || !view.small()) return false;

@@ -28,6 +28,8 @@ struct HashLimits {
 };
 // "listpack", "listpackex" (fields expire) or "hashtable".
 const char* HashEncoding(std::string_view root);
+// Whether there may be fields with an expiry; if not, there is none.
+bool FieldsMayExpire(std::string_view root);
 // Whether every field of a small hash has expired: the key counts as gone then. Of a larger one its
 // root can't tell.
 bool AllFieldsExpired(std::string_view root, int64_t now_ms);
@@ -112,6 +114,7 @@ class HashValue {
 
  private:
   friend const char* HashEncoding(std::string_view root);
+  friend bool FieldsMayExpire(std::string_view root);
   friend bool AllFieldsExpired(std::string_view root, int64_t now_ms);
   static constexpr uint8_t kHashtable = 1;  // what OBJECT ENCODING shows, for ever
   static constexpr uint8_t kFieldsExpire = 2;
