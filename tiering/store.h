@@ -27,6 +27,7 @@
 
 #include "engine/base/status.h"
 #include "engine/keyspace/table.h"
+#include "engine/page/page_edit.h"
 #include "tiering/io/loop.h"
 #include "tiering/planted_bug.h"
 #include "tiering/store_stats.h"
@@ -40,6 +41,7 @@ namespace firn {
 class Database;
 class Store;
 class StoreImpl;
+struct SnapshotSource;
 
 enum class SyncPolicy : uint8_t { kNo, kEverySecond, kAlways };
 
@@ -274,6 +276,11 @@ class Store {
   // Syncs, and calls back when everything appended before is durable (or failed).
   void SyncNow(std::move_only_function<void(Status)> done);
 
+  // --- snapshots
+  // The state after the last command, to be read by another thread (tiering/snapshot). REQUIRES: no
+  // group is open. Must be gone before the store is opened again.
+  Result<std::unique_ptr<SnapshotSource>> TakeSnapshot();
+
   // --- settings that change at run time
 
   void SetMaxMemory(uint64_t bytes);
@@ -358,6 +365,9 @@ class Database {
   // string or absent.
   uint64_t AppendString(const HashedKey& key, std::string_view bytes);
   uint64_t SetRange(const HashedKey& key, uint64_t offset, std::string_view bytes);
+  // Replaces parts of a string, ascending and within it; logs the parts alone unless the string is
+  // short. REQUIRES: planned with kUpdate; a string that is no integer.
+  void SpliceString(const HashedKey& key, std::span<const Splice> splices);
 
   // --- keys of any type; planned with kReplace or more
 

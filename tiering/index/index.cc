@@ -241,17 +241,22 @@ Status Index::Flush() {
   return FromRocks(db_->Flush(flush), "flush");
 }
 
-Result<std::string> Index::ReadMeta() const {
+Result<std::string> Index::ReadMetaAt(const rocksdb::Snapshot* snapshot) const {
   std::string meta;
-  rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), std::string(1, kMetaKind), &meta);
+  rocksdb::ReadOptions read;
+  read.snapshot = snapshot;
+  rocksdb::Status status = db_->Get(read, std::string(1, kMetaKind), &meta);
   if (status.IsNotFound()) return std::string();
   if (!status.ok()) return std::unexpected(FromRocks(status, "read meta"));
   return meta;
 }
 
-Result<std::optional<IndexRoot>> Index::Find(const IndexKey& key) const {
+Result<std::optional<IndexRoot>> Index::FindAt(const IndexKey& key,
+                                               const rocksdb::Snapshot* snapshot) const {
   std::string value;
-  rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), EncodeKey(key), &value);
+  rocksdb::ReadOptions read;
+  read.snapshot = snapshot;
+  rocksdb::Status status = db_->Get(read, EncodeKey(key), &value);
   if (status.IsNotFound()) return std::optional<IndexRoot>();
   if (!status.ok()) return std::unexpected(FromRocks(status, "read root"));
   IndexRoot root;
@@ -261,9 +266,11 @@ Result<std::optional<IndexRoot>> Index::Find(const IndexKey& key) const {
   return std::optional<IndexRoot>(root);
 }
 
-Status Index::Visit(uint32_t keyspace, uint64_t first_hash,
-                    const std::function<bool(const Visited&)>& visit) const {
+Status Index::VisitAt(uint32_t keyspace, uint64_t first_hash,
+                      const std::function<bool(const Visited&)>& visit,
+                      const rocksdb::Snapshot* snapshot) const {
   rocksdb::ReadOptions read;
+  read.snapshot = snapshot;
   std::string upper = RootPrefix(keyspace + 1, 0);
   rocksdb::Slice upper_slice(upper);
   read.iterate_upper_bound = &upper_slice;
@@ -317,5 +324,10 @@ Result<std::vector<IndexBatch::Hint>> Index::DueHints(uint64_t now_ms, size_t li
 }
 
 uint64_t Index::MemoryBytes() const { return cache_->GetUsage(); }
+
+IndexView::IndexView(std::shared_ptr<const Index> index)
+    : index_(std::move(index)), snapshot_(index_->db_->GetSnapshot()) {}
+
+IndexView::~IndexView() { index_->db_->ReleaseSnapshot(snapshot_); }
 
 }  // namespace firn

@@ -27,6 +27,7 @@ namespace rocksdb {
 class Cache;
 class DB;
 class Env;
+class Snapshot;
 class WriteBufferManager;
 }  // namespace rocksdb
 
@@ -80,8 +81,9 @@ class Index {
   Status Apply(const IndexBatch& batch);
   Status Flush();
 
-  Result<std::string> ReadMeta() const;  // empty if there is none yet
-  Result<std::optional<IndexRoot>> Find(const IndexKey& key) const;
+  // Empty if there is none yet.
+  Result<std::string> ReadMeta() const { return ReadMetaAt(nullptr); }
+  Result<std::optional<IndexRoot>> Find(const IndexKey& key) const { return FindAt(key, nullptr); }
 
   // Visits roots of a keyspace in the order of their hashes, from `first_hash` on, until `visit`
   // returns false. `key` is empty and `is_long` set for a key whose bytes are only in the log. The
@@ -93,7 +95,9 @@ class Index {
     IndexRoot root;
   };
   Status Visit(uint32_t keyspace, uint64_t first_hash,
-               const std::function<bool(const Visited&)>& visit) const;
+               const std::function<bool(const Visited&)>& visit) const {
+    return VisitAt(keyspace, first_hash, visit, nullptr);
+  }
   // All roots that have this hash (almost always one or none).
   Result<std::vector<std::pair<std::string, IndexRoot>>> FindByHash(uint32_t keyspace,
                                                                     uint64_t hash) const;
@@ -106,10 +110,43 @@ class Index {
   static constexpr size_t kMaxInlineKeySize = 128;
 
  private:
+  friend class IndexView;
   Index() = default;
+  // As of a snapshot; null: of now.
+  Result<std::string> ReadMetaAt(const rocksdb::Snapshot* snapshot) const;
+  Result<std::optional<IndexRoot>> FindAt(const IndexKey& key,
+                                          const rocksdb::Snapshot* snapshot) const;
+  Status VisitAt(uint32_t keyspace, uint64_t first_hash,
+                 const std::function<bool(const Visited&)>& visit,
+                 const rocksdb::Snapshot* snapshot) const;
+
   std::shared_ptr<rocksdb::Cache> cache_;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
   std::unique_ptr<rocksdb::DB> db_;
+};
+
+// The index as it was when the view was made: between two batches. Keeps the index open. Any
+// thread.
+class IndexView {
+ public:
+  explicit IndexView(std::shared_ptr<const Index> index);
+  ~IndexView();
+  IndexView(const IndexView&) = delete;
+  IndexView& operator=(const IndexView&) = delete;
+
+  // As the methods of Index.
+  Result<std::string> ReadMeta() const { return index_->ReadMetaAt(snapshot_); }
+  Result<std::optional<IndexRoot>> Find(const IndexKey& key) const {
+    return index_->FindAt(key, snapshot_);
+  }
+  Status Visit(uint32_t keyspace, uint64_t first_hash,
+               const std::function<bool(const Index::Visited&)>& visit) const {
+    return index_->VisitAt(keyspace, first_hash, visit, snapshot_);
+  }
+
+ private:
+  const std::shared_ptr<const Index> index_;
+  const rocksdb::Snapshot* const snapshot_;
 };
 
 }  // namespace firn
