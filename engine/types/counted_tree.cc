@@ -297,6 +297,26 @@ std::string CountedTree::UpperBound(const Leaf& leaf) {
   return {};
 }
 
+bool CountedTree::SeparatorsBelow(PageNumber page,
+                                  const std::function<void(std::string_view)>& visit) {
+  std::string_view bytes = NodeBytes(page);
+  if (bytes.empty()) return false;
+  Node node(bytes);
+  bool all = true;
+  for (uint32_t i = 0; i < node.children(); ++i) {
+    if (node.level() > 1) {
+      all &= SeparatorsBelow(node.page(i), visit);
+    } else if (!node.separator(i).empty()) {
+      visit(node.separator(i));
+    }
+  }
+  return all;
+}
+
+bool CountedTree::ForEachSeparator(const std::function<void(std::string_view)>& visit) {
+  return RootView(space_.Root()).small() || SeparatorsBelow(kRootPage, visit);
+}
+
 bool CountedTree::WantBelow(PageNumber page, uint64_t first, uint64_t last, uint32_t* limit) {
   std::string_view bytes = NodeBytes(page);
   if (bytes.empty()) {
@@ -676,6 +696,33 @@ void CountedTree::Grow(PageSpace* space, std::span<const NewLeaf> a, std::span<c
   PageNumber page = kRootPage + 1;
   for (const NewLeaf& leaf : a) space->Create(page++, leaf.packed);
   for (const NewLeaf& leaf : b) space->Create(page++, leaf.packed);
+}
+
+void CountedTree::CreateTree(PageSpace* space, const TreeSeed& seed) {
+  CHECK(seed.block.size() == kRootBlockSize);
+  ChildSpec child{kRootPage + 1, PackedPage(seed.leaf.packed).rows(), seed.leaf.separator};
+  std::string node = BuildNode(1, {&child, 1});
+  std::string root{static_cast<char>(RootForm::kTreeWithBlock), 0};
+  AppendFixed(&root, static_cast<uint16_t>(node.size()));
+  AppendFixed(&root, PageNumber{kRootPage + 2});
+  AppendFixed(&root, space->NewValueId());
+  AppendFixed(&root, uint64_t{child.rows});
+  AppendFixed(&root, seed.word);
+  root += seed.block;
+  root += node;
+  space->CreateRoot(root);
+  space->Create(kRootPage + 1, seed.leaf.packed);
+}
+
+void CountedTree::Plant(std::string_view packed) {
+  CHECK(tree_ == 1 && NodeBytes(kRootPage).empty());
+  PageNumber page = TakePageNumber();
+  ChildSpec child{page, PackedPage(packed).rows(), {}};
+  std::string node = BuildNode(1, {&child, 1});
+  PageEdit edit;
+  edit.Add(static_cast<uint32_t>(space_.Root().size()), 0, node);
+  space_.Edit(kRootPage, edit);
+  space_.Create(page, packed);
 }
 
 }  // namespace firn

@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -79,6 +80,9 @@ class CountedTree {
   Moved Previous(Leaf* leaf);
   // The separator behind the leaf: every key of it is less. Empty for the last leaf.
   std::string UpperBound(const Leaf& leaf);
+  // Calls visit(separator) for every leaf but one without any, in order; only inner nodes are read.
+  // False if some are not in RAM.
+  bool ForEachSeparator(const std::function<void(std::string_view separator)>& visit);
   // Wants all leaves with ranks in [first, last], at most `limit` missing ones at once; true if all
   // are in RAM.
   bool WantRanks(uint64_t first, uint64_t last, uint32_t limit = 1024);
@@ -113,6 +117,16 @@ class CountedTree {
   // Makes a small value a tree of these leaves, `b` for the second tree if the type has one.
   // REQUIRES: small; few leaves.
   static void Grow(PageSpace* space, std::span<const NewLeaf> a, std::span<const NewLeaf> b = {});
+  // Creates a value that is a tree from the beginning: of one leaf, with a block (root_format.h).
+  struct TreeSeed {
+    NewLeaf leaf;
+    std::string_view block;  // kRootBlockSize bytes
+    int64_t word = 0;
+  };
+  static void CreateTree(PageSpace* space, const TreeSeed& seed);
+  // Gives a value without a second tree one of a single leaf. REQUIRES: this is the second tree;
+  // not small; node B is empty.
+  void Plant(std::string_view packed);
   // Wants every page of a value, of both trees; true if all are in RAM.
   static bool WantValue(PageSpace* space);
   // Makes `to`, which does not exist yet, a copy. REQUIRES: WantValue(from).
@@ -136,6 +150,7 @@ class CountedTree {
   template <bool kWant, bool kRank>
   bool LocateKey(std::string_view key, Leaf* leaf);
   static void CopyBelow(std::string_view node_bytes, PageSpace* from, PageSpace* to);
+  bool SeparatorsBelow(PageNumber page, const std::function<void(std::string_view)>& visit);
   bool WantBelow(PageNumber page, uint64_t first, uint64_t last, uint32_t* limit);
   void EditNode(PageNumber page, std::span<const Splice> splices, int64_t total_change);
   void AdjustCounts(const Leaf& leaf, int levels, int64_t change);
