@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/status.h"
 #include "server/resp/reply.h"
 #include "tiering/store.h"
 
@@ -46,7 +47,7 @@ enum CommandFlag : uint64_t {
   // Ours, not shown:
   kFreesSpace = 1ull << 40,   // runs although memory or disk is full (DEL, EXPIRE, FLUSHALL)
   kRunsInPlace = 1ull << 41,  // never suspends, so its arguments may stay where they were received
-  kHidesArguments = 1ull << 42,  // they hold secrets: not for the slow log
+  kHidesArguments = 1ull << 42,  // they hold secrets: logs get RedactedArguments
 };
 
 // ACL categories, as bits in the order of ACL CAT.
@@ -170,6 +171,8 @@ class CommandContext {
   void Modified(const HashedKey& key);  // in db()
   // A keyspace notification (notify-keyspace-events), such as ('$', "set", key).
   void Notify(char event_class, std::string_view event, std::string_view key);
+  // The same for a key in a database that isn't the client's.
+  void NotifyIn(uint32_t db, char event_class, std::string_view event, std::string_view key);
 };
 
 using CommandFunction = void (*)(CommandContext& context);
@@ -210,23 +213,36 @@ struct Command {
 };
 
 // The rows of each family, defined beside their functions in server/commands/.
+std::span<const Command> AclCommands();
 std::span<const Command> StringCommands();
 std::span<const Command> KeyCommands();
 std::span<const Command> ConnectionCommands();
 std::span<const Command> ServerCommands();
 std::span<const Command> ListCommands();
 std::span<const Command> HashCommands();
+std::span<const Command> ObservationCommands();
+std::span<const Command> PubSubCommands();
+std::span<const Command> ScriptCommands();
 std::span<const Command> SetCommands();
 std::span<const Command> SortCommands();
+std::span<const Command> StreamCommands();
 std::span<const Command> TierCommands();
 std::span<const Command> TransactionCommands();
 std::span<const Command> ZsetCommands();
+std::span<const Command> BitmapCommands();
+std::span<const Command> HyperLogLogCommands();
+std::span<const Command> GeoCommands();
 
 // All rows by name, copied from those of the families. Built once a server; look-ups ignore case.
 class CommandTable {
  public:
   CommandTable();
   const Command* Find(std::string_view name) const;
+  // By its name in the rows, also of a subcommand ("config|get"), however it was renamed.
+  const Command* FindOriginal(std::string_view full_name) const;
+  // rename-command: the command is found under `name` alone, under none if that is empty. kInvalid
+  // with the text to print if there is no such command, or the name is taken.
+  Status Rename(std::string_view command, std::string_view name);
   // The row of a container's subcommand, null if unknown.
   const Command* FindSub(const Command& container, std::string_view name) const;
   std::span<const Command* const> all() const { return all_; }

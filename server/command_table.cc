@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 #include <deque>
+#include <map>
 
 #include "engine/base/check.h"
 #include "server/client.h"
@@ -50,6 +51,12 @@ bool MatchesName(std::string_view lower, std::string_view name) {
     if (c != lower[i]) return false;
   }
   return true;
+}
+
+std::string InLowerCase(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return lower;
 }
 
 // The position where a spec's keys begin; 0 if there are none.
@@ -138,6 +145,7 @@ struct CommandTable::Impl {
   std::deque<std::vector<Command>> subcommands;
   std::vector<std::string> full_names;  // by index
   const Command* buckets[kBuckets] = {};
+  std::map<std::string, const Command*> renamed;  // by the new name, in lower case
 
   void Number(Command* command, std::string full_name) {
     command->index = static_cast<uint32_t>(full_names.size());
@@ -148,12 +156,20 @@ struct CommandTable::Impl {
     while (buckets[at] != nullptr) at = (at + 1) % kBuckets;
     buckets[at] = command;
   }
+  // The others are entered anew: what lay behind it must still be found.
+  void Remove(const Command* removed) {
+    std::vector<const Command*> entered(std::begin(buckets), std::end(buckets));
+    std::fill(std::begin(buckets), std::end(buckets), nullptr);
+    for (const Command* command : entered) {
+      if (command != nullptr && command != removed) Enter(command);
+    }
+  }
 };
 
 CommandTable::CommandTable() : impl_(std::make_shared<Impl>()) {
-  for (auto rows : {StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(),
+  for (auto rows : {BitmapCommands(), AclCommands(), StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(),
                     TierCommands(), TransactionCommands(), ListCommands(), HashCommands(),
-                    SetCommands(), SortCommands(), ZsetCommands()}) {
+                    SetCommands(), ScriptCommands(), SortCommands(), ZsetCommands(), PubSubCommands(), ObservationCommands()}) {
     impl_->rows.insert(impl_->rows.end(), rows.begin(), rows.end());
   }
   CHECK(impl_->rows.size() <= Impl::kBuckets / 4);
@@ -177,7 +193,36 @@ const Command* CommandTable::Find(std::string_view name) const {
   for (; impl_->buckets[at] != nullptr; at = (at + 1) % Impl::kBuckets) {
     if (MatchesName(impl_->buckets[at]->name, name)) return impl_->buckets[at];
   }
-  return nullptr;
+  if (impl_->renamed.empty()) return nullptr;
+  const auto renamed = impl_->renamed.find(InLowerCase(name));
+  return renamed == impl_->renamed.end() ? nullptr : renamed->second;
+}
+
+const Command* CommandTable::FindOriginal(std::string_view full_name) const {
+  const size_t bar = full_name.find('|');
+  const std::string_view name = full_name.substr(0, bar);
+  const auto found = std::find_if(all_.begin(), all_.end(), [name](const Command* command) {
+    return MatchesName(command->name, name);
+  });
+  if (found == all_.end()) return nullptr;
+  if (bar == std::string_view::npos) return *found;
+  return FindSub(**found, full_name.substr(bar + 1));
+}
+
+Status CommandTable::Rename(std::string_view command, std::string_view name) {
+  const Command* found = Find(command);
+  if (found == nullptr) return Status::Invalid("No such command in rename-command");
+  if (!name.empty() && Find(name) != nullptr && Find(name) != found) {
+    return Status::Invalid("Target command name already exists");
+  }
+  impl_->Remove(found);
+  std::erase_if(impl_->renamed, [found](const auto& item) { return item.second == found; });
+  if (MatchesName(found->name, name)) {
+    impl_->Enter(found);
+  } else if (!name.empty()) {
+    impl_->renamed[InLowerCase(name)] = found;
+  }
+  return Status::Ok();
 }
 
 const Command* CommandTable::FindSub(const Command& container, std::string_view name) const {
@@ -202,11 +247,19 @@ void CommandContext::Modified(uint32_t db, std::string_view key) {
   ++server.stats().changes;
   server.watches().Touch(db, key);
   server.blocking().Signal(db, key);
+  if (server.tracking().active()) server.tracking().Invalidate(key, &client);
 }
 void CommandContext::Modified(const HashedKey& key) { Modified(client.db(), key.bytes); }
 
-// Nobody can subscribe before there is pub/sub: an event has no listener.
-void CommandContext::Notify(char, std::string_view, std::string_view) {}
+void CommandContext::Notify(char event_class, std::string_view event, std::string_view key) {
+  NotifyIn(client.db(), event_class, event, key);
+}
+
+void CommandContext::NotifyIn(uint32_t db, char event_class, std::string_view event,
+                              std::string_view key) {
+  if (server.options()->notify_keyspace_events == 0) return;
+  server.events().Notify(db, KeyspaceEvents::ClassOf(event_class), event, key);
+}
 
 void SuspendedCommand::Resume(std::move_only_function<void(CommandContext&)> finish) const {
   server_->dispatcher().Resume({client_id_, serial_}, std::move(finish));

@@ -4,8 +4,10 @@
 #include <charconv>
 #include <utility>
 
+#include "server/acl/acl.h"
 #include "server/commands/common.h"
 #include "server/dispatcher.h"
+#include "server/rdb_save.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -104,6 +106,10 @@ Dispatcher::Progress Dispatcher::BeginTransaction(Client* client, Request* reque
   Transaction& transaction = client->transaction();
   Store& store = server_.store();
   if (IsPaused(*client, *request)) return Progress::kWaiting;
+  if (transaction.writes && server_.saver().RefusesWrites()) [[unlikely]] {
+    AbortTransaction(client, *request->command, kSnapshotFailedError);
+    return Progress::kDone;
+  }
   if (transaction.writes) {
     bool frees = true;
     for (const auto& command : transaction.commands) {
@@ -176,6 +182,7 @@ Dispatcher::Progress Dispatcher::RunTransaction(Client* client, Request* request
 // One of the queued commands, as far as it goes.
 Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request* step) {
   Store& store = server_.store();
+  if (client->restricted() && !AdmitStep(client, *step)) [[unlikely]] return Progress::kDone;
   step->keys.clear();
   CollectKeys(client, {step->args, step->command, &step->keys, &step->ticket, nullptr, nullptr});
   PlanResult planned = PlanResult::kReady;
@@ -187,6 +194,9 @@ Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request*
     current_args_ = step->args;
     current_request_ = exec;
     step_errors_before_ = client->reply().errors();
+    if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
+      server_.events().BeginCommand(*step->command, step->keys);
+    }
     step->command->function(context);
     if (!store.pages_missing()) {
       if (exec->state == Request::State::kSuspended) {
@@ -208,6 +218,24 @@ Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request*
   return Progress::kDone;
 }
 
+// Rights may have changed since it was queued.
+bool Dispatcher::AdmitStep(Client* client, const Request& step) {
+  const AclResult result = AclCheck(*client->user(), *step.command, step.args);
+  if (result.ok()) return true;
+  server_.acl().Deny(client, *step.command, step.args, result, AclContext::kMulti);
+  std::string_view reason = "no permission to execute the command or subcommand";
+  if (result.denial == AclDenial::kKey) reason = "no permission to touch the specified keys";
+  if (result.denial == AclDenial::kChannel) {
+    reason = "no permission to access one of the channels used as arguments to the command";
+  }
+  client->reply().Error(
+      "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC "
+      "call. This command is no longer allowed for the following reason: " +
+      std::string(reason));
+  server_.NoteError(client->reply().last_error());
+  return false;
+}
+
 void Dispatcher::FinishStep(Client* client, const Command& command) {
   client->set_last_command(&command);
   CountRun(client, command, step_errors_before_);
@@ -219,19 +247,26 @@ void Dispatcher::EndTransaction(Client* client, const Command& exec) {
   client->DiscardTransaction();
   client->set_last_command(&exec);
   current_client_ = client;
+  current_args_ = client->queue_.front()->args;
   Finish(client, exec, client->reply().errors());
+  LetOthersIn(client);
+}
+
+void Dispatcher::LetOthersIn(Client* client) {
   exclusive_client_ = 0;
   for (auto& resume : std::exchange(deferred_resumes_, {})) {
     server_.loop().Post([this, resume = std::move(resume)]() mutable {
       Resume(resume.first, std::move(resume.second));
     });
   }
-  if (std::exchange(others_wait_, false)) {
-    for (const auto& [id, other] : server_.clients()) {
-      if (other.get() != client) server_.NoteReady(id);
-    }
-  }
+  if (std::exchange(others_wait_, false)) WakeOthers(client->id());
   client->EndTransactionHold();
+}
+
+void Dispatcher::WakeOthers(uint64_t client_id) {
+  for (const auto& [id, other] : server_.clients()) {
+    if (id != client_id) server_.NoteReady(id);
+  }
 }
 
 }  // namespace firn::server

@@ -3,6 +3,8 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "server/rdb_save.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -80,11 +82,7 @@ void Server::RegisterAppliers() {
   });
   on({"loglevel", "logfile"},
      [this] { logger_.Configure(options_->logfile, static_cast<int>(options_->loglevel)); });
-  on({"requirepass"}, [this] {
-    // Clients that are connected stay authenticated, as in Redis.
-    if (!options_->requirepass.empty()) return;
-    for (const auto& [id, client] : clients_) client->set_authenticated(true);
-  });
+  RegisterSecurityAppliers();
   options_.OnChange({"maxclients"}, [this] {
     uint32_t wanted = options_->maxclients;
     AdjustMaxClients();
@@ -107,24 +105,54 @@ void Server::OnSignal(int signal) {
 }
 
 void Server::HandleSignals() {
+  // A last snapshot would show half of a transaction.
+  if (dispatcher_->in_transaction()) return;
   int signal = signal_.exchange(0);
   if (signal == 0) return;
   ++signals_seen_;
   Log(kLogWarning, std::string("Received ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") +
                        " scheduling shutdown...");
-  RequestShutdown({});
+  uint32_t flags =
+      signal == SIGINT ? options_->shutdown_on_sigint : options_->shutdown_on_sigterm;
+  Status status = RequestShutdown({.now = (flags & kShutdownNow) != 0,
+                                   .save = (flags & kShutdownSave) != 0,
+                                   .nosave = (flags & kShutdownNosave) != 0,
+                                   .force = (flags & kShutdownForce) != 0});
+  if (!status.ok()) {
+    Log(kLogWarning, "The signal asked for a shutdown, which failed: " + status.message());
+  }
 }
 
-void Server::RequestShutdown(ShutdownRequest) { stopping_ = true; }
+Status Server::RequestShutdown(ShutdownRequest request) {
+  if (stopping_) return Status::Ok();
+  saver_->Abandon();
+  if (request.save || (!options_->save.empty() && !request.nosave)) {
+    Log(kLogNotice, "Saving the final RDB snapshot before exiting.");
+    Status status = saver_->SaveNow();
+    if (!status.ok() && !request.force) {
+      Log(kLogWarning, "Error trying to save the DB, can't exit.");
+      return status;
+    }
+  }
+  stopping_ = true;
+  return Status::Ok();
+}
 
 Status Server::Stop() {
   Log(kLogWarning, "User requested shutdown...");
+  saver_->Abandon();
   listeners_.clear();
   active_.clear();
   ready_.clear();
   held_.clear();
   clients_.clear();
   by_id_.clear();
+  if (scripting_->runner().running()) {
+    // It was asked for although a script has not ended, whose group is dropped with the store.
+    scripting_->Abandon();
+    store_.reset();
+    return Status::Ok();
+  }
   Log(kLogNotice, "Closing the store");
   Status status = store_->Close();
   store_.reset();
@@ -136,6 +164,8 @@ void Server::ReloadStore(std::move_only_function<void(Status)> done) { reload_ =
 void Server::DoReload() {
   auto done = std::exchange(reload_, {});
   for (const auto& [id, client] : clients_) client->ReleaseTickets();
+  // It keeps the index open.
+  saver_->Abandon();
   Status status = store_->Close();
   // The old one holds the locks of its files until it is gone.
   store_.reset();

@@ -12,6 +12,30 @@
 #include "server/server.h"
 
 namespace firn::server {
+
+uint64_t AclCategoriesOf(const Command& command) {
+  uint64_t categories = command.acl_categories;
+  if (command.flags & kWrite) categories |= kAclWrite;
+  bool scripting = (categories & kAclScripting) != 0;
+  if ((command.flags & kReadonly) && !scripting) categories |= kAclRead;
+  if (command.flags & kAdmin) categories |= kAclAdmin | kAclDangerous;
+  if (command.flags & kPubsub) categories |= kAclPubsub;
+  if (command.flags & kBlocking) categories |= kAclBlocking;
+  if (command.flags & kFast) categories |= kAclFast;
+  if (!(categories & kAclFast)) categories |= kAclSlow;
+  return categories;
+}
+
+uint64_t KeyFlagsOfUse(const Command& command, std::span<const std::string_view> args,
+                       const KeySpec& spec) {
+  if (!(spec.flags & kKeyVariableFlags) || command.access == nullptr) return spec.flags;
+  Access access = command.access(args, spec);
+  if (access != Access::kRead && access != Access::kUpdate) return kKeyOverwriteOnly | kKeyUpdate;
+  // What a command that writes wants to read, it changes after that.
+  bool writes = (command.flags & kWrite) != 0;
+  return kKeyAccess | (writes ? kKeyReadWrite | kKeyUpdate : uint64_t{kKeyReadOnly});
+}
+
 namespace {
 
 struct FlagName {
@@ -79,20 +103,6 @@ void ReplyFlags(Reply& reply, uint64_t flags, std::span<const FlagName> names) {
   for (const FlagName& entry : names) {
     if ((flags & entry.flag) != 0) reply.SimpleString(entry.name);
   }
-}
-
-// The row's categories with those that its flags imply.
-uint64_t Categories(const Command& command) {
-  uint64_t categories = command.acl_categories;
-  if (command.flags & kWrite) categories |= kAclWrite;
-  bool scripting = (categories & kAclScripting) != 0;
-  if ((command.flags & kReadonly) && !scripting) categories |= kAclRead;
-  if (command.flags & kAdmin) categories |= kAclAdmin | kAclDangerous;
-  if (command.flags & kPubsub) categories |= kAclPubsub;
-  if (command.flags & kBlocking) categories |= kAclBlocking;
-  if (command.flags & kFast) categories |= kAclFast;
-  if (!(categories & kAclFast)) categories |= kAclSlow;
-  return categories;
 }
 
 // How clients older than key specs find keys: one range. `movable` tells that this is not the whole
@@ -209,7 +219,7 @@ void ReplyInfo(CommandContext& context, const Command& command) {
   reply.Integer(range.first);
   reply.Integer(range.last);
   reply.Integer(range.step);
-  ReplyFlags(reply, Categories(command), kCategoryNames);
+  ReplyFlags(reply, AclCategoriesOf(command), kCategoryNames);
   reply.SetHeader(static_cast<int64_t>(command.tips.size()));
   for (std::string_view tip : command.tips) reply.Bulk(tip);
   ReplyKeySpecs(reply, command.key_specs);
@@ -287,7 +297,7 @@ bool Passes(const ListFilter& filter, const Command& command, std::string_view f
     case ListFilter::Kind::kModule:  // there are no modules
       return false;
     case ListFilter::Kind::kCategory:
-      return (Categories(command) & filter.category) != 0;
+      return (AclCategoriesOf(command) & filter.category) != 0;
     case ListFilter::Kind::kPattern:
       return GlobMatch(filter.pattern, full_name, GlobCase::kIgnoreAscii);
   }
@@ -315,17 +325,6 @@ void CommandList(CommandContext& context) {
 }
 
 // --- GETKEYS
-
-// What this very call does to the key, where the spec says that it depends on the arguments.
-uint64_t FlagsOfUse(const Command& command, std::span<const std::string_view> args,
-                    const KeySpec& spec) {
-  if (!(spec.flags & kKeyVariableFlags) || command.access == nullptr) return spec.flags;
-  Access access = command.access(args, spec);
-  if (access != Access::kRead && access != Access::kUpdate) return kKeyOverwriteOnly | kKeyUpdate;
-  // What a command that writes wants to read, it changes after that.
-  bool writes = (command.flags & kWrite) != 0;
-  return kKeyAccess | (writes ? kKeyReadWrite | kKeyUpdate : uint64_t{kKeyReadOnly});
-}
 
 bool FitsArity(const Command& command, size_t count) {
   int64_t have = static_cast<int64_t>(count);
@@ -370,7 +369,7 @@ void GetKeys(CommandContext& context, ReplyKey reply_key) {
   }
   context.reply.ArrayHeader(static_cast<int64_t>(keys.size()));
   for (const FoundKey& key : keys) {
-    reply_key(context.reply, args[key.argument], FlagsOfUse(*command, args, *key.spec));
+    reply_key(context.reply, args[key.argument], KeyFlagsOfUse(*command, args, *key.spec));
   }
 }
 

@@ -15,7 +15,9 @@
 
 #include "engine/types/hash_value.h"
 #include "engine/types/string_ops.h"
+#include "server/acl/acl.h"
 #include "server/blocking.h"
+#include "server/client.h"
 #include "server/commands/common.h"
 #include "server/commands/lists.h"
 #include "server/commands/set_common.h"
@@ -93,6 +95,12 @@ struct Request {
 
 enum class Variant : uint8_t { kFull, kReadOnly };
 
+// Patterns name keys that the rules on keys can't be asked about.
+bool MayReadEveryKey(const CommandContext& context) {
+  return !context.client.restricted() ||
+         AclCheckWithEveryKey(*context.client.user(), context.command, context.args, kAclReadKeys);
+}
+
 bool ParseOr(CommandContext& context, Variant variant, Request* request) {
   std::span<const std::string_view> args = context.args;
   for (size_t i = 2; i < args.size(); ++i) {
@@ -111,8 +119,16 @@ bool ParseOr(CommandContext& context, Variant variant, Request* request) {
     } else if (EqualsIgnoreCase(args[i], "by") && left >= 1) {
       request->by.emplace(args[++i]);
       if (request->by->constant) request->unsorted = true;
+      if (!request->by->constant && !MayReadEveryKey(context)) {
+        context.reply.Error("ERR BY option of SORT denied due to insufficient ACL permissions.");
+        return false;
+      }
     } else if (EqualsIgnoreCase(args[i], "get") && left >= 1) {
       request->gets.emplace_back(args[++i]);
+      if (!request->gets.back().element_itself && !MayReadEveryKey(context)) {
+        context.reply.Error("ERR GET option of SORT denied due to insufficient ACL permissions.");
+        return false;
+      }
     } else {
       context.reply.Error(kSyntaxError);
       return false;

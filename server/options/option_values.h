@@ -50,6 +50,7 @@ enum KeyspaceEvent : uint32_t {
   kEventKeyMiss = 1 << 11,  // m, not part of A
   kEventModule = 1 << 12,   // d
   kEventNew = 1 << 13,      // n, not part of A
+  kEventTier = 1 << 14,     // F, not part of A: a value moved between RAM and disk
   kEventAll = kEventGeneric | kEventString | kEventList | kEventSet | kEventHash | kEventZset |
               kEventExpired | kEventEvicted | kEventStream | kEventModule,  // A
 };
@@ -61,6 +62,9 @@ struct OutputBufferLimit {
   bool operator==(const OutputBufferLimit&) const = default;
 };
 enum class ClientClass : uint8_t { kNormal, kReplica, kPubsub };
+
+// Whether clients of the TLS port must show a certificate.
+enum class TlsAuthClients : uint8_t { kNo, kYes, kOptional };
 
 struct SaveRule {
   int64_t seconds = 0;
@@ -82,10 +86,32 @@ struct OptionValues {
   int64_t client_query_buffer_limit = 0;
   int64_t proto_max_bulk_len = 0;
   std::array<OutputBufferLimit, 3> output_buffer_limits;  // by ClientClass
+  int64_t tracking_table_max_keys = 0;    // 0: no limit
   int64_t maxmemory_clients = 0;  // 0: no limit; negative: percent of maxmemory
   std::string requirepass;        // empty: no password
   Permission enable_protected_configs = Permission::kNo;
   Permission enable_debug_command = Permission::kNo;
+  Permission enable_module_command = Permission::kNo;
+  std::string aclfile;  // empty: none
+  uint64_t acllog_max_len = 0;
+  bool acl_pubsub_all_channels = false;  // for new users
+
+  // Encrypted connections.
+  int32_t tls_port = 0;       // 0: none
+  std::string tls_cert_file;  // PEM, as all of them
+  std::string tls_key_file;
+  std::string tls_key_file_pass;
+  std::string tls_dh_params_file;
+  std::string tls_ca_cert_file;
+  std::string tls_ca_cert_dir;
+  TlsAuthClients tls_auth_clients = TlsAuthClients::kYes;
+  std::string tls_protocols;  // as "TLSv1.2 TLSv1.3"; empty: OpenSSL's default
+  std::string tls_ciphers;
+  std::string tls_ciphersuites;
+  bool tls_prefer_server_ciphers = false;
+  bool tls_session_caching = true;
+  int64_t tls_session_cache_size = 0;
+  int64_t tls_session_cache_timeout_seconds = 0;
 
   // The process.
   bool daemonize = false;
@@ -104,6 +130,7 @@ struct OptionValues {
   uint32_t notify_keyspace_events = 0;     // of KeyspaceEvent
   int64_t slowlog_log_slower_than_us = 0;  // negative: never
   int64_t slowlog_max_len = 0;
+  int64_t latency_monitor_threshold_ms = 0;  // 0: off
 
   // Memory.
   uint64_t maxmemory = 0;  // bytes; 0: no limit
@@ -122,11 +149,21 @@ struct OptionValues {
   int64_t set_max_listpack_value = 0;  // bytes
   int64_t zset_max_listpack_entries = 0;
   int64_t zset_max_listpack_value = 0;  // bytes
+  int64_t stream_node_max_bytes = 0;
+  int64_t stream_node_max_entries = 0;
+  // The longest HyperLogLog that is kept sparse.
+  int64_t hll_sparse_max_bytes = 0;
 
   // Persistence.
   bool appendonly = true;
   AppendFsync appendfsync = AppendFsync::kEverySecond;
   std::vector<SaveRule> save;
+  std::string dbfilename;
+  bool rdb_compression = true;
+  bool rdb_checksum = true;
+  bool rdb_save_incremental_fsync = true;
+  bool stop_writes_on_bgsave_error = true;
+  int32_t rdb_key_save_delay_us = 0;
 
   // Tiering.
   bool tiering = true;

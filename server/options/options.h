@@ -60,6 +60,20 @@ class Options {
   // The absolute path of the file that was read, empty if there was none.
   const std::string& config_file() const { return config_file_; }
 
+  // `user NAME RULE...` of the configuration: each user's words, without the directive, in order;
+  // selectors are one word each. None of them twice.
+  const std::vector<std::vector<std::string>>& users() const { return users_; }
+  // `rename-command FROM TO`, in order.
+  struct CommandName {
+    std::string from;
+    std::string to;  // empty: disabled
+  };
+  const std::vector<CommandName>& renamed_commands() const { return renamed_commands_; }
+  // What Rewrite puts in the place of all `user` lines; without it they stay.
+  void OnRewriteUsers(std::function<std::vector<std::string>()> lines) {
+    user_lines_ = std::move(lines);
+  }
+
   // ---- CONFIG ----
 
   struct NamedValue {
@@ -149,6 +163,9 @@ class Options {
   std::unordered_map<std::string, size_t> name_index_;
   std::vector<Registration> registrations_;
   std::string config_file_;
+  std::vector<std::vector<std::string>> users_;
+  std::vector<CommandName> renamed_commands_;
+  std::function<std::vector<std::string>()> user_lines_;
   OptionValues values_;
 };
 

@@ -4,11 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
 
+#include "server/acl/acl_rules.h"
 #include "server/options/config_syntax.h"
 #include "server/options/options.h"
 #include "server/options/options_internal.h"
@@ -60,16 +62,10 @@ Status CheckDirective(const std::vector<std::string>& words) {
     return Status::Invalid("'" + name + "' needs " + feature +
                            ", which this version of Firn does not have");
   };
-  if (name == "rename-command" && words.size() == 3) {
-    return refuse("renaming of commands");
-  }
-  if (name == "user" && words.size() >= 2) {
-    return refuse("access control lists");
-  }
   if (name == "loadmodule" && words.size() >= 2) {
     return refuse("modules");
   }
-  if (name.find('.') != std::string::npos) {
+  if (std::ranges::find(name, '.') != name.end()) {
     return words.size() < 2 ? Status::Invalid("Module config specified without value")
                             : refuse("modules");
   }
@@ -249,6 +245,14 @@ class OptionsLoader {
     if (name == "include" && words->size() == 2) {
       return Include((*words)[1], place);
     }
+    if (name == "user" && words->size() >= 2) {
+      Status status = AddUser(std::span(*words).subspan(1));
+      return status.ok() ? status : Fatal(status.message(), &place);
+    }
+    if (name == "rename-command" && words->size() == 3) {
+      options_.renamed_commands_.push_back({.from = (*words)[1], .to = (*words)[2]});
+      return Status::Ok();
+    }
     if (name == "sentinel" && words->size() == 1) {
       return Fatal("Firn has no sentinel mode", &place);
     }
@@ -285,6 +289,22 @@ class OptionsLoader {
     }
     entry.given = true;
     options_.Assign(entry, std::move(*value));
+    return Status::Ok();
+  }
+
+  Status AddUser(std::span<const std::string> words) {
+    for (const std::vector<std::string>& known : options_.users_) {
+      if (std::string_view(known[0]) == std::string_view(words[0])) {
+        return Status::Invalid(
+            "Duplicate user found. A user can only be defined once in config files");
+      }
+    }
+    Result<std::vector<std::string>> rules = MergeSelectorWords(words.subspan(1));
+    if (!rules) {
+      return rules.error();
+    }
+    rules->insert(rules->begin(), words[0]);
+    options_.users_.push_back(std::move(*rules));
     return Status::Ok();
   }
 

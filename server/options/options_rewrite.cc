@@ -123,6 +123,17 @@ class OptionsRewriter {
     }
   }
 
+  // Instead of the users that the file had.
+  void PlaceUsers(const std::vector<std::string>& users) {
+    size_t placed = 0;
+    for (const size_t old_line : old_users_) {
+      lines_[old_line] = placed < users.size() ? users[placed++] : "";
+    }
+    for (; placed < users.size(); placed++) {
+      AppendLine(users[placed]);
+    }
+  }
+
   // Clusters of empty lines become one.
   std::string Text() const {
     std::string text;
@@ -150,6 +161,8 @@ class OptionsRewriter {
     const std::string name = words && !words->empty() ? LowerCase(words->front()) : "";
     if (const Options::Name* option = options_.Find(name)) {
       old_lines_[option->entry].push_back(lines_.size());
+    } else if (name == "user") {
+      old_users_.push_back(lines_.size());
     } else if (!IsDirective(name)) {
       line.insert(0, "# ??? ");
     }
@@ -163,9 +176,12 @@ class OptionsRewriter {
       old_lines.erase(old_lines.begin());
       return;
     }
-    if (!force) {
-      return;
+    if (force) {
+      AppendLine(std::move(line));
     }
+  }
+
+  void AppendLine(std::string line) {
     if (!signed_) {
       lines_.emplace_back(kSignature);
       signed_ = true;
@@ -176,6 +192,7 @@ class OptionsRewriter {
   const Options& options_;
   std::vector<std::string> lines_;
   std::map<size_t, std::vector<size_t>> old_lines_;  // by entry
+  std::vector<size_t> old_users_;
   bool signed_ = false;
 };
 
@@ -198,6 +215,9 @@ Status Options::Rewrite() {
   OptionsRewriter rewriter(*this);
   rewriter.ReadOldLines(old_text);
   rewriter.PlaceOptions();
+  if (user_lines_) {
+    rewriter.PlaceUsers(user_lines_());
+  }
   return ReplaceFile(config_file_, rewriter.Text());
 }
 

@@ -13,7 +13,6 @@ constexpr EnumName kPermissions[] = {
     {"local", static_cast<int64_t>(Permission::kLocal)},
 };
 constexpr EnumName kPubsubDefaults[] = {{"allchannels", 1}, {"resetchannels", 0}};
-constexpr std::string_view kAcl = "access control lists";
 
 constexpr OptionRow kSecurityRows[] = {
     String("requirepass", "", "The password of the default user; empty asks for none.")
@@ -31,13 +30,16 @@ constexpr OptionRow kSecurityRows[] = {
     Enum("enable-module-command", "no", kPermissions,
          "Whether MODULE may load modules: never, always, or for clients of this machine.")
         .With(kImmutable)
-        .Pending("modules"),
-    String("aclfile", "", "The file of users and their rights.").With(kImmutable).Future(kAcl),
+        .Store<&V::enable_module_command>(),
+    String("aclfile", "", "The file of users and their rights.")
+        .With(kImmutable)
+        .Store<&V::aclfile>(),
     Integer("acllog-max-len", "128", {0, kLongMax}, "Refused accesses that ACL LOG remembers.")
-        .Future(kAcl),
+        .With(kUnsigned)
+        .Store<&V::acllog_max_len>(),
     Enum("acl-pubsub-default", "resetchannels", kPubsubDefaults,
          "Whether new users may use every channel.")
-        .Future(kAcl),
+        .Store<&V::acl_pubsub_all_channels>(),
 };
 
 constexpr OptionRow kObservationRows[] = {
@@ -49,7 +51,7 @@ constexpr OptionRow kObservationRows[] = {
     Integer("latency-monitor-threshold", "0", {0, kLongMax},
             "Events that take at least so long are remembered for LATENCY; 0 remembers none.")
         .In(Unit::kMilliseconds)
-        .Pending("LATENCY"),
+        .Store<&V::latency_monitor_threshold_ms>(),
     Integer("slowlog-log-slower-than", "10000", {-1, kLongMax},
             "Commands that take longer are remembered for SLOWLOG; -1 remembers none.")
         .In(Unit::kMicroseconds)
@@ -59,7 +61,6 @@ constexpr OptionRow kObservationRows[] = {
     Words("notify-keyspace-events", "", ParseKeyspaceEvents,
           "The events on keys that are published, as letters.")
         .OneWord()
-        .Pending("publishing events")
         .StoreBy(StoreKeyspaceEvents),
     Integer("busy-reply-threshold", "5000", {0, kLongMax},
             "How long a script may run before other clients are told that it does.")

@@ -1,0 +1,41 @@
+// Server's part of who may connect, and as whom: renamed commands, users, encrypted ports.
+
+#include "server/acl/acl.h"
+#include "server/net/tls_settings.h"
+#include "server/server.h"
+
+namespace firn::server {
+
+Status Server::StartSecurity() {
+  for (const Options::CommandName& each : options_.renamed_commands()) {
+    FIRN_RETURN_IF_ERROR(commands_.Rename(each.from, each.to));
+  }
+  return acl_->LoadAtStart();
+}
+
+void Server::RegisterSecurityAppliers() {
+  // Clients that are connected stay authenticated, as in Redis.
+  options_.OnChange({"requirepass"}, [this] {
+    acl_->SetDefaultPassword(options_->requirepass);
+    return Status::Ok();
+  });
+  options_.OnRewriteUsers(
+      [this] { return options_->aclfile.empty() ? acl_->Lines() : std::vector<std::string>(); });
+}
+
+bool Server::MayUseProtected(const Command& command, const Client& client) const {
+  const bool is_debug = command.name == "debug";
+  const Permission permission =
+      is_debug ? options_->enable_debug_command : options_->enable_module_command;
+  return permission == Permission::kYes || (permission == Permission::kLocal && client.IsLocal());
+}
+
+std::string Server::ProtectedText(const Command& command) const {
+  std::string name(command.name == "debug" ? "DEBUG" : "MODULE");
+  std::string option(command.name == "debug" ? "enable-debug-command" : "enable-module-command");
+  return "ERR " + name + " command not allowed. If the " + option +
+         " option is set to \"local\", you can run it from a local connection, otherwise you need "
+         "to set this option in the configuration file, and then restart the server.";
+}
+
+}  // namespace firn::server
