@@ -5,6 +5,7 @@
 
 #include "engine/base/check.h"
 #include "server/commands/common.h"
+#include "server/rdb_save.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -367,6 +368,10 @@ void Dispatcher::CollectKeys(Client* client, const Work& work) {
 }
 
 Dispatcher::Progress Dispatcher::CheckWrite(Client* client, const Work& work) {
+  if (server_.saver().RefusesWrites()) [[unlikely]] {
+    Reject(client, work.command, kSnapshotFailedError);
+    return Progress::kDone;
+  }
   uint64_t bytes = kRecordOverhead * (1 + work.keys->size());
   for (std::string_view arg : work.args) bytes += arg.size();
   bool frees = (work.command->flags & kDenyOom) == 0 || (work.command->flags & kFreesSpace) != 0;

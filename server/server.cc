@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "engine/base/check.h"
+#include "server/rdb_save.h"
 #include "tiering/io/posix_file.h"
 
 namespace firn::server {
@@ -63,6 +64,7 @@ Status Server::Start() {
   Log(kLogNotice, "Server initialized");
   FIRN_RETURN_IF_ERROR(OpenStore());
   dispatcher_ = std::make_unique<Dispatcher>(this);
+  saver_ = std::make_unique<RdbSaver>(this);
   startup_memory_ = store_->UsedMemory();
   RegisterAppliers();
   Cron();
@@ -268,6 +270,7 @@ void Server::Cron() {
   }
   if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
   SampleRates();
+  if (!dispatcher_->in_transaction()) saver_->Step();
   dispatcher_->CalibrateClock();
   // everysec holds replies back only while a sync is late: look again.
   for (uint64_t id : std::exchange(held_, {})) active_.push_back(id);

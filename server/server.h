@@ -44,6 +44,8 @@ struct ServerStats {
   double output_kbps = 0;
 };
 
+class RdbSaver;
+
 enum class PauseKind : uint8_t { kNone, kWrite, kAll };
 
 class Server : public StoreListener {
@@ -70,6 +72,7 @@ class Server : public StoreListener {
   Blocking& blocking() { return blocking_; }
   ServerStats& stats() { return stats_; }
   SlowLog& slow_log() { return slow_log_; }
+  RdbSaver& saver() { return *saver_; }
   Logger& logger() { return logger_; }
   void Log(int severity, std::string_view text) { logger_.Write(severity, text); }
 
@@ -123,8 +126,13 @@ class Server : public StoreListener {
   // --- ending
   struct ShutdownRequest {
     bool now = false;
+    bool save = false;    // a last snapshot, even without save rules
+    bool nosave = false;  // none
+    bool force = false;   // even if it fails
   };
-  void RequestShutdown(ShutdownRequest request);
+  // Fails, and the server goes on, if the last snapshot could not be written. REQUIRES: no
+  // transaction is under way.
+  Status RequestShutdown(ShutdownRequest request);
   // Closes the store and recovers it from its log, at the end of the iteration.
   void ReloadStore(std::move_only_function<void(Status)> done);
   // From a signal handler.
@@ -163,6 +171,7 @@ class Server : public StoreListener {
   std::vector<std::unique_ptr<io::Listener>> listeners_;
   std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
   SlowLog slow_log_;
+  std::unique_ptr<RdbSaver> saver_;
   ServerStats stats_;
   StoreStats store_stats_base_;
   std::map<std::string, uint64_t> error_counts_;

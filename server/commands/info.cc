@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/keyspace/access_clock.h"
+#include "server/acl/acl.h"
 #include "server/commands/common.h"
 #include "server/commands/info_text.h"
 #include "server/commands/server_commands.h"
@@ -26,7 +27,7 @@ void TakeProcess(Server& server, InfoSnapshot* snapshot) {
   process.now_us = static_cast<int64_t>(now.tv_sec) * 1'000'000 + now.tv_usec;
   process.uptime_seconds = (process.now_us / 1000 - server.start_time_ms()) / 1000;
   process.lru_clock = LruNow(process.now_us / 1000);
-  snapshot->start_time_ms = server.start_time_ms();
+  snapshot->saves = server.saver().state();
 }
 
 void TakeClients(Server& server, InfoSnapshot* snapshot) {
@@ -54,6 +55,11 @@ void TakeCounters(Server& server, InfoSnapshot* snapshot) {
   counters.output_kib_per_second = stats.output_kbps;
   counters.error_replies = stats.error_replies;
   counters.changes = stats.changes;
+  const AclLog::Counters& denied = server.acl().log().counters();
+  counters.denied_auth = denied.auth;
+  counters.denied_commands = denied.command;
+  counters.denied_keys = denied.key;
+  counters.denied_channels = denied.channel;
 }
 
 void TakeCommands(Server& server, InfoSnapshot* snapshot) {

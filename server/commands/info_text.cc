@@ -178,15 +178,16 @@ void PersistenceSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Zeros(
       {"loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"});
   out.Fixed("current_fork_perc", 0);
-  out.Zeros({"current_save_keys_processed", "current_save_keys_total"});
+  out.Number("current_save_keys_processed", s.saves.keys_done);
+  out.Number("current_save_keys_total", s.saves.keys_total);
   out.Number("rdb_changes_since_last_save", s.counters.changes);
-  out.Number("rdb_bgsave_in_progress", 0);
-  out.Signed("rdb_last_save_time", s.start_time_ms / 1000);
-  out.Text("rdb_last_bgsave_status", "ok");
-  out.Signed("rdb_last_bgsave_time_sec", -1);
-  out.Signed("rdb_current_bgsave_time_sec", -1);
-  out.Zeros({"rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired",
-             "rdb_last_load_keys_loaded"});
+  out.Number("rdb_bgsave_in_progress", s.saves.in_progress ? 1 : 0);
+  out.Signed("rdb_last_save_time", s.saves.last_save_seconds);
+  out.Text("rdb_last_bgsave_status", s.saves.last_ok ? "ok" : "err");
+  out.Signed("rdb_last_bgsave_time_sec", s.saves.last_duration_seconds);
+  out.Signed("rdb_current_bgsave_time_sec", s.saves.current_duration_seconds);
+  out.Number("rdb_saves", s.saves.saves);
+  out.Zeros({"rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"});
   out.Number("aof_enabled", options->appendonly ? 1 : 0);
   out.Zeros({"aof_rewrite_in_progress", "aof_rewrite_scheduled"});
   out.Signed("aof_last_rewrite_time_sec", -1);
@@ -243,8 +244,10 @@ void StatsSection(Lines& out, const Snapshot& s) {
   out.Number("eventloop_cycles", c.loop_iterations);
   out.Zeros({"eventloop_duration_sum", "eventloop_duration_cmd_sum",
              "instantaneous_eventloop_cycles_per_sec", "instantaneous_eventloop_duration_usec"});
-  out.Number("acl_access_denied_auth", c.auth_failures);
-  out.Zeros({"acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"});
+  out.Number("acl_access_denied_auth", c.denied_auth);
+  out.Number("acl_access_denied_cmd", c.denied_commands);
+  out.Number("acl_access_denied_key", c.denied_keys);
+  out.Number("acl_access_denied_channel", c.denied_channels);
 }
 
 void ReplicationSection(Lines& out, const Snapshot& s) {

@@ -10,6 +10,7 @@
 
 #include "server/memory_report.h"
 #include "server/options/options.h"
+#include "server/rdb_save.h"
 #include "tiering/store_stats.h"
 
 namespace firn::server {
@@ -46,8 +47,8 @@ struct InfoSnapshot {
     uint64_t error_replies = 0;
     uint64_t loop_iterations = 0;
     uint64_t evicted_clients = 0;
-    uint64_t auth_failures = 0;
-    uint64_t changes = 0;  // since the last snapshot, which is the start
+    uint64_t denied_auth = 0, denied_commands = 0, denied_keys = 0, denied_channels = 0;
+    uint64_t changes = 0;  // since the last snapshot
   } counters;
 
   struct CommandUse {
@@ -68,7 +69,7 @@ struct InfoSnapshot {
   };
   std::vector<Keyspace> keyspaces;  // those with keys
 
-  int64_t start_time_ms = 0;
+  RdbSaver::State saves;
   MemoryReport memory;
   StoreStats store;
 };

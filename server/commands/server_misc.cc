@@ -1,7 +1,6 @@
 // The smaller commands on the server itself, and those whose feature is not there.
 #include <sys/time.h>
 
-#include <algorithm>
 #include <string>
 
 #include "server/commands/common.h"
@@ -10,13 +9,6 @@
 #include "server/server.h"
 
 namespace firn::server {
-namespace {
-
-constexpr std::string_view kNoSnapshots =
-    "ERR Snapshots are not available in this version: every change is in the log";
-
-}  // namespace
-
 void TimeCommand(CommandContext& context) {
   timeval now;
   gettimeofday(&now, nullptr);
@@ -56,57 +48,12 @@ void LolwutCommand(CommandContext& context) {
   context.reply.Verbatim("txt", text);
 }
 
-void LastSaveCommand(CommandContext& context) {
-  context.reply.Integer(context.server.start_time_ms() / 1000);
-}
-
-void SaveCommand(CommandContext& context) { context.reply.Error(kNoSnapshots); }
-
-void BgSaveCommand(CommandContext& context) {
-  const bool schedule = context.args.size() == 2 && EqualsIgnoreCase(context.args[1], "schedule");
-  if (context.args.size() > 1 && !schedule) return context.reply.Error(kSyntaxError);
-  context.reply.Error(kNoSnapshots);
-}
-
 void BgRewriteAofCommand(CommandContext& context) {
   context.reply.Error("ERR The log is compacted all the time, there is nothing to rewrite");
 }
 
-void ShutdownCommand(CommandContext& context) {
-  bool save = false, nosave = false, now = false, force = false, abort = false;
-  struct Word {
-    std::string_view name;
-    bool* flag;
-  };
-  const Word words[] = {
-      {"save", &save}, {"nosave", &nosave}, {"now", &now}, {"force", &force}, {"abort", &abort}};
-  for (std::string_view arg : context.args.subspan(1)) {
-    const Word* found = std::ranges::find_if(
-        words, [arg](const Word& word) { return EqualsIgnoreCase(arg, word.name); });
-    if (found == std::end(words)) return context.reply.Error(kSyntaxError);
-    *found->flag = true;
-  }
-  if ((save && nosave) || (abort && (save || nosave || now || force))) {
-    return context.reply.Error(kSyntaxError);
-  }
-  if (abort) return context.reply.Error("ERR No shutdown in progress.");
-  // There is no reply but the end of the connection.
-  context.Suspend();
-  context.server.RequestShutdown({.now = now});
-}
-
 void ClusterCommand(CommandContext& context) {
   context.reply.Error("ERR This instance has cluster support disabled");
-}
-
-void FunctionFlushCommand(CommandContext& context) {
-  std::span<const std::string_view> args = context.args;
-  const bool known = args.size() == 2 || (args.size() == 3 && (EqualsIgnoreCase(args[2], "sync") ||
-                                                               EqualsIgnoreCase(args[2], "async")));
-  if (!known) {
-    return context.reply.Error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
-  }
-  context.reply.Ok();
 }
 
 void ModuleListCommand(CommandContext& context) { context.reply.EmptyArray(); }

@@ -73,26 +73,25 @@ constexpr OptionRow kSnapshotRows[] = {
           "each pair. If it is never given, there are no rules while appendonly is on.")
         .With(kAccumulates)
         .DefaultMeans("none; without appendonly `3600 1 300 100 60 10000`")
-        .Future(kSnapshots)
         .StoreBy(StoreSaveRules),
     String("dbfilename", "dump.rdb", "The name of the snapshot in dir.")
         .With(kProtectedOption)
         .Check(CheckDbFilename)
-        .Pending(kSnapshots),
-    Bool("rdbcompression", "yes", "Compresses strings in snapshots.").Pending(kSnapshots),
+        .Store<&V::dbfilename>(),
+    Bool("rdbcompression", "yes", "Compresses strings in snapshots.").Store<&V::rdb_compression>(),
     Bool("rdbchecksum", "yes", "Writes and checks a checksum at the end of a snapshot.")
         .With(kImmutable)
-        .Pending(kSnapshots),
+        .Store<&V::rdb_checksum>(),
     Bool("rdb-save-incremental-fsync", "yes", "Flushes a snapshot while it is written.")
-        .Pending(kSnapshots),
+        .Store<&V::rdb_save_incremental_fsync>(),
     Bool("rdb-del-sync-files", "no", "Deletes snapshots that only served replication.")
         .Pending(kSnapshots),
     Integer("rdb-key-save-delay", "0", {kIntMin, kIntMax}, "For tests of Redis: slows saving down.")
         .In(Unit::kMicroseconds)
         .With(kHidden)
-        .Ignored(),
+        .Store<&V::rdb_key_save_delay_us>(),
     Bool("stop-writes-on-bgsave-error", "yes", "Refuses writes after a snapshot has failed.")
-        .Pending(kSnapshots),
+        .Store<&V::stop_writes_on_bgsave_error>(),
     Enum("sanitize-dump-payload", "no", kSanitize,
          "How deeply serialized values are checked when they are restored.")
         .Pending("RESTORE"),

@@ -56,6 +56,7 @@ class SnapshotView {
 
   // From any thread: what is under way fails with kBusy, soon.
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
   uint64_t bytes_read() const { return scan_.bytes_read() + single_.bytes_read(); }
 
  private:

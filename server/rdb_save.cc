@@ -1,0 +1,183 @@
+#include "server/rdb_save.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "engine/base/check.h"
+#include "server/rdb_file.h"
+#include "server/server.h"
+#include "tiering/io/workers.h"
+
+namespace firn::server {
+namespace {
+
+// Behind everything else: a save has time.
+constexpr int kNice = 10;
+// After a failure a rule waits so long before it tries again.
+constexpr int64_t kRetrySeconds = 5;
+
+}  // namespace
+
+struct RdbSaver::Job {
+  uint64_t serial = 0;
+  std::unique_ptr<SnapshotView> view;
+  RdbFileOptions options;
+  uint64_t changes = 0;  // at the moment that is saved
+  uint64_t keys_total = 0;
+  int64_t begin_seconds = 0;
+  std::atomic<uint64_t> keys_done{0};
+  Status status;       // of the thread, once it has ended
+  std::thread thread;  // none for SAVE
+};
+
+RdbSaver::RdbSaver(Server* server) : server_(*server), last_save_seconds_(NowSeconds()) {
+  Status status = RemoveTemporaryDumps(&server_.files(), server_.options()->dir);
+  if (!status.ok()) server_.Log(kLogWarning, "Removing old temporary dumps: " + status.message());
+}
+
+RdbSaver::~RdbSaver() { Abandon(); }
+
+int64_t RdbSaver::NowSeconds() const { return server_.loop().WallMillis() / 1000; }
+
+Result<std::unique_ptr<RdbSaver::Job>> RdbSaver::MakeJob() {
+  CHECK(!in_progress());
+  auto source = server_.store().TakeSnapshot();
+  if (!source) return std::unexpected(source.error());
+  auto job = std::make_unique<Job>();
+  job->serial = ++last_serial_;
+  for (const SnapshotSource::Database& database : (*source)->databases) {
+    job->keys_total += database.keys;
+  }
+  job->view = std::make_unique<SnapshotView>(std::move(*source));
+  const OptionValues& options = *server_.options().operator->();
+  job->options = {.directory = options.dir,
+                  .name = options.dbfilename,
+                  .compress = options.rdb_compression,
+                  .checksum = options.rdb_checksum,
+                  .incremental_sync = options.rdb_save_incremental_fsync,
+                  .key_delay_us = options.rdb_key_save_delay_us,
+                  .functions = {},
+                  .used_memory = server_.store().UsedMemory()};
+  job->changes = server_.stats().changes;
+  job->begin_seconds = NowSeconds();
+  return job;
+}
+
+Status RdbSaver::Begin() {
+  last_try_seconds_ = NowSeconds();
+  ++saves_;
+  auto made = MakeJob();
+  if (!made) {
+    last_ok_ = false;
+    server_.Log(kLogWarning, "Can't save in background: " + made.error().message());
+    return made.error();
+  }
+  scheduled_ = false;
+  job_ = std::move(*made);
+  server_.Log(kLogNotice, "Background saving started");
+  Job* job = job_.get();
+  job->thread = io::StartQuietThread(
+      kNice, [this, job, files = &server_.files(), loop = &server_.loop(), serial = job->serial] {
+        job->status = WriteRdbFile(files, job->view.get(), job->options, &job->keys_done);
+        loop->Post([this, serial] { OnDone(serial); });
+      });
+  return Status::Ok();
+}
+
+// The thread's last word. It finds nobody if the save was abandoned: a saver lives as long as the
+// server's loop.
+void RdbSaver::OnDone(uint64_t serial) {
+  if (job_ == nullptr || job_->serial != serial) return;
+  std::unique_ptr<Job> job = std::move(job_);
+  job->thread.join();
+  last_duration_seconds_ = NowSeconds() - job->begin_seconds;
+  last_ok_ = job->status.ok();
+  if (!last_ok_) {
+    server_.Log(kLogWarning, "Background saving error: " + job->status.message());
+    return;
+  }
+  server_.Log(kLogNotice, "DB saved on disk");
+  server_.Log(kLogNotice, "Background saving terminated with success");
+  Succeeded(job->changes);
+}
+
+void RdbSaver::Succeeded(uint64_t changes_then) {
+  last_ok_ = true;
+  last_save_seconds_ = NowSeconds();
+  uint64_t& changes = server_.stats().changes;
+  changes -= std::min(changes, changes_then);
+}
+
+Status RdbSaver::SaveNow() {
+  ++saves_;
+  scheduled_ = false;
+  auto made = MakeJob();
+  Status status = made ? Status::Ok() : made.error();
+  if (status.ok()) {
+    Job& job = **made;
+    status = WriteRdbFile(&server_.files(), job.view.get(), job.options, &job.keys_done);
+  }
+  if (!status.ok()) {
+    server_.Log(kLogWarning, "Error saving DB on disk: " + status.message());
+    return status;
+  }
+  server_.Log(kLogNotice, "DB saved on disk");
+  Succeeded((*made)->changes);
+  return status;
+}
+
+void RdbSaver::Abandon() {
+  if (job_ == nullptr) return;
+  job_->view->Cancel();
+  job_->thread.join();
+  job_.reset();
+}
+
+void RdbSaver::Step() {
+  if (in_progress()) return;
+  if (scheduled_) {
+    // A failure is in the log; the client was answered long ago.
+    static_cast<void>(Begin());
+    scheduled_ = false;
+    return;
+  }
+  int64_t now = NowSeconds();
+  if (!last_ok_ && now - last_try_seconds_ <= kRetrySeconds) return;
+  uint64_t changes = server_.stats().changes;
+  for (const SaveRule& rule : server_.options()->save) {
+    if (changes < static_cast<uint64_t>(rule.changes) || now - last_save_seconds_ <= rule.seconds) {
+      continue;
+    }
+    server_.Log(kLogNotice, std::to_string(rule.changes) + " changes in " +
+                                std::to_string(rule.seconds) + " seconds. Saving...");
+    static_cast<void>(Begin());
+    return;
+  }
+}
+
+bool RdbSaver::StopsOnError() const {
+  return server_.options()->stop_writes_on_bgsave_error && !server_.options()->save.empty();
+}
+
+void RdbSaver::NoteLoaded() {
+  last_save_seconds_ = NowSeconds();
+  server_.stats().changes = 0;
+}
+
+RdbSaver::State RdbSaver::state() const {
+  State state{.last_save_seconds = last_save_seconds_,
+              .last_ok = last_ok_,
+              .last_duration_seconds = last_duration_seconds_,
+              .saves = saves_,
+              .in_progress = in_progress(),
+              .scheduled = scheduled_};
+  if (job_ != nullptr) {
+    state.current_duration_seconds = NowSeconds() - job_->begin_seconds;
+    state.keys_done = job_->keys_done.load(std::memory_order_relaxed);
+    state.keys_total = job_->keys_total;
+  }
+  return state;
+}
+
+}  // namespace firn::server
