@@ -66,6 +66,7 @@ std::string_view Collection::Peek(PageNumber page) {
 // --- changes
 
 void Collection::BeginGroup() {
+  if (store_.Has(PlantedBug::kPartsOfSplits)) return;
   if (std::exchange(in_group_, true)) return;
   store_.BeginGroup();
 }

@@ -19,6 +19,8 @@ enum class PlantedBug : uint8_t {
   kTrustUnsyncedTail,   // a start relies on what a dead process left unsynced
   kMoveOverNewer,       // compaction puts a record into the index over a newer one
   kReplayOldNames,      // a replay takes old names of databases for new ones
+  kPartsOfSplits,  // the pages that a command splits are no group: some may be there after a crash
+  kForgetReapNotes,  // a start doesn't take up the deleting of pages where it was broken off
 };
 
 }  // namespace firn

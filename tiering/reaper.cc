@@ -77,6 +77,7 @@ void Reaper::AddRecord(Keyspace& keyspace, PackedPosition position) {
 
 void Reaper::NoteFound(uint32_t pages_keyspace, std::string_view key) {
   if (key.size() != kNoteKeySize || key[0] != kNotePrefix) return;
+  if (store_.Has(PlantedBug::kForgetReapNotes)) return;
   AddJob({.keyspace = pages_keyspace,
           .note = std::string(key),
           .value_id = LoadBig64(key.data() + 1),

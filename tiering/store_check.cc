@@ -4,10 +4,12 @@
 #include <map>
 #include <set>
 
+#include "engine/types/root_format.h"
 #include "tiering/compactor.h"
 #include "tiering/index_rebuild.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
+#include "tiering/reaper.h"
 #include "tiering/settler.h"
 #include "tiering/store_impl.h"
 
@@ -24,11 +26,15 @@ class ConsistencyCheck {
     FIRN_RETURN_IF_ERROR(CheckMemory());
     const log::LogWriter& log = *store_.log_;
     if (!store_.map_rebuild_->complete() || store_.settler_->busy() || store_.compactor_->busy() ||
-        store_.indexer_->has_moves() || store_.indexer_->indexed_lsn() < log.appended_lsn()) {
+        store_.reaper_->busy() || store_.indexer_->has_moves() ||
+        store_.indexer_->indexed_lsn() < log.appended_lsn()) {
       return Status(StatusCode::kBusy, "work is under way");
     }
     for (Keyspace* keyspace : store_.slots_) FIRN_RETURN_IF_ERROR(CheckKeyspace(*keyspace));
     FIRN_RETURN_IF_ERROR(CheckLiveBytes());
+    for (uint32_t db = 0; db < store_.slots_.size() / 2; ++db) {
+      FIRN_RETURN_IF_ERROR(CheckPages(store_.KeyspaceOf(db)));
+    }
     return CheckAgainstLog();
   }
 
@@ -123,6 +129,60 @@ class ConsistencyCheck {
 
   void Count(const Keyspace&, PackedPosition position, uint64_t logical_size) {
     live_[store_.segments_->Of(position)->id] += logical_size;
+  }
+
+  // The pages of each collection are there, as many as its root says; those of nobody are logged:
+  // they are no damage (see reaper.h).
+  Status CheckPages(Keyspace& keyspace) {
+    auto roots = ReadRoots(*store_.index_, keyspace.id);
+    if (!roots) return roots.error();
+    std::map<uint64_t, uint32_t> next_page;  // by value id
+    for (const auto& [id, root] : *roots) {
+      if (!IsCollection(static_cast<ValueType>(root.type))) continue;
+      auto bytes = ReadRootBytes(keyspace, id, root);
+      if (!bytes) return bytes.error();
+      if (!RootView::Validate(*bytes)) return Wrong(keyspace, "the root of a collection is none");
+      RootView view(*bytes);
+      if (view.small()) continue;
+      if (!next_page.emplace(view.value_id(), view.next_page()).second) {
+        return Wrong(keyspace, "two keys have the pages of one value");
+      }
+    }
+    auto pages = ReadRoots(*store_.index_, keyspace.pages->id);
+    if (!pages) return pages.error();
+    uint64_t lost = 0;
+    for (const auto& [id, root] : *pages) {
+      if (root.type != static_cast<uint8_t>(ValueType::kPage)) {
+        return Wrong(keyspace, "a note that pages are to be deleted stays");
+      }
+      auto it = next_page.find(LoadBig64(id.second.data() + 1));
+      if (it == next_page.end()) ++lost;
+    }
+    if (lost != 0) {
+      store_.Log(2, "Database " + std::to_string(keyspace.db()) + ": " + std::to_string(lost) +
+                        " pages belong to no key.");
+    }
+    return Status::Ok();
+  }
+
+  // As RAM has it, which may be newer than the log's image.
+  Result<std::string> ReadRootBytes(Keyspace& keyspace, const std::pair<uint64_t, std::string>& id,
+                                    const IndexRoot& root) {
+    if (id.second[0] == 's') {
+      Entry* entry = store_.FindEntry(keyspace, {std::string_view(id.second).substr(1), id.first});
+      if (entry != nullptr && entry->kind() == Entry::Kind::kHot)
+        return std::string(entry->value());
+    }
+    log::Segment* segment = store_.segments_->ById(root.position.segment_id);
+    log::LogReader reader({{segment->id, segment->file, segment->end_offset}}, root.position.offset,
+                          {});
+    log::RecordView record;
+    if (reader.Next(&record) != log::LogReader::Outcome::kRecord) {
+      return std::unexpected(Wrong(keyspace, "a root can't be read: " + reader.message()));
+    }
+    auto raw = log::UncompressPayload(record);
+    if (!raw) return std::unexpected(raw.error());
+    return std::string(*raw);
   }
 
   Status CheckMemory() {

@@ -4,6 +4,8 @@ namespace firn::test {
 namespace {
 
 constexpr int64_t kWallMs = 1'700'000'000'000;
+// What CheckConsistency says of pages that belong to no key.
+constexpr const char* kLostPages = "belong to no key";
 // A disk on which much happens while a read is under way.
 constexpr int64_t kSlowReadMicros = 100'000;
 
@@ -24,7 +26,9 @@ std::string CrashExplorer::RunWorkload() {
       WorkloadOptions{.seed = options_.seed,
                       .commands = options_.commands,
                       .faults = !options_.faults.empty() || options_.capacity_bytes != 0,
-                      .overwrites = options_.overwrites});
+                      .overwrites = options_.overwrites,
+                      .collections = options_.collections,
+                      .reads_first = options_.count_pages});
   CrashWorld world(
       &disk_, Options(options_.seed),
       {.seed = options_.seed,
@@ -77,7 +81,12 @@ std::string CrashExplorer::Check(io::SimDisk* image, const CrashPoint& point) {
   }
   if (wrong.empty() && again < 2) wrong = CheckAgain(&world, point, life, least, found);
   if (wrong.empty() && again == 2) wrong = CheckStop(&world, point, found);
-  if (wrong.empty() && again == 3) wrong = world.CheckWhole(workload_->model());
+  if (wrong.empty() && again == 3) {
+    wrong = world.CheckWhole(workload_->model());
+    if (options_.count_pages && world.log().find(kLostPages) != std::string::npos) {
+      wrong += "pages were left behind";
+    }
+  }
   return wrong.empty() ? "" : wrong + "\n" + world.log();
 }
 
@@ -104,7 +113,11 @@ std::string CrashExplorer::CheckStop(CrashWorld* world, const CrashPoint& point,
 std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point, Life life,
                                       uint32_t least, const FoundState& found) {
   Random random(point.seed + 1);
-  CrashWorkload more({.seed = point.seed, .commands = 30}, workload_->model().StartAt(found));
+  CrashWorkload more({.seed = point.seed,
+                      .commands = 30,
+                      .collections = options_.collections,
+                      .reads_first = options_.count_pages},
+                     workload_->model().StartAt(found));
   if (std::string wrong = more.Run(world); !wrong.empty()) return "going on: " + wrong;
   // In the recovery, or in what came after it.
   uint64_t end = world->disk().event_count();

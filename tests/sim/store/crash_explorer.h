@@ -20,6 +20,10 @@ struct ExplorerOptions {
   uint64_t capacity_bytes = 0;  // 0: never full
   // Mostly blind writes, on a disk on which much happens while a read is under way.
   bool overwrites = false;
+  bool collections = false;  // also sets of many pages
+  // Deletes leave no page behind, whatever happens (WorkloadOptions::reads_first): it is looked
+  // for.
+  bool count_pages = false;
 };
 
 class CrashExplorer {

@@ -5,6 +5,19 @@
 #include "engine/base/siphash.h"
 
 namespace firn::test {
+namespace {
+
+uint64_t StringHash(std::string_view text) { return SipHash13({3, 4}, text); }
+
+}  // namespace
+
+void ModelSet::Insert(const std::string& text) {
+  if (strings_.insert(text).second) sum_ += StringHash(text);
+}
+
+void ModelSet::Erase(const std::string& text) {
+  if (strings_.erase(text) != 0) sum_ -= StringHash(text);
+}
 
 CrashModel::CrashModel(uint32_t databases, std::vector<std::string> keys)
     : databases_(databases),
@@ -18,7 +31,10 @@ uint64_t CrashModel::Fingerprint(std::string_view bytes) {
 
 void CrashModel::Set(size_t slot, std::optional<ModelValue> value) {
   Version version{op_, 0, -1};
-  if (value) version = {op_, Fingerprint(value->bytes), value->expiry_ms};
+  if (value) {
+    version.fingerprint = value->set ? value->set->fingerprint() : Fingerprint(value->bytes);
+    version.expiry_ms = value->expiry_ms;
+  }
   std::vector<Version>& history = history_[slot];
   if (history.back().op == op_) {
     history.back() = version;
@@ -48,7 +64,8 @@ CrashModel CrashModel::StartAt(const FoundState& found) const {
   CrashModel start(databases_, keys_);
   for (size_t slot = 0; slot < found.values.size(); ++slot) {
     const FoundState::Value& value = found.values[slot];
-    if (value.fingerprint != 0) start.Set(slot, ModelValue{value.bytes, value.expiry_ms});
+    if (value.fingerprint != 0)
+      start.Set(slot, ModelValue{value.bytes, value.expiry_ms, value.set});
   }
   return start;
 }

@@ -3,17 +3,33 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace firn::test {
 
-// A value with its expiry.
+// The strings of a set, with a fingerprint that follows them at no cost.
+class ModelSet {
+ public:
+  void Insert(const std::string& text);
+  void Erase(const std::string& text);
+  const std::set<std::string>& strings() const { return strings_; }
+  uint64_t fingerprint() const { return (sum_ ^ 0x5e75) | 1; }
+
+ private:
+  std::set<std::string> strings_;
+  uint64_t sum_ = 0;
+};
+
+// A value with its expiry: bytes, or a set.
 struct ModelValue {
-  std::string bytes;
+  std::string bytes = {};
   int64_t expiry_ms = -1;
+  std::shared_ptr<ModelSet> set = nullptr;  // of this one value alone
 };
 
 // What was found of all keys, by slot.
@@ -21,7 +37,8 @@ struct FoundState {
   struct Value {
     uint64_t fingerprint = 0;  // 0: absent
     int64_t expiry_ms = -1;
-    std::string bytes = {};  // only if asked for
+    std::string bytes = {};  // these only if asked for
+    std::shared_ptr<ModelSet> set = nullptr;
   };
   std::vector<Value> values;
   int64_t now_ms = 0;  // when they were read

@@ -7,6 +7,7 @@ namespace {
 
 constexpr int64_t kMaxAckSpanMicros = 1'000'000;
 constexpr int kTurnsForRoom = 20'000;
+constexpr size_t kSetKeys = 4;  // the last ones
 
 std::vector<std::string> KeyNames(uint32_t count) {
   std::vector<std::string> names{"", std::string(200, 'L') + "ong", std::string(129, 'k')};
@@ -121,6 +122,21 @@ std::optional<ModelValue> CrashWorkload::Current(uint32_t db, size_t key) {
   return now;
 }
 
+size_t CrashWorkload::RandomKey() {
+  size_t keys = model_.keys().size();
+  if (options_.collections && random_.Below(3) == 0) return keys - 1 - random_.Below(kSetKeys);
+  return random_.Below(keys);
+}
+
+bool CrashWorkload::IsSetKey(size_t key) const {
+  return options_.collections && key + kSetKeys >= model_.keys().size();
+}
+
+bool CrashWorkload::HoldsSet(uint32_t db, size_t key) {
+  std::optional<ModelValue> value = Current(db, key);
+  return value ? value->set != nullptr : IsSetKey(key);
+}
+
 std::string CrashWorkload::RandomBytes() {
   static constexpr uint64_t kMost[] = {40, 40, 40, 300, 300, 2000, 9000, 24000, 40000};
   uint64_t size = random_.Below(kMost[random_.Below(std::size(kMost))] + 1);
@@ -163,13 +179,16 @@ void CrashWorkload::Command() {
   if (kind < 18) return Read(db, key);
   if (!WaitForRoom(160 << 10)) return;
   Store& store = world_->store();
-  if (kind < 45) {  // blind
+  // Few sets would grow large if all of these overwrote them.
+  bool blind = !HoldsSet(db, key) || (!options_.reads_first && random_.Below(8) == 0);
+  if (kind < 45 && blind) {
     KeyAccess access{.db = db, .key = Name(key), .access = Access::kOverwrite};
     return Planned({access}, [&] { SetValue(db, key); });
   }
   if (kind < 80) {
     KeyAccess access{.db = db, .key = Name(key), .access = Access::kUpdate};
-    return Planned({access}, [&] { Change(db, key); });
+    uint64_t seed = DrawSeed();
+    return Planned({access}, [&] { return Change(db, key, seed); });
   }
   if (kind < 90) return Group();
   if (kind < 97) return MoveKey();
@@ -188,6 +207,8 @@ void CrashWorkload::Command() {
 template <typename Body>
 void CrashWorkload::Planned(std::vector<KeyAccess> accesses, Body&& body) {
   Status status = world_->driver().Run(std::move(accesses), body);
+  // Nothing was run: it needs more pages than one command may have in little memory.
+  if (status.code() == StatusCode::kNoMemory && options_.collections) return;
   if (!status.ok() && options_.faults) return;  // nothing was run
   if (status.ok()) status = world_->store().TakeRunError();
   if (!status.ok()) Fail(status.message());
@@ -200,12 +221,20 @@ void CrashWorkload::Read(uint32_t db, size_t key) {
     Database::KeyInfo info = database.Lookup(access.key);
     std::optional<ModelValue> expected = Current(db, key);
     if (info.exists() != expected.has_value()) {
-      return Fail("a key is " + std::string(info.exists() ? "there" : "absent") +
-                  " that should not be, key " + std::to_string(key) + " db " + std::to_string(db));
+      Fail("a key is " + std::string(info.exists() ? "there" : "absent") +
+           " that should not be, key " + std::to_string(key) + " db " + std::to_string(db));
+      return true;
     }
-    if (!expected) return;
-    if (info.expiry_ms != expected->expiry_ms) return Fail("a wrong expiry was read");
-    if (database.GetString(access.key).bytes() != expected->bytes) Fail("a wrong value was read");
+    if (!expected) return true;
+    if (info.expiry_ms != expected->expiry_ms) Fail("a wrong expiry was read");
+    if ((info.type == ValueType::kSet) != (expected->set != nullptr)) {
+      Fail("a value of another type was read");
+    } else if (expected->set) {
+      return ReadSet(db, key, *expected->set);
+    } else if (database.GetString(access.key).bytes() != expected->bytes) {
+      Fail("a wrong value was read");
+    }
+    return true;
   });
 }
 
@@ -233,12 +262,16 @@ void CrashWorkload::SetValue(uint32_t db, size_t key) {
 }
 
 // REQUIRES: planned with kUpdate.
-void CrashWorkload::Change(uint32_t db, size_t key) {
+bool CrashWorkload::Change(uint32_t db, size_t key, uint64_t seed) {
   Database& database = world_->store().database(db);
   HashedKey name = Name(key);
   bool exists = database.Lookup(name).exists();
   std::optional<ModelValue> value = Current(db, key);
-  if (exists != value.has_value()) return Fail("a key to change is not as expected");
+  if (exists != value.has_value()) {
+    Fail("a key to change is not as expected");
+    return true;
+  }
+  if (HoldsSet(db, key)) return ChangeSet(db, key, seed);
   uint64_t kind = random_.Below(10);
   if (kind < 4) {
     Begin();
@@ -268,6 +301,7 @@ void CrashWorkload::Change(uint32_t db, size_t key) {
   } else {
     SetValue(db, key);
   }
+  return true;
 }
 
 void CrashWorkload::Group() {
@@ -278,13 +312,28 @@ void CrashWorkload::Group() {
     accesses.push_back(
         {.db = places.back().first, .key = Name(places.back().second), .access = Access::kUpdate});
   }
+  // One change of a set may bring the next one of the same set to a page that is missing.
+  if (options_.collections) {
+    std::sort(places.begin(), places.end());
+    places.erase(std::unique(places.begin(), places.end()), places.end());
+  }
+  uint64_t seed = DrawSeed();
   Planned(std::move(accesses), [&] {
+    bool complete = true;
+    for (auto [db, key] : places) {
+      world_->store().database(db).Lookup(Name(key));
+      if (HoldsSet(db, key)) complete &= WantSetChange(db, key, seed);
+    }
+    if (!complete) return false;
     Begin();
     in_group_ = true;
     world_->store().BeginGroup();
-    for (auto [db, key] : places) Change(db, key);
+    for (auto [db, key] : places) {
+      if (!Change(db, key, seed)) Fail("a page is missing in the middle of a group");
+    }
     world_->store().EndGroup();
     in_group_ = false;
+    return true;
   });
 }
 
@@ -293,14 +342,18 @@ void CrashWorkload::MoveKey() {
   size_t from = RandomKey(), to = RandomKey();
   if (db == target_db && from == to) return;
   KeyAccess source{.db = db, .key = Name(from), .access = Access::kUpdate};
-  KeyAccess target{.db = target_db, .key = Name(to), .access = Access::kReplace};
+  KeyAccess target{.db = target_db,
+                   .key = Name(to),
+                   .access = options_.reads_first ? Access::kUpdate : Access::kReplace};
   Planned({source, target}, [&] {
     Database& database = world_->store().database(db);
     Database& other = world_->store().database(target_db);
-    if (!database.Lookup(source.key).exists()) return;
+    if (!database.Lookup(source.key).exists()) return true;
+    if (!database.WantAllPages(source.key)) return false;
     other.Lookup(target.key);
     Begin();
     std::optional<ModelValue> value = Current(db, from);
+    if (value->set) value->set = std::make_shared<ModelSet>(*value->set);
     model_.Set(model_.Slot(target_db, to), value);
     if (random_.Below(2) == 0) {
       database.Copy(source.key, other, target.key);
@@ -308,6 +361,7 @@ void CrashWorkload::MoveKey() {
       database.Rename(source.key, other, target.key);
       model_.Set(model_.Slot(db, from), std::nullopt);
     }
+    return true;
   });
 }
 

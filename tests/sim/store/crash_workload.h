@@ -20,6 +20,10 @@ struct WorkloadOptions {
   bool faults = false;
   // Mostly blind writes: many are unsettled at any time.
   bool overwrites = false;
+  // Some keys hold sets of strings, most of them in many pages.
+  bool collections = false;
+  // No value is deleted or replaced whose root isn't in RAM: a crash leaves no page behind then.
+  bool reads_first = false;
 };
 
 class CrashWorkload : public StoreListener {
@@ -59,7 +63,19 @@ class CrashWorkload : public StoreListener {
   void Read(uint32_t db, size_t key);
   void Group();
   void MoveKey();
-  void Change(uint32_t db, size_t key);
+  // False: pages are missing, nothing is changed. `seed`: of what is chosen, so that running it
+  // again chooses the same.
+  bool Change(uint32_t db, size_t key, uint64_t seed);
+  struct SetChange {
+    enum class Kind : uint8_t { kInsert, kErase, kDelete, kExpire, kOverwrite };
+    Kind kind = Kind::kInsert;
+    std::vector<std::string> strings = {};
+    int64_t delay_ms = -1;  // of an expiry, < 0: none
+  };
+  SetChange DrawSetChange(uint32_t db, size_t key, uint64_t seed);
+  bool WantSetChange(uint32_t db, size_t key, uint64_t seed);
+  bool ChangeSet(uint32_t db, size_t key, uint64_t seed);
+  bool ReadSet(uint32_t db, size_t key, const ModelSet& expected);
   void SetValue(uint32_t db, size_t key);
   void Disturb();
   void LimitMemory();
@@ -71,7 +87,11 @@ class CrashWorkload : public StoreListener {
 
   std::string RandomBytes();
   uint32_t RandomDb() { return static_cast<uint32_t>(random_.Below(8) < 6 ? 0 : random_.Below(3)); }
-  size_t RandomKey() { return random_.Below(model_.keys().size()); }
+  size_t RandomKey();
+  // Whether a change of the key is one of a set.
+  bool HoldsSet(uint32_t db, size_t key);
+  bool IsSetKey(size_t key) const;
+  uint64_t DrawSeed() { return options_.collections ? random_.Next() : 0; }
   HashedKey Name(size_t key) { return world_->store().Key(model_.keys()[key]); }
   // As the store has it now: nothing once it has expired.
   std::optional<ModelValue> Current(uint32_t db, size_t key);

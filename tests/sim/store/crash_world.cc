@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <set>
 
+#include "support/string_set.h"
+#include "tiering/collection.h"
+
 namespace firn::test {
 
 StoreOptions SmallStore(SyncPolicy policy, uint64_t seed) {
@@ -56,6 +59,23 @@ CrashWorld::~CrashWorld() {
   driver_.reset();
 }
 
+namespace {
+
+// False if pages are missing.
+bool ReadSet(Database& database, const HashedKey& key, bool with_strings,
+             FoundState::Value* value) {
+  Collection pages(database, key, ValueType::kSet);
+  std::set<std::string> strings;
+  if (!ReadStrings(&pages, &strings)) return false;
+  auto set = std::make_shared<ModelSet>();
+  for (const std::string& text : strings) set->Insert(text);
+  value->fingerprint = set->fingerprint();
+  if (with_strings) value->set = std::move(set);
+  return true;
+}
+
+}  // namespace
+
 std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool with_bytes,
                                      FoundState* found) {
   std::vector<KeyAccess> accesses;
@@ -64,20 +84,27 @@ std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool 
   }
   Status status = driver_->Run(accesses, [&] {
     Database& database = store().database(db);
+    bool complete = true;
     for (size_t key = 0; key < model.keys().size(); ++key) {
       Database::KeyInfo info = database.Lookup(accesses[key].key);
       if (!info.exists()) continue;
       FoundState::Value& value = found->values[model.Slot(db, key)];
+      value.expiry_ms = info.expiry_ms;
+      if (info.type == ValueType::kSet) {
+        complete &= ReadSet(database, accesses[key].key, with_bytes, &value);
+        continue;
+      }
       StringValue string = database.GetString(accesses[key].key);
       value.fingerprint = CrashModel::Fingerprint(string.bytes());
       if (with_bytes) value.bytes = string.bytes();
-      value.expiry_ms = info.expiry_ms;
     }
+    return complete;
   });
   return status.ok() ? "" : "reading db " + std::to_string(db) + ": " + status.message();
 }
 
 std::string CrashWorld::ReadState(const CrashModel& model, bool with_bytes, FoundState* found) {
+  store().SetMaxMemory(64 << 20);  // room for all of it
   // Time must not expire anything between the first key and the last: it is read again then.
   for (int i = 0; i < 100; ++i) {
     *found = {};

@@ -142,6 +142,8 @@ struct Hunt {
   WorldWrappers wrappers = {};
   PlantedBug bug = PlantedBug::kNone;
   bool overwrites = false;
+  bool collections = false;
+  bool count_pages = false;
 };
 
 // What was found wrong first; "" if nothing.
@@ -153,7 +155,9 @@ std::string Find(const Hunt& hunt) {
                             .points = hunt.points,
                             .wrappers = hunt.wrappers,
                             .bug = hunt.bug,
-                            .overwrites = hunt.overwrites});
+                            .overwrites = hunt.overwrites,
+                            .collections = hunt.collections,
+                            .count_pages = hunt.count_pages});
     if (std::string found = explorer.Run(); !found.empty()) return found;
   }
   return "";
@@ -229,6 +233,15 @@ TEST(PlantedBugsTest, AnOldRecordPutIntoTheIndexOverANewerOne) {
 
 TEST(PlantedBugsTest, OldNamesOfDatabasesReplayed) {
   EXPECT_NE(Find({.commands = 3000, .first_seed = 6, .bug = PlantedBug::kReplayOldNames}), "");
+}
+
+TEST(PlantedBugsTest, ASplitOfAPageThatIsThereInPart) {
+  EXPECT_NE(Find({.first_seed = 3, .bug = PlantedBug::kPartsOfSplits, .collections = true}), "");
+}
+
+TEST(PlantedBugsTest, PagesOfDeletedValuesThatNobodyDeletes) {
+  EXPECT_NE(Find({.bug = PlantedBug::kForgetReapNotes, .collections = true, .count_pages = true}),
+            "");
 }
 
 }  // namespace

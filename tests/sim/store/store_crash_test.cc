@@ -40,7 +40,9 @@ void Explore(SyncPolicy policy, uint64_t first_seed) {
     CrashExplorer explorer({.seed = seed,
                             .policy = policy,
                             .commands = commands,
-                            .points = std::min(kPointsEach, points - done)});
+                            .points = std::min(kPointsEach, points - done),
+                            .collections = seed % 3 != 1,
+                            .count_pages = seed % 2 == 0});
     ASSERT_EQ(explorer.Run(), "") << "seed " << seed;
     done += explorer.points();
     if (std::getenv("FIRN_CRASH_VERBOSE") != nullptr) {
@@ -66,7 +68,7 @@ TEST(StoreCrashTest, SurvivesCrashesUnderNo) { Explore(SyncPolicy::kNo, 3000); }
 void RunVolatile(StoreOptions options, uint64_t seed) {
   io::SimDisk disk;
   ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
-  CrashWorkload workload({.seed = seed, .commands = 1500});
+  CrashWorkload workload({.seed = seed, .commands = 1500, .collections = seed % 2 == 0});
   {
     CrashWorld world(&disk, options, {.seed = seed});
     ASSERT_TRUE(world.Open().ok());
