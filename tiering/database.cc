@@ -195,6 +195,7 @@ void Database::Copy(const HashedKey& from, Database& target, const HashedKey& to
 }
 
 void Database::CopyCollection(const HashedKey& from, Database& target, const HashedKey& to) {
+  impl_->BeginGroup();
   target.Delete(to);
   ValueType type = impl_->FindEntry(impl_->KeyspaceOf(number_), from)->type();
   int64_t expiry_ms;
@@ -206,6 +207,7 @@ void Database::CopyCollection(const HashedKey& from, Database& target, const Has
     CountedTree::CopyValue(&source, &copy);
   }
   if (expiry_ms >= 0) target.SetExpiry(to, expiry_ms);
+  impl_->EndGroup();
 }
 
 void Database::Rename(const HashedKey& from, Database& target, const HashedKey& to) {
