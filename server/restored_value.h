@@ -1,0 +1,82 @@
+// RestoredValue: a value out of a dump, collected in RAM, on its way into the store.
+//
+//   RestoredValue value;
+//   value.Begin(ValueType::kSet);
+//   value.Add({.name = "member"});
+//   if (!value.IsDistinct()) ...             // a member came twice
+//   value.Create(db, key, limits, now_ms);   // the key becomes this value
+//
+// A value that is too large for that is added in parts: Extend, Clear, and so on.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "engine/types/hash_value.h"
+#include "engine/types/list_value.h"
+#include "engine/types/set_value.h"
+#include "engine/types/zset_value.h"
+#include "tiering/collection.h"
+#include "tiering/store.h"
+
+namespace firn::server {
+
+// What OBJECT ENCODING shows of collections depends on these.
+struct ValueLimits {
+  ListLimits list;
+  HashLimits hash;
+  SetLimits set;
+  ZsetLimits zset;
+};
+
+class RestoredValue {
+ public:
+  struct Element {
+    std::string_view name = {};   // element, member, field; the string itself
+    std::string_view value = {};  // of a field
+    double score = 0;
+    int64_t expiry_ms = -1;  // of a field
+  };
+
+  // Forgets what was collected before.
+  void Begin(ValueType type);
+  // Copies the bytes.
+  void Add(const Element& element);
+  // Forgets the elements, but stays of the type.
+  void Clear();
+
+  ValueType type() const { return type_; }
+  size_t count() const { return elements_.size(); }
+  // What the elements take, roughly.
+  uint64_t bytes() const { return bytes_; }
+  // Whether no member or field comes twice.
+  bool IsDistinct() const;
+  // Leaves out fields that have expired.
+  void DropExpired(int64_t now_ms);
+
+  // Makes an absent key this value, without an expiry. REQUIRES: the key is planned with kReplace
+  // at least, and absent; IsDistinct, DropExpired; at least one element.
+  void Create(Database& db, const HashedKey& key, const ValueLimits& limits) const;
+  // Adds elements from number `*first` on to the collection that the key holds, or makes it, until
+  // all are added, or one's page is missing; `*first` tells how far it came. REQUIRES: planned with
+  // kUpdate; a collection of this type, or absent; DropExpired.
+  enum class Extended : uint8_t { kAll, kMissing, kTwice };
+  Extended Extend(Database& db, const HashedKey& key, const ValueLimits& limits,
+                  size_t* first) const;
+
+ private:
+  std::string_view Copy(std::string_view bytes);
+  void CreateHash(Collection* pages, const HashLimits& limits) const;
+
+  ValueType type_ = ValueType::kString;
+  std::vector<Element> elements_;
+  uint64_t bytes_ = 0;
+  // The bytes of the elements.
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  size_t used_ = 0;  // of the last block
+  size_t room_ = 0;  // of the last block
+};
+
+}  // namespace firn::server
