@@ -1,10 +1,9 @@
 #include "server/scripting/lua_base.h"
 
-#include <luajit-2.1/lualib.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <luajit-2.1/lua.hpp>
 
 #include "server/scripting/lua_vm.h"
 

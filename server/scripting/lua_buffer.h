@@ -2,12 +2,10 @@
 // C++ frames behind, leaks nothing and a script's memory limit counts them.
 #pragma once
 
-#include <luajit-2.1/lauxlib.h>
-#include <luajit-2.1/lua.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <luajit-2.1/lua.hpp>
 
 namespace firn::server {
 

@@ -1,12 +1,10 @@
 #include "server/scripting/lua_reply.h"
 
-#include <luajit-2.1/lauxlib.h>
-#include <luajit-2.1/lua.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <limits>
+#include <luajit-2.1/lua.hpp>
 #include <string>
 
 #include "engine/base/check.h"

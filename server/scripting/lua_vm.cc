@@ -1,16 +1,17 @@
 #include "server/scripting/lua_vm.h"
 
-#include <lua5.1/lua-cjson.h>
-#include <luajit-2.1/luajit.h>
-#include <luajit-2.1/lualib.h>
-
 #include <cstdlib>
+#include <luajit-2.1/lua.hpp>
 #include <utility>
 
 #include "engine/base/check.h"
 #include "server/scripting/cmsgpack.h"
 #include "server/scripting/lua_base.h"
 #include "server/scripting/struct.h"
+
+extern "C" {
+#include <lua5.1/lua-cjson.h>
+}
 
 namespace firn::server {
 namespace {
@@ -186,6 +187,7 @@ void LuaVm::OpenLibraries() {
 }
 
 std::expected<int, std::string> LuaVm::Compile(std::string_view code, const char* name) {
+  MakeRoom();
   // The mode refuses compiled code, which nobody checks.
   if (luaL_loadbufferx(lua_, code.data(), code.size(), name, "t") != 0) {
     const char* text = lua_tostring(lua_, -1);

@@ -9,12 +9,10 @@
 // enough memory". Executor thread.
 #pragma once
 
-#include <luajit-2.1/lauxlib.h>
-#include <luajit-2.1/lua.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <luajit-2.1/lua.hpp>
 #include <string>
 #include <string_view>
 
@@ -42,6 +40,10 @@ class LuaVm {
   uint64_t memory_bytes() const { return memory_; }
   // 0: no limit.
   void set_memory_limit(uint64_t bytes) { limit_ = bytes; }
+  // Collects what is garbage if it fills much of the limit: Lua itself does so in its own time.
+  void MakeRoom() {
+    if (limit_ != 0 && memory_ > limit_ / 2) lua_gc(lua_, LUA_GCCOLLECT, 0);
+  }
   uint64_t memory_limit() const { return limit_; }
   // For what the server itself does with values, which must not fail in the middle.
   void set_limited(bool limited) { limited_ = limited; }
