@@ -287,6 +287,23 @@ StreamGroups::Lookup StreamGroups::FindPending(const Group& group, StreamId id, 
   return lookup;
 }
 
+bool StreamGroups::FindLastPending(const Group& group, StreamId* id) {
+  *id = {};
+  if (!HasTree()) return true;
+  Leaf leaf;
+  const std::string end = Prefix(kPending, group.number + 1);
+  if (!tree_.FindKeyUnranked(end, &leaf)) return false;
+  uint32_t row = LowerBound(tree_.Page(leaf), end);
+  while (row == 0) {
+    const CountedTree::Moved moved = tree_.Previous(&leaf);
+    if (moved != CountedTree::Moved::kYes) return moved == CountedTree::Moved::kEnd;
+    row = tree_.Page(leaf).rows();
+  }
+  std::string_view key = tree_.Page(leaf).Row(row - 1).bytes;
+  if (key.starts_with(Prefix(kPending, group.number))) *id = DecodeId(key);
+  return true;
+}
+
 // --- changing
 
 bool StreamGroups::WantGroup(std::string_view name) {
@@ -307,6 +324,13 @@ bool StreamGroups::WantConsumer(const Group& group, std::string_view name) {
 bool StreamGroups::WantPending(const Group& group, uint32_t consumer, StreamId id) {
   const bool wanted = Want(IdKey(kPending, group.number, id));
   return Want(OwnedKey(group.number, consumer, id)) && wanted;
+}
+
+bool StreamGroups::WantOwner(const Group& group, uint32_t consumer) {
+  std::string name;
+  const Lookup lookup = FindConsumerName(group, consumer, &name);
+  if (lookup != Lookup::kPresent) return lookup == Lookup::kAbsent;
+  return Want(Prefix(kConsumer, group.number) + name);
 }
 
 bool StreamGroups::WantDestroy(const Group& group) {
@@ -405,6 +429,15 @@ void StreamGroups::Put(const Group& group, const Pending& pending, const Pending
 void StreamGroups::Remove(const Group& group, const Pending& pending) {
   Erase(IdKey(kPending, group.number, pending.id));
   Erase(OwnedKey(group.number, pending.consumer, pending.id));
+}
+
+void StreamGroups::ChangePendingCount(const Group& group, uint32_t number, int64_t change) {
+  std::string name;
+  if (FindConsumerName(group, number, &name) != Lookup::kPresent) return;
+  Consumer consumer;
+  if (FindConsumer(group, name, &consumer) != Lookup::kPresent) return;
+  consumer.pending += static_cast<uint64_t>(change);
+  Store(group, name, consumer);
 }
 
 }  // namespace firn

@@ -74,6 +74,8 @@ class StreamGroups {
   bool ForEachPending(const Group& group, StreamId first, Visit visit);
   template <typename Visit>  // visit(StreamId), from id `first` on
   bool ForEachPendingOf(const Group& group, uint32_t consumer, StreamId first, Visit visit);
+  // The greatest id that is pending; 0-0 if none is. False if pages are missing.
+  bool FindLastPending(const Group& group, StreamId* id);
   // Wants all pages.
   bool WantAll() { return !HasTree() || tree_.WantAll(); }
 
@@ -82,6 +84,8 @@ class StreamGroups {
   bool WantConsumer(const Group& group, std::string_view name);
   // For all changes of a pending entry: with `consumer` its new owner.
   bool WantPending(const Group& group, uint32_t consumer, StreamId id);
+  // For ChangePendingCount.
+  bool WantOwner(const Group& group, uint32_t consumer);
   bool WantDestroy(const Group& group);
   bool WantDelete(const Group& group, const Consumer& consumer);
 
@@ -101,6 +105,8 @@ class StreamGroups {
   // consumers is for the caller. REQUIRES: WantPending.
   void Put(const Group& group, const Pending& pending, const Pending* old);
   void Remove(const Group& group, const Pending& pending);
+  // Adds to a consumer's count of pending entries.
+  void ChangePendingCount(const Group& group, uint32_t consumer, int64_t change);
 
  private:
   using Leaf = CountedTree::Leaf;
