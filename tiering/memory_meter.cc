@@ -77,6 +77,11 @@ uint64_t MemoryMeter::InUse() const {
 
 uint64_t MemoryMeter::AllocatedAndOther() const { return Allocated() + other_ + metadata_; }
 
+uint64_t MemoryMeter::Wasted() const {
+  uint64_t pages = active_ > metadata_ ? active_ - metadata_ : 0;
+  return pages > allocated_ ? pages - allocated_ : 0;
+}
+
 uint64_t MemoryMeter::Allocated() const {
   int64_t bytes = entries_;
 #ifdef FIRN_JEMALLOC

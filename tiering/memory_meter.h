@@ -25,6 +25,8 @@ class MemoryMeter {
   uint64_t InUse() const;
   // Bytes that are allocated: without what fragmentation wastes.
   uint64_t Allocated() const;
+  // What fragmentation wastes, as of the last Sample.
+  uint64_t Wasted() const;
   // As InUse, with what is allocated instead of the pages that it lies in.
   uint64_t AllocatedAndOther() const;
   // What Add has counted in all.
@@ -39,7 +41,7 @@ class MemoryMeter {
   uint64_t active_ = 0;
   uint64_t metadata_ = 0;
   uint64_t unused_ = 0;  // freed, and still resident
-  uint64_t other_ = 0;  // resident, and neither the allocator's nor the window
+  uint64_t other_ = 0;   // resident, and neither the allocator's nor the window
   uint64_t allocated_ = 0;
   uint64_t resident_ = 0;
   uint32_t samples_ = 0;

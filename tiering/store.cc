@@ -5,6 +5,7 @@
 #include "engine/base/check.h"
 #include "engine/types/root_format.h"
 #include "tiering/compactor.h"
+#include "tiering/defragmenter.h"
 #include "tiering/fetcher.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
@@ -36,6 +37,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       settler_(std::make_unique<Settler>(this)),
       indexer_(std::make_unique<Indexer>(this)),
       sweeper_(std::make_unique<Sweeper>(this)),
+      defragmenter_(std::make_unique<Defragmenter>(this)),
       map_rebuild_(std::make_unique<MapRebuild>(this)),
       compactor_(std::make_unique<Compactor>(this)),
       scanner_(std::make_unique<Scanner>(this)),
@@ -329,6 +331,8 @@ StoreStats Store::Stats() const {
   stats.replay_offset = impl.indexer_->flushed_replay_position().offset;
   stats.replay_bytes = impl.indexer_->ReplayBytesFrom(impl.indexer_->flushed_replay_position());
   stats.cold_map_complete = impl.map_rebuild_->complete();
+  stats.wasted_bytes = impl_->memory_.Wasted();
+  stats.defragmented_blocks = impl_->defragmenter_->moved();
   stats.used_memory = impl.memory_.Allocated();
   stats.resident_bytes = impl.memory_.resident();
   stats.index_bytes = impl.index_->MemoryBytes();

@@ -31,6 +31,7 @@
 namespace firn {
 
 class Compactor;
+class Defragmenter;
 class Fetcher;
 class Indexer;
 class MapRebuild;
@@ -227,6 +228,9 @@ class StoreImpl {
   void OnSynced();
   void SyncNow(std::move_only_function<void(Status)> done);
 
+  // After entries have moved.
+  void ForgetLastFound() { memo_ = {}; }
+
   // --- work on other threads, answered while this object lives
   void RunJob(io::WorkPriority priority, std::move_only_function<void()> job,
               std::move_only_function<void()> done);
@@ -251,6 +255,7 @@ class StoreImpl {
   std::unique_ptr<Settler> settler_;
   std::unique_ptr<Indexer> indexer_;
   std::unique_ptr<Sweeper> sweeper_;
+  std::unique_ptr<Defragmenter> defragmenter_;
   std::unique_ptr<MapRebuild> map_rebuild_;
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Scanner> scanner_;
@@ -282,7 +287,9 @@ class StoreImpl {
   Status run_error_;
   uint64_t outside_memory_ = 0;
   int64_t transient_memory_ = 0;  // of entries that fetches brought and nobody has admitted yet
-  uint64_t fetch_memory_ = 0;     // reserved by fetches in flight
+  int64_t page_relief_bytes_ =
+      0;                       // to be demoted until the next sample, since pages in use are many
+  uint64_t fetch_memory_ = 0;  // reserved by fetches in flight
   bool active_expire_ = true;
   bool closing_ = false;
   int group_depth_ = 0;

@@ -6,6 +6,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/compactor.h"
+#include "tiering/defragmenter.h"
 #include "tiering/fetcher.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
@@ -44,8 +45,12 @@ constexpr int64_t kIdleWaitMicros = 100'000;
 constexpr double kDemoteShare = 0.92;
 // Pages in use may exceed what is allocated in them: by so much that the resident size holds.
 constexpr double kPageShare = 0.99;
-constexpr double kPageSlack = 0.06;
-constexpr int64_t kPageReliefDivisor = 16;
+constexpr double kPageSlack = 0.04;
+// The part of what is too much in pages that is demoted between two samples: defragmentation has to
+// get the chance to free pages, and demotion to be fast where it can't keep up.
+constexpr int64_t kPageReliefDivisor = 128;
+constexpr int64_t kUrgentPageReliefDivisor = 16;
+constexpr double kUrgentPageShare = 1.03;
 // Partitions of a dropped keyspace that one iteration frees.
 constexpr uint64_t kDropSlice = 2048;
 
@@ -57,6 +62,12 @@ void StoreImpl::SampleMemory() {
   if (options_.max_memory_bytes != 0) {
     memory_.LimitUnusedPages(options_.max_memory_bytes / kUnusedPagesShare);
   }
+  double limit = static_cast<double>(options_.max_memory_bytes);
+  double used = static_cast<double>(UsedMemory());
+  int64_t excess = static_cast<int64_t>(used - limit * kPageShare);
+  bool urgent = used > limit * kUrgentPageShare;
+  page_relief_bytes_ =
+      excess > 0 ? excess / (urgent ? kUrgentPageReliefDivisor : kPageReliefDivisor) : 0;
   stats_.peak_memory = std::max(stats_.peak_memory, UsedMemory());
 }
 
@@ -79,9 +90,8 @@ int64_t StoreImpl::MemoryPressure() const {
   int64_t allocated = static_cast<int64_t>(memory_.AllocatedAndOther()) + outside;
   int64_t by_allocated = allocated - static_cast<int64_t>(limit * kDemoteShare);
   int64_t by_pages = static_cast<int64_t>(UsedMemory()) - static_cast<int64_t>(limit * kPageShare);
-  // Freeing values here and there hardly frees pages, but makes room in them for new values: of
-  // what is too much in pages only a part is demoted between two samples.
-  return std::max(by_allocated, by_pages > 0 ? by_pages / kPageReliefDivisor + 1 : by_pages);
+  // Freeing values here and there hardly frees pages, but makes room in them for new values.
+  return std::max(by_allocated, by_pages > 0 ? std::max<int64_t>(page_relief_bytes_, 1) : by_pages);
 }
 
 void StoreImpl::StartSync() {
@@ -182,6 +192,7 @@ int64_t StoreImpl::EndIteration() {
   if (now - last_memory_sample_micros_ >= sample_after) SampleMemory();
 
   bool busy = sweeper_->Step();
+  busy |= defragmenter_->Step();
   settler_->Step();
   fetcher_->Step();
   indexer_->Step();

@@ -62,6 +62,8 @@ struct StoreStats {
   uint64_t window_bytes = 0;
   uint64_t index_bytes = 0;
   uint64_t fetch_bytes = 0;
+  uint64_t wasted_bytes = 0;         // by fragmentation, as of the last sample
+  uint64_t defragmented_blocks = 0;  // since the start
 
   // The last start.
   uint64_t replayed_records = 0;

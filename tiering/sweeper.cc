@@ -89,6 +89,7 @@ bool Sweeper::Relieve() {
       continue;
     }
     Slice slice = Sweep(keyspace, Purpose::kDemote, kDemoteSlice, static_cast<uint64_t>(pressure));
+    store_.page_relief_bytes_ -= static_cast<int64_t>(slice.freed_bytes);
     if (keyspace.sweep_hash == 0) ++keyspace_turn_;
     fruitless_ = slice.freed_bytes > 0 ? 0 : fruitless_ + slice.visited;
     break;

@@ -26,4 +26,31 @@ void FreeZeroedArray(void* array, size_t bytes) {
   }
 }
 
+bool QuerySlabs([[maybe_unused]] std::span<const void* const> blocks,
+                [[maybe_unused]] std::vector<SlabUse>* slabs) {
+#ifdef FIRN_JEMALLOC
+  struct Answer {
+    size_t free_regions;
+    size_t regions;
+    size_t bytes;
+  };
+  std::vector<Answer> answers(blocks.size());
+  size_t size = answers.size() * sizeof(Answer);
+  int error = mallctl("experimental.utilization.batch_query", answers.data(), &size,
+                      const_cast<void*>(static_cast<const void*>(blocks.data())), blocks.size_bytes());
+  if (error != 0 || size != answers.size() * sizeof(Answer)) return false;
+  slabs->clear();
+  for (const Answer& answer : answers) {
+    bool known = answer.regions > 0 && answer.free_regions < answer.regions;
+    slabs->push_back(known ? SlabUse{.used = answer.regions - answer.free_regions,
+                                     .regions = answer.regions,
+                                     .region_bytes = answer.bytes / answer.regions}
+                           : SlabUse{});
+  }
+  return true;
+#else
+  return false;
+#endif
+}
+
 }  // namespace firn

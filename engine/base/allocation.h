@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <span>
+#include <vector>
 
 #ifdef FIRN_JEMALLOC
 #include <jemalloc/jemalloc.h>
@@ -59,6 +61,34 @@ inline bool FitsBlock([[maybe_unused]] const void* block, [[maybe_unused]] size_
   return new_bytes <= malloc_usable_size(const_cast<void*>(block)) && new_bytes + 64 > bytes;
 #endif
 }
+
+// A block for something that moves out of a page with many holes: not one that was freed just now,
+// which would lie in such a page again. And the way to free the block that it leaves.
+inline void* AllocateBlockElsewhere(size_t bytes) {
+#ifdef FIRN_JEMALLOC
+  void* block = mallocx(bytes, MALLOCX_TCACHE_NONE);
+#else
+  void* block = std::malloc(bytes);
+#endif
+  CHECK(block != nullptr);
+  return block;
+}
+inline void FreeLeftBlock(void* block, [[maybe_unused]] size_t bytes) {
+#ifdef FIRN_JEMALLOC
+  sdallocx(block, bytes, MALLOCX_TCACHE_NONE);
+#else
+  std::free(block);
+#endif
+}
+
+// The run of equal regions that a block is one of; a large block is alone.
+struct SlabUse {
+  uint64_t used = 1;
+  uint64_t regions = 1;
+  uint64_t region_bytes = 0;
+};
+// For each block its slab. False if this allocator can't tell.
+bool QuerySlabs(std::span<const void* const> blocks, std::vector<SlabUse>* slabs);
 
 // Zeroed memory for big arrays that fill up slowly. From kMappedArrayBytes on it is mapped, and
 // takes RAM page by page as it is written.

@@ -192,6 +192,16 @@ bool ColdMap::Sample(uint64_t random, ColdSlot* slot, uint64_t* hash_prefix) con
   return true;
 }
 
+uint64_t ColdMap::WalkArrays(uint64_t from, uint64_t max_partitions,
+                             const std::function<void(SlotArray* array)>& visit) {
+  const uint64_t all = partition_count();
+  const uint64_t end = from + std::min(max_partitions, all - std::min(from, all));
+  for (uint64_t i = from; i < end; ++i) {
+    if (partitions_[i].size() != 0) visit(&partitions_[i]);
+  }
+  return end >= all ? 0 : end;
+}
+
 bool ColdMap::FreeSome(uint64_t partitions) {
   const uint64_t end = freed_ + std::min(partitions, partition_count() - freed_);
   for (; freed_ < end; ++freed_) {

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "engine/keyspace/entry.h"
@@ -71,6 +72,11 @@ class ColdMap {
   // Some slot near a random place with the top bits of its hash (partition and tag, zeros below),
   // false if empty: for RANDOMKEY.
   bool Sample(uint64_t random, ColdSlot* slot, uint64_t* hash_prefix) const;
+
+  // Visits the arrays of partitions that are not empty, `max_partitions` partitions from `from` on.
+  // Returns where to go on, 0 at the end. A visitor may move an array's block.
+  uint64_t WalkArrays(uint64_t from, uint64_t max_partitions,
+                      const std::function<void(SlotArray* array)>& visit);
 
   uint64_t size() const { return size_; }
   uint64_t MemoryBytes() const { return memory_bytes_; }

@@ -73,6 +73,15 @@ void Entry::Free(Entry* entry) {
   FreeBlock(entry, layout.BlockSize(entry));
 }
 
+Entry* Entry::CopyBlock() const {
+  const uint64_t size = Decode().BlockSize(this);
+  return static_cast<Entry*>(std::memcpy(AllocateBlockElsewhere(size), bytes_, size));
+}
+
+void Entry::FreeCopiedBlock(Entry* entry) {
+  FreeLeftBlock(entry, entry->Decode().BlockSize(entry));
+}
+
 void Entry::set_expiry_ms(int64_t expiry_ms) {
   CHECK(Has(kHasExpiry));
   CHECK(expiry_ms != kNoExpiry);

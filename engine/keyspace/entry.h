@@ -89,6 +89,10 @@ class Entry {
 
   static Entry* Create(const Spec& spec);
   static void Free(Entry* entry);
+  // For moving an entry in RAM: a copy, byte for byte, in a block elsewhere. The copy takes the
+  // entry's place, its page included; the old block is freed by FreeCopiedBlock.
+  Entry* CopyBlock() const;
+  static void FreeCopiedBlock(Entry* entry);
 
   Kind kind() const { return static_cast<Kind>(bytes_[0] & 0x07); }
   // The CLOCK algorithm's bit: set by an access, cleared when the hand passes.

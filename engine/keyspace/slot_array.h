@@ -10,6 +10,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "engine/base/allocation.h"
@@ -55,6 +56,14 @@ class SlotArray {
     *memory_bytes -= MemoryBytes();
     FreeBlock(slots(), CapacityFor(size()) * sizeof(uint64_t));
     word_ = 0;
+  }
+  // The same slots in a block elsewhere. REQUIRES: not empty.
+  void MoveBlock() {
+    const uint64_t bytes = CapacityFor(size()) * sizeof(uint64_t);
+    auto* moved = static_cast<uint64_t*>(AllocateBlockElsewhere(bytes));
+    std::memcpy(moved, slots(), size() * sizeof(uint64_t));
+    FreeLeftBlock(slots(), bytes);
+    Set(moved, size());
   }
   uint64_t MemoryBytes() const {
     if (word_ == 0) return 0;

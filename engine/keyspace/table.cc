@@ -152,6 +152,18 @@ void Table::Remove(const HashedKey& key, Entry* entry) {
   if (resizing()) AdvanceResize();
 }
 
+uint64_t Table::WalkArrays(uint64_t from, uint64_t max_partitions,
+                           const std::function<void(SlotArray* array)>& visit) {
+  const uint64_t first = current_.size();
+  const uint64_t all = first + (resizing() ? next_.size() : 0);
+  const uint64_t end = from + std::min(max_partitions, all - std::min(from, all));
+  for (uint64_t i = from; i < end; ++i) {
+    SlotArray& array = i < first ? current_.partitions[i] : next_.partitions[i - first];
+    if (array.size() != 0) visit(&array);
+  }
+  return end >= all ? 0 : end;
+}
+
 // --- resizing
 
 void Table::MaybeBeginResize() {

@@ -65,6 +65,11 @@ class Table {
   void WalkRange(uint64_t first, uint64_t last,
                  const std::function<void(Entry* entry)>& visit) const;
 
+  // Visits the arrays of partitions that are not empty, `max_partitions` partitions from `from` on.
+  // Returns where to go on, 0 at the end. A visitor may move an array's block.
+  uint64_t WalkArrays(uint64_t from, uint64_t max_partitions,
+                      const std::function<void(SlotArray* array)>& visit);
+
   // Some entry near a random place, each about equally likely; null if empty.
   Entry* Sample(uint64_t random) const;
 

@@ -149,13 +149,18 @@ void MemorySection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("allocator_active", m.allocator_active);
   out.Number("allocator_resident", m.allocator_resident);
   out.Bytes("total_system_memory", m.system);
-  out.Zeros({"used_memory_lua", "used_memory_vm_eval"});
-  out.Human("used_memory_lua", 0);
-  out.Zeros({"used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
-             "number_of_libraries", "used_memory_vm_functions"});
-  out.Bytes("used_memory_vm_total", 0);
-  out.Number("used_memory_functions", 0);
-  out.Bytes("used_memory_scripts", 0);
+  const InfoSnapshot::Scripts& scripts = s.scripts;
+  out.Number("used_memory_lua", scripts.vm_bytes);
+  out.Number("used_memory_vm_eval", scripts.vm_bytes);
+  out.Human("used_memory_lua", scripts.vm_bytes);
+  out.Number("used_memory_scripts_eval", scripts.cached_bytes);
+  out.Number("number_of_cached_scripts", scripts.cached);
+  out.Number("number_of_functions", scripts.functions);
+  out.Number("number_of_libraries", scripts.libraries);
+  out.Number("used_memory_vm_functions", scripts.functions_vm_bytes);
+  out.Bytes("used_memory_vm_total", scripts.vm_bytes + scripts.functions_vm_bytes);
+  out.Number("used_memory_functions", scripts.function_bytes);
+  out.Bytes("used_memory_scripts", scripts.cached_bytes + scripts.function_bytes);
   out.Bytes("maxmemory", options->maxmemory);
   out.Text("maxmemory_policy", options.GetOne("maxmemory-policy"));
   AllocatorLines(out, m);
@@ -231,10 +236,12 @@ void StatsSection(Lines& out, const Snapshot& s) {
   out.Number("keyspace_misses", s.store.keyspace_misses);
   out.Zeros({"pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
              "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
-             "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
+             "active_defrag_misses", "active_defrag_key_hits",
              "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time",
              "tracking_total_keys", "tracking_total_items", "tracking_total_prefixes",
              "unexpected_error_replies"});
+  out.Number("active_defrag_hits", s.store.defragmented_blocks);
+  out.Number("scripts_suspended", s.scripts.suspensions);
   out.Number("total_error_replies", c.error_replies);
   out.Number("dump_payload_sanitizations", 0);
   out.Number("total_reads_processed", c.reads);

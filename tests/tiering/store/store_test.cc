@@ -258,5 +258,29 @@ TEST_F(StoreTest, ADirectoryOfDurableDataIsNotOpenedVolatile) {
   EXPECT_EQ(driver_->Get("a"), "1");
 }
 
+#ifdef FIRN_JEMALLOC
+TEST_F(StoreTest, MovesEntriesTogetherWhenDeletesLeaveHolesNearTheMemoryLimit) {
+  constexpr int kKeys = 300'000;
+  for (int i = 0; i < kKeys; ++i) driver_->Set(KeyName(i), Value(i, 40));
+  // Nine in ten, scattered.
+  Random random(5);
+  std::vector<int> kept;
+  for (int i = 0; i < kKeys; ++i) {
+    if (random.Below(10) == 0) {
+      kept.push_back(i);
+    } else {
+      driver_->Delete(KeyName(i));
+    }
+  }
+  ASSERT_TRUE(driver_->RunUntil([&] { return driver_->store().Stats().wasted_bytes > 10 << 20; }));
+  uint64_t holes = driver_->store().Stats().wasted_bytes;
+  driver_->store().SetMaxMemory(driver_->store().Stats().used_memory);
+  EXPECT_TRUE(driver_->RunUntil([&] { return driver_->store().Stats().wasted_bytes < holes / 2; }));
+  EXPECT_GT(driver_->store().Stats().defragmented_blocks, kept.size() / 4);
+  for (int i : kept) ASSERT_EQ(driver_->Get(KeyName(i)), Value(i, 40));
+  EXPECT_EQ(driver_->Count(), kept.size());
+}
+#endif
+
 }  // namespace
 }  // namespace firn
