@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "server/acl/acl.h"
 #include "server/dispatcher.h"
 #include "server/server.h"
 
@@ -20,6 +21,8 @@ constexpr uint64_t kMinOutputShare = 1 << 20;
 constexpr size_t kKeepInputBytes = 32 * 1024;
 // A connection that is silent for so long gives its buffers back.
 constexpr int64_t kIdleMicros = 2'000'000;
+// What a prefix of CLIENT TRACKING takes beside its bytes.
+constexpr uint64_t kPrefixBytes = 96;
 
 }  // namespace
 
@@ -33,11 +36,15 @@ Client::Client(Server* server, uint64_t id, io::Socket* socket)
       reply_(&output_),
       last_interaction_micros_(created_micros_),
       random_seed_(id << 40 ^ static_cast<uint64_t>(created_micros_)) {
-  authenticated_ = server->options()->requirepass.empty();
+  LogOut();
 }
 
 Client::~Client() {
   server_.blocking().Forget(id_);
+  StopListening();
+  for (const HeldPush& held : held_pushes_) {
+    if (held.page != nullptr) held.page->Release();
+  }
   if (!transaction_.running) DiscardTransaction();
   for (auto& request : queue_) server_.store().Release(&request->ticket);
   server_.store().Release(&ticket_);
@@ -265,12 +272,48 @@ void Client::CloseAfterReply() {
 
 void Client::CloseSoon() {
   if (closing_) return;
-  if (transaction_.running) {
+  if (server_.dispatcher().IsExclusive(id_)) {
     close_after_transaction_ = true;
     return;
   }
   closing_ = true;
   server_.NoteClosing(this);
+}
+
+// --- besides replies
+
+void Client::Push(std::string_view bytes, Page* page) {
+  if (closing_ || close_after_reply_) return;
+  if (transaction_.running || server_.dispatcher().current_client() == this) {
+    if (page != nullptr) page->Acquire();
+    held_pushes_.push_back({std::string(bytes), page});
+    return;
+  }
+  output_.Append(bytes);
+  if (page != nullptr) output_.AppendPage(page);
+  server_.NoteActive(this);
+  // At once: a publisher is faster than the timer.
+  const uint64_t limit = server_.options()->output_buffer_limit(client_class()).hard_bytes;
+  if (limit != 0 && output_.pending_bytes() >= limit) [[unlikely]] {
+    CheckOutputLimits(server_.loop().NowMicros());
+  }
+}
+
+void Client::ReleaseHeldPushes() {
+  for (const HeldPush& held : std::exchange(held_pushes_, {})) {
+    output_.Append(held.bytes);
+    if (held.page == nullptr) continue;
+    output_.AppendPage(held.page);
+    held.page->Release();
+  }
+  server_.NoteActive(this);
+}
+
+void Client::StopListening() {
+  server_.pubsub().Forget(this);
+  server_.tracking().Disable(this);
+  server_.monitors().Remove(this);
+  monitoring_ = false;
 }
 
 // --- state
@@ -312,12 +355,30 @@ void Client::EndTransactionHold() {
 
 void Client::ResetState() {
   DiscardTransaction();
+  StopListening();
   db_ = 0;
   name_.clear();
   no_touch_ = no_evict_ = false;
   set_reply_mode(ReplyMode::kOn);
   reply_.set_protocol(2);
-  authenticated_ = server_.options()->requirepass.empty();
+  LogOut();
+}
+
+void Client::LogIn(std::shared_ptr<AclUser> user) {
+  user_ = std::move(user);
+  logged_in_ = true;
+  RefreshRights();
+}
+
+void Client::LogOut() {
+  user_ = server_.acl().default_user();
+  logged_in_ = server_.acl().is_open();
+  RefreshRights();
+}
+
+void Client::RefreshRights() {
+  authenticated_ = logged_in_ || server_.acl().is_open();
+  restricted_ = !authenticated_ || !user_->allows_everything();
 }
 
 bool Client::waiting() const {
@@ -327,7 +388,16 @@ bool Client::waiting() const {
 uint64_t Client::memory_bytes() const {
   uint64_t queued = 0;
   for (const auto& request : queue_) queued += request->bytes.capacity() + sizeof(Request);
-  return sizeof(Client) + input_.capacity() + output_.memory_bytes() + queued + transaction_.bytes;
+  uint64_t held = 0;
+  for (const HeldPush& push : held_pushes_) held += push.bytes.capacity();
+  uint64_t watched = 0;
+  for (const WatchedKey& key : transaction_.watched) watched += sizeof key + key.key.size();
+  uint64_t prefixes = 0;
+  if (tracking_ != nullptr) {
+    for (const std::string& prefix : tracking_->prefixes) prefixes += kPrefixBytes + prefix.size();
+  }
+  return sizeof(Client) + input_.capacity() + output_.memory_bytes() + queued +
+         transaction_.bytes + held + watched + prefixes + subscriptions_.memory_bytes();
 }
 
 void Client::Account(uint64_t* sum) {
@@ -342,7 +412,14 @@ std::string Client::Describe() const {
   uint64_t arguments = 0;
   for (const auto& request : queue_) arguments += request->bytes.size();
   std::string flags;
+  if (monitoring_) flags += 'O';
+  if (!subscriptions_.empty()) flags += 'P';
   if (waiting()) flags += 'b';
+  if (tracking_ != nullptr) {
+    flags += 't';
+    if (tracking_->broken_redirect) flags += 'R';
+    if (tracking_->broadcast) flags += 'B';
+  }
   if (transaction_.open) flags += 'x';
   if (transaction_.touched) flags += 'd';
   if (no_evict_) flags += 'e';
@@ -355,8 +432,11 @@ std::string Client::Describe() const {
                     " laddr=" + address_.local + " fd=" + std::to_string(fd_) + " name=" + name_ +
                     " age=" + seconds(created_micros_) +
                     " idle=" + seconds(last_interaction_micros_) + " flags=" + flags +
-                    " db=" + std::to_string(db_) + " sub=0 psub=0 ssub=0 multi=" +
-                    (transaction_.open ? std::to_string(transaction_.commands.size()) : "-1");
+                    " db=" + std::to_string(db_) + " sub=" +
+                    std::to_string(subscriptions_.topics(TopicKind::kChannel)) +
+                    " psub=" + std::to_string(subscriptions_.topics(TopicKind::kPattern)) +
+                    " ssub=" + std::to_string(subscriptions_.topics(TopicKind::kShardChannel)) +
+                    " multi=" + (transaction_.open ? std::to_string(transaction_.commands.size()) : "-1");
   out += " qbuf=" + std::to_string(input_.size()) +
          " qbuf-free=" + std::to_string(input_.capacity() - input_.size()) +
          " argv-mem=" + std::to_string(arguments) +
@@ -365,14 +445,15 @@ std::string Client::Describe() const {
          " rbp=0 obl=0 oll=0 omem=" + std::to_string(output_.pending_bytes()) +
          " tot-mem=" + std::to_string(memory_bytes());
   out += " events=" + std::string(send_in_flight_ ? "rw" : "r") + " cmd=" + command +
-         " user=default redir=-1 resp=" + std::to_string(reply_.protocol()) +
+         " user=" + user_->name + " redir=" + (tracking_ == nullptr ? "-1" : std::to_string(tracking_->redirect)) +
+         " resp=" + std::to_string(reply_.protocol()) +
          " lib-name=" + library_name_ + " lib-ver=" + library_version_;
   return out;
 }
 
-void Client::CheckLimits(int64_t now_micros) {
+void Client::CheckOutputLimits(int64_t now_micros) {
   if (closing_) return;
-  const OutputBufferLimit& limit = server_.options()->output_buffer_limit(ClientClass::kNormal);
+  const OutputBufferLimit& limit = server_.options()->output_buffer_limit(client_class());
   uint64_t pending = output_.pending_bytes();
   bool hard = limit.hard_bytes != 0 && pending >= limit.hard_bytes;
   bool soft = limit.soft_bytes != 0 && pending >= limit.soft_bytes;
@@ -388,11 +469,16 @@ void Client::CheckLimits(int64_t now_micros) {
                        " scheduled to be closed ASAP for overcoming of output buffer limits.");
     ++server_.stats().output_limit_disconnections;
     CloseSoon();
-    return;
   }
+}
+
+void Client::CheckLimits(int64_t now_micros) {
+  CheckOutputLimits(now_micros);
+  if (closing_) return;
   if (now_micros - last_interaction_micros_ > kIdleMicros) output_.ReleaseSpare();
   int64_t timeout = server_.options()->timeout_seconds;
-  if (timeout > 0 && queue_.empty() &&
+  // Who listens has nothing to say for as long as it likes.
+  if (timeout > 0 && queue_.empty() && subscriptions_.empty() && !monitoring_ &&
       now_micros - last_interaction_micros_ > timeout * 1'000'000) {
     server_.Log(1, "Closing idle client");
     CloseSoon();

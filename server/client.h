@@ -18,8 +18,11 @@
 
 #include "server/command.h"
 #include "server/net/output_buffer.h"
+#include "server/options/option_values.h"
+#include "server/pubsub.h"
 #include "server/resp/parser.h"
 #include "server/resp/reply.h"
+#include "server/tracking.h"
 #include "server/transaction.h"
 #include "tiering/io/net_loop.h"
 #include "tiering/store.h"
@@ -27,6 +30,7 @@
 namespace firn::server {
 
 class Server;
+struct AclUser;
 
 // A command that waits: its arguments, its plan.
 struct Request {
@@ -45,6 +49,7 @@ struct Request {
   std::vector<KeyAccess> keys;
   Ticket ticket;
   int64_t suspended_micros = 0;
+  bool monitored = false;  // monitors have seen it
 };
 
 class Client : public io::SocketHandler {
@@ -80,6 +85,34 @@ class Client : public io::SocketHandler {
   // From this machine: the loopback interface or a unix socket.
   bool IsLocal() const;
 
+  // --- what it is sent besides replies
+  // A message that is no reply, encoded for its protocol. What comes while the client's own command
+  // runs is kept until that has replied.
+  void Push(std::string_view bytes) { Push(bytes, nullptr); }
+  // With a page that others share behind it.
+  void Push(std::string_view bytes, Page* page);
+  // Its command has replied: sends what was kept.
+  void FlushPushes() {
+    if (!held_pushes_.empty()) [[unlikely]]
+      ReleaseHeldPushes();
+  }
+  Subscriptions& subscriptions() { return subscriptions_; }
+  const Subscriptions& subscriptions() const { return subscriptions_; }
+  // Null unless CLIENT TRACKING is on. Only Tracking makes and deletes it.
+  std::unique_ptr<TrackingState>& tracking() { return tracking_; }
+  const TrackingState* tracking() const { return tracking_.get(); }
+  bool monitoring() const { return monitoring_; }
+  void set_monitoring(bool on) { monitoring_ = on; }
+  // For the limits of buffers, and the filters of CLIENT LIST and KILL.
+  ClientClass client_class() const {
+    return subscriptions_.empty() ? ClientClass::kNormal : ClientClass::kPubsub;
+  }
+  // Under RESP2 a subscriber's connection takes few commands.
+  bool only_listens() const { return !subscriptions_.empty() && reply_.protocol() < 3; }
+  // Whether it waits to be looked at by the end of the iteration; for Server alone.
+  bool noted_active() const { return noted_active_; }
+  void set_noted_active(bool noted) { noted_active_ = noted; }
+
   Transaction& transaction() { return transaction_; }
   // Drops what is queued and watched, as DISCARD does.
   void DiscardTransaction();
@@ -90,8 +123,18 @@ class Client : public io::SocketHandler {
 
   uint32_t db() const { return db_; }
   void set_db(uint32_t db) { db_ = db; }
+  // Whose rights it has. Never null.
+  const std::shared_ptr<AclUser>& user() const { return user_; }
+  // As AUTH leaves it.
+  void LogIn(std::shared_ptr<AclUser> user);
+  // As a new connection: the default user's, logged in if that one needs no password.
+  void LogOut();
+  // Needn't, or needn't any more, log in.
   bool authenticated() const { return authenticated_; }
-  void set_authenticated(bool authenticated) { authenticated_ = authenticated; }
+  // What it may do has to be asked, command by command: see acl/acl.h.
+  bool restricted() const { return restricted_; }
+  // The rights of its user, or of the default one, have changed.
+  void RefreshRights();
   bool no_touch() const { return no_touch_; }
   void set_no_touch(bool on) { no_touch_ = on; }
   bool no_evict() const { return no_evict_; }
@@ -144,6 +187,12 @@ class Client : public io::SocketHandler {
   void ProcessInput();
   bool MayProcess() const;
   void UpdateReceiving();
+  void ReleaseHeldPushes();
+  // Leaves subscriptions, tracking and MONITOR mode.
+  void StopListening();
+  // Closes if the replies that wait exceed the hard limit of its class, or have exceeded the soft
+  // one for too long.
+  void CheckOutputLimits(int64_t now_micros);
   // Closes if there is no more to answer than what has been sent.
   void CloseIfOver();
   // Answers with the parser's error, and closes.
@@ -176,9 +225,22 @@ class Client : public io::SocketHandler {
   bool close_after_reply_ = false;
   bool peer_ended_ = false;  // closes when all that it sent has been answered
 
+  Subscriptions subscriptions_;
+  std::unique_ptr<TrackingState> tracking_;
+  struct HeldPush {
+    std::string bytes;
+    Page* page;
+  };
+  std::vector<HeldPush> held_pushes_;
+  bool monitoring_ = false;
+  bool noted_active_ = false;
+
   Transaction transaction_;
   uint32_t db_ = 0;
-  bool authenticated_ = false;
+  std::shared_ptr<AclUser> user_;
+  bool logged_in_ = false;
+  bool authenticated_ = false;  // logged in, or there is no need to
+  bool restricted_ = false;
   bool no_touch_ = false;
   bool no_evict_ = false;
   ReplyMode reply_mode_ = ReplyMode::kOn;

@@ -217,6 +217,7 @@ std::span<const Command> AclCommands();
 std::span<const Command> StringCommands();
 std::span<const Command> KeyCommands();
 std::span<const Command> ConnectionCommands();
+std::span<const Command> DumpCommands();
 std::span<const Command> ServerCommands();
 std::span<const Command> ListCommands();
 std::span<const Command> HashCommands();

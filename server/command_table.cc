@@ -167,9 +167,9 @@ struct CommandTable::Impl {
 };
 
 CommandTable::CommandTable() : impl_(std::make_shared<Impl>()) {
-  for (auto rows : {BitmapCommands(), AclCommands(), StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(),
+  for (auto rows : {DumpCommands(), BitmapCommands(), AclCommands(), StringCommands(), KeyCommands(), ConnectionCommands(), ServerCommands(),
                     TierCommands(), TransactionCommands(), ListCommands(), HashCommands(),
-                    SetCommands(), ScriptCommands(), SortCommands(), ZsetCommands(), PubSubCommands(), ObservationCommands()}) {
+                    SetCommands(), ScriptCommands(), SortCommands(), StreamCommands(), ZsetCommands(), PubSubCommands(), ObservationCommands()}) {
     impl_->rows.insert(impl_->rows.end(), rows.begin(), rows.end());
   }
   CHECK(impl_->rows.size() <= Impl::kBuckets / 4);

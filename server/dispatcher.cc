@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "server/acl/acl.h"
 #include "server/commands/common.h"
 #include "server/rdb_save.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -36,6 +38,14 @@ bool IsHttp(std::string_view name) {
   return EqualsIgnoreCase(name, "post") || EqualsIgnoreCase(name, "host:");
 }
 
+// What a subscriber under RESP2 may send: replies to anything else could be taken for messages.
+bool MayListenerRun(const Command& command) {
+  constexpr std::string_view kNames[] = {"ping",         "subscribe",  "psubscribe",
+                                         "ssubscribe",   "unsubscribe", "punsubscribe",
+                                         "sunsubscribe", "quit",       "reset"};
+  return std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
+}
+
 // Commands whose element, found by its hash, is worth asking memory for ahead of time.
 struct ElementArgument {
   std::string_view command;
@@ -55,7 +65,7 @@ Dispatcher::Dispatcher(Server* server)
       element_arguments_(server->commands().count()),
       statistics_(server->commands().count()) {
   for (const ElementArgument& each : kElementArguments) {
-    if (const Command* command = server->commands().Find(each.command)) {
+    if (const Command* command = server->commands().FindOriginal(each.command)) {
       element_arguments_[server->commands().IndexOf(*command)] = each.argument;
     }
   }
@@ -76,6 +86,7 @@ void Dispatcher::Prepare(const Client& client, ParsedRequest* request) {
   request->has_hash = false;
   request->command = server_.commands().Find(request->args[0]);
   if (request->command == nullptr || request->command->key_specs.empty()) return;
+  if ((request->command->flags & kPubsub) != 0) return;
   const KeySpec& spec = request->command->key_specs[0];
   size_t at = static_cast<size_t>(spec.begin_index);
   if (spec.begin != KeySpec::Begin::kIndex || spec.find != KeySpec::Find::kRange ||
@@ -128,6 +139,7 @@ void Dispatcher::Handle(Client* client, const ParsedRequest& request) {
   if (!client->queue_.empty() || IsShutOut(*client)) {
     others_wait_ = true;
     Enqueue(client, args, nullptr);
+    if (server_.scripting().runner().busy()) RunQueue(client);
     return;
   }
   const Command* command = Resolve(client, args, request.command);
@@ -194,6 +206,7 @@ void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
   // before it may change what it needs (SELECT, RESET); it is planned again when its turn comes.
   const Command* row = server_.commands().Find(raw->args[0]);
   if (row == nullptr || !row->subcommands.empty() || row->key_specs.empty()) return;
+  if ((row->flags & kPubsub) != 0) return;
   if (!client->authenticated() || !server_.store().MayLookAhead()) return;
   found_.clear();
   if (!FindKeys(*row, raw->args, &found_)) return;
@@ -211,7 +224,9 @@ void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
 bool Dispatcher::IsReady(const Client& client, const Request& request) const {
   if (IsShutOut(client)) {
     others_wait_ = true;
-    return false;
+    // If it is shut out for long, it is told so.
+    return request.command == nullptr && request.refusal == Request::Refusal::kNone &&
+           server_.scripting().runner().busy();
   }
   if (request.state != Request::State::kQueued || request.ticket.waiting()) return false;
   const Transaction& transaction = client.transaction_;
@@ -276,17 +291,43 @@ Dispatcher::Progress Dispatcher::RunQueued(Client* client, Request* request) {
       client->AdvanceReplyMode();
       return Progress::kDone;
     }
+    if (IsShutOut(*client)) {
+      const Progress busy = CheckBusy(client, *command);
+      if (busy == Progress::kWaiting) request->command = command;
+      if (busy != Progress::kSuspended) return busy;
+    }
     if (client->transaction().open && QueueInTransaction(client, request->args, *command)) {
       client->AdvanceReplyMode();
       return Progress::kDone;
     }
     request->command = command;
+  } else if (client->restricted() && !client->transaction().running) [[unlikely]] {
+    // It has waited, and its rights may have changed meanwhile.
+    if (!AdmitRestricted(client, request->args, *request->command)) {
+      client->AdvanceReplyMode();
+      return Progress::kDone;
+    }
   }
   if (request->command->name == "exec") return RunTransaction(client, request);
   Work work{request->args, request->command, &request->keys, &request->ticket, request, nullptr};
   request->keys.clear();
   CollectKeys(client, work);
   return TryRun(client, work);
+}
+
+Dispatcher::Progress Dispatcher::CheckBusy(Client* client, const Command& command) {
+  const std::string_view error = server_.scripting().runner().busy_error();
+  if (command.name == "exec" && client->transaction().open) {
+    AbortTransaction(client, command, error);
+    return Progress::kDone;
+  }
+  if ((command.flags & kAllowBusy) == 0) {
+    Reject(client, &command, error);
+    client->AdvanceReplyMode();
+    return Progress::kDone;
+  }
+  // WATCH looks at keys.
+  return command.key_specs.empty() ? Progress::kSuspended : Progress::kWaiting;
 }
 
 // --- checks
@@ -323,15 +364,34 @@ bool Dispatcher::Admit(Client* client, std::span<const std::string_view> args,
            "ERR wrong number of arguments for '" + server_.FullNameOf(command) + "' command");
     return false;
   }
-  if (!client->authenticated() && (command.flags & kNoAuth) == 0) {
-    Reject(client, &command, "NOAUTH Authentication required.");
+  if (client->only_listens() && !MayListenerRun(command)) [[unlikely]] {
+    Reject(client, &command,
+           "ERR Can't execute '" + server_.FullNameOf(command) +
+               "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in "
+               "this context");
     return false;
   }
   if ((command.flags & kProtected) && !server_.MayUseProtected(command, *client)) {
     Reject(client, &command, server_.ProtectedText(command));
     return false;
   }
+  if (client->restricted()) [[unlikely]] return AdmitRestricted(client, args, command);
   return true;
+}
+
+bool Dispatcher::AdmitRestricted(Client* client, std::span<const std::string_view> args,
+                                 const Command& command) {
+  if (!client->authenticated()) {
+    if ((command.flags & kNoAuth) != 0) return true;
+    Reject(client, &command, "NOAUTH Authentication required.");
+    return false;
+  }
+  const AclResult result = AclCheck(*client->user(), command, args);
+  if (result.ok()) return true;
+  const AclContext context =
+      client->transaction().open ? AclContext::kMulti : AclContext::kTopLevel;
+  Reject(client, &command, server_.acl().Deny(client, command, args, result, context));
+  return false;
 }
 
 void Dispatcher::Reject(Client* client, const Command* command, std::string_view error) {
@@ -346,6 +406,7 @@ void Dispatcher::CollectKeys(Client* client, const Work& work) {
   if (command.key_specs.empty()) return;
   found_.clear();
   const KeySpec& first = command.key_specs[0];
+  if ((command.flags & kPubsub) != 0) return;  // shard channels are found like keys
   bool simple = command.key_specs.size() == 1 && first.begin == KeySpec::Begin::kIndex &&
                 first.find == KeySpec::Find::kRange && first.last == 0;
   if (simple) {
@@ -358,6 +419,9 @@ void Dispatcher::CollectKeys(Client* client, const Work& work) {
   for (const FoundKey& found : found_) {
     std::string_view key = work.args[found.argument];
     Access access = command.access ? command.access(work.args, *found.spec) : found.spec->access;
+    if (access == Access::kOverwrite && server_.events().wants_new()) [[unlikely]] {
+      access = Access::kReplace;
+    }
     bool hashed = work.keys->empty() && work.parsed != nullptr && work.parsed->has_hash;
     uint64_t hash = hashed ? work.parsed->first_key_hash : store.Hash(key);
     work.keys->push_back({client->db(), {key, hash}, access});
@@ -459,6 +523,9 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   current_request_ = work.request;
   client->set_last_command(work.command);
   uint64_t errors_before = client->reply().errors();
+  if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
+    server_.events().BeginCommand(*work.command, *work.keys);
+  }
   work.command->function(context);
   if (server_.store().pages_missing()) [[unlikely]] {
     ClearCurrent();
@@ -467,6 +534,10 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   if (work.request != nullptr && work.request->state == Request::State::kSuspended) {
     statistics_[server_.commands().IndexOf(*work.command)].nanos += Lap();
     ClearCurrent();
+    client->FlushPushes();
+    if (server_.monitors().any() && !std::exchange(work.request->monitored, true)) {
+      server_.FeedMonitors(*client, *work.command, work.args);
+    }
     return Progress::kSuspended;
   }
   Finish(client, *work.command, errors_before);
@@ -477,6 +548,7 @@ void Dispatcher::Finish(Client* client, const Command& command, uint64_t errors_
   CountRun(client, command, errors_before);
   client->AdvanceReplyMode();
   ClearCurrent();
+  client->FlushPushes();
 }
 
 void Dispatcher::CountRun(Client* client, const Command& command, uint64_t errors_before) {
@@ -494,9 +566,21 @@ void Dispatcher::CountRun(Client* client, const Command& command, uint64_t error
   }
   if (client->reply().errors() != errors_before) {
     ++statistics.failed;
-    server_.NoteError(client->reply().last_error());
+    if (!std::exchange(ignores_error_, false)) server_.NoteError(client->reply().last_error());
   }
   server_.NoteDuration(*client, command, nanos);
+  server_.NoteRun(client, command, current_args_);
+}
+
+void Dispatcher::CountCallOf(const Command& command, const CallResult& result) {
+  CommandStatistics& statistics = statistics_[server_.commands().IndexOf(command)];
+  ++statistics.calls;
+  statistics.nanos += result.nanos;
+  statistics.failed += result.failed ? 1 : 0;
+}
+
+void Dispatcher::CountRejectionOf(const Command& command) {
+  ++statistics_[server_.commands().IndexOf(command)].rejected;
 }
 
 void Dispatcher::ClearCurrent() {
@@ -547,7 +631,11 @@ void Dispatcher::Resume(SuspendedId id, std::move_only_function<void(CommandCont
   current_args_ = step.args;
   current_request_ = &request;
   uint64_t errors_before = client->reply().errors();
-  finish(context);
+  if (ScriptRunner& script = server_.scripting().runner(); script.awaits_command()) {
+    script.FinishCommand(context, std::move(finish));
+  } else {
+    finish(context);
+  }
   if (request.state == Request::State::kSuspended) {  // again
     ClearCurrent();
     return;

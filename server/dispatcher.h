@@ -60,8 +60,37 @@ class Dispatcher {
   bool IsReady(const Client& client, const Request& request) const;
   // Runs a blocked client's command again, and nothing behind it.
   void RunBlocked(uint64_t client_id);
-  // EXEC is under way: other clients wait.
+  // EXEC, or a script that waits, is under way: other clients wait.
   bool in_transaction() const { return exclusive_client_ != 0; }
+  bool IsExclusive(uint64_t client_id) const { return exclusive_client_ == client_id; }
+
+  // --- for scripts, which run commands within a command
+
+  // From now on no other client's command touches the keyspace, until LetOthersIn.
+  void ShutOthersOut(const Client& client) { exclusive_client_ = client.id(); }
+  void LetOthersIn(Client* client);
+  // What waits in other clients' queues is looked at: it is now answered with an error.
+  void WakeOthers(uint64_t client_id);
+  // The command that runs now has called CommandContext::Suspend.
+  bool current_is_suspended() const {
+    return current_request_ != nullptr && current_request_->state == Request::State::kSuspended;
+  }
+  // Appends the keys of a command.
+  void FindKeysOf(Client* client, std::span<const std::string_view> args, const Command& command,
+                  std::vector<KeyAccess>* keys) {
+    CollectKeys(client, {args, &command, keys, nullptr, nullptr, nullptr});
+  }
+  struct CallResult {
+    uint64_t nanos = 0;
+    bool failed = false;
+  };
+  void CountCallOf(const Command& command, const CallResult& result);
+  void CountRejectionOf(const Command& command);
+  // The error that the command which runs now has answered was counted when it arose.
+  void IgnoreError() { ignores_error_ = true; }
+  uint64_t Ticks() const { return clock_.Now(); }
+  uint64_t NanosSince(uint64_t ticks) const { return clock_.ToNanos(clock_.Now() - ticks); }
+  static std::string ReadErrorText(const Status& error);
 
   // For CommandContext and SuspendedCommand.
   SuspendedCommand Suspend(CommandContext* context);
@@ -77,6 +106,10 @@ class Dispatcher {
   // For the crash report: what runs now.
   const Client* current_client() const { return current_client_; }
   std::span<const std::string_view> current_args() const { return current_args_; }
+  // Monitors were told of it when it began.
+  bool current_is_monitored() const {
+    return current_request_ != nullptr && current_request_->monitored;
+  }
   // Called when a batch of requests begins, so that the first one isn't charged for the wait.
   void RestartClock() { lap_ = clock_.Now(); }
   void CalibrateClock() { clock_.Calibrate(); }
@@ -98,9 +131,14 @@ class Dispatcher {
                          const Command* command);
   // Answers with an error and returns false if the command may not run.
   bool Admit(Client* client, std::span<const std::string_view> args, const Command& command);
+  // For clients that are restricted(): logged in, and allowed to.
+  bool AdmitRestricted(Client* client, std::span<const std::string_view> args,
+                       const Command& command);
   void CollectKeys(Client* client, const Work& work);
   // A command at the head of the queue, which is checked the first time.
   Progress RunQueued(Client* client, Request* request);
+  // A script runs for too long: kSuspended if the command may run all the same.
+  Progress CheckBusy(Client* client, const Command& command);
   Progress TryRun(Client* client, const Work& work);
   // kDone: refused, with an error; kWaiting: later; kSuspended: it may write.
   Progress CheckWrite(Client* client, const Work& work);
@@ -111,9 +149,8 @@ class Dispatcher {
   // Counts a run and reports what became of it.
   void CountRun(Client* client, const Command& command, uint64_t errors_before);
   static void CopyArguments(std::span<const std::string_view> args, Request* request);
-  static std::string ReadErrorText(const Status& error);
   bool IsPaused(const Client& client, const Request& request) const;
-  // Another client's EXEC is under way.
+  // Another client's EXEC or script is under way.
   bool IsShutOut(const Client& client) const {
     return exclusive_client_ != 0 && exclusive_client_ != client.id();
   }
@@ -129,6 +166,7 @@ class Dispatcher {
   Progress BeginTransaction(Client* client, Request* request);
   Progress RunTransaction(Client* client, Request* request);
   Progress RunStep(Client* client, Request* exec, Request* step);
+  bool AdmitStep(Client* client, const Request& step);
   void FinishStep(Client* client, const Command& command);
   void EndTransaction(Client* client, const Command& exec);
 
@@ -149,9 +187,10 @@ class Dispatcher {
   const Client* current_client_ = nullptr;
   std::span<const std::string_view> current_args_;
   Request* current_request_ = nullptr;
-  uint64_t exclusive_client_ = 0;     // whose EXEC is under way
+  uint64_t exclusive_client_ = 0;     // whose EXEC or script is under way
   mutable bool others_wait_ = false;  // for it
   uint64_t step_errors_before_ = 0;
+  bool ignores_error_ = false;
   std::vector<std::pair<SuspendedId, std::move_only_function<void(CommandContext&)>>>
       deferred_resumes_;
   CycleClock clock_;

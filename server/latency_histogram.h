@@ -16,6 +16,12 @@ class LatencyHistogram {
     ++total_;
   }
   uint64_t total() const { return total_; }
+  // How many were `nanos` or less, within the precision of the buckets.
+  uint64_t CountUpTo(uint64_t nanos) const {
+    uint64_t count = 0;
+    for (size_t i = 0; i < kBuckets && UpperEnd(i) <= nanos; ++i) count += counts_[i];
+    return count;
+  }
   // The value, in nanoseconds, that `percentile` percent (0 to 100) of those added don't exceed:
   // the upper end of its bucket.
   uint64_t Percentile(double percentile) const {

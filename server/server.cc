@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <sys/resource.h>
+#include <sys/time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -10,6 +11,9 @@
 #include <thread>
 
 #include "engine/base/check.h"
+#include "server/acl/acl.h"
+#include "server/scripting/scripting.h"
+#include "server/net/tls_settings.h"
 #include "server/rdb_save.h"
 #include "tiering/io/posix_file.h"
 
@@ -34,7 +38,9 @@ std::string RandomHex(size_t digits) {
 }  // namespace
 
 Server::Server(Options* options, Logger* logger)
-    : options_(*options), logger_(*logger), latencies_(commands_.count()) {}
+    : options_(*options), logger_(*logger), latencies_(commands_.count()) {
+  acl_ = std::make_unique<Acl>(this);
+}
 
 Server::~Server() = default;
 
@@ -50,6 +56,7 @@ Status Server::Start() {
   loop_ = std::move(*loop);
   if (!notice.empty()) Log(kLogWarning, notice);
   start_time_ms_ = loop_->WallMillis();
+  FIRN_RETURN_IF_ERROR(StartSecurity());
   AdjustMaxClients();
   auto lock = files_->Lock(options_->dir + "/LOCK");
   if (!lock) {
@@ -62,14 +69,17 @@ Status Server::Start() {
   // The ports first: a second server on them must not replay a log before it says so.
   FIRN_RETURN_IF_ERROR(Listen());
   Log(kLogNotice, "Server initialized");
-  FIRN_RETURN_IF_ERROR(OpenStore());
+  FIRN_RETURN_IF_ERROR(OpenAndLoad());
   dispatcher_ = std::make_unique<Dispatcher>(this);
+  scripting_ = std::make_unique<Scripting>(this);
+  FIRN_RETURN_IF_ERROR(scripting_->LoadFunctions());
   saver_ = std::make_unique<RdbSaver>(this);
   startup_memory_ = store_->UsedMemory();
   RegisterAppliers();
   Cron();
   for (io::Socket* socket : std::exchange(early_sockets_, {})) OnAccept(socket, 0);
   if (options_->port != 0) Log(kLogNotice, "Ready to accept connections tcp");
+  if (options_->tls_port != 0) Log(kLogNotice, "Ready to accept connections tls");
   if (!options_->unixsocket.empty()) Log(kLogNotice, "Ready to accept connections unix");
   return Status::Ok();
 }
@@ -97,7 +107,15 @@ Status Server::Listen() {
 }
 
 Status Server::ListenTcp() {
-  if (options_->port == 0) return Status::Ok();
+  if (options_->port != 0) {
+    FIRN_RETURN_IF_ERROR(ListenOn({.number = options_->port, .is_encrypted = false}));
+  }
+  if (options_->tls_port == 0) return Status::Ok();
+  if (tls_ == nullptr) FIRN_RETURN_IF_ERROR(LoadTls());
+  return ListenOn({.number = options_->tls_port, .is_encrypted = true});
+}
+
+Status Server::ListenOn(const Port& port) {
   for (std::string host : options_->bind) {
     bool optional = host.starts_with('-');
     if (optional) host.erase(0, 1);
@@ -106,9 +124,11 @@ Status Server::ListenTcp() {
     if (host == "::*") host = "::";
     auto listen = [&] {
       return loop_->Listen({.host = host,
-                            .port = static_cast<uint16_t>(options_->port),
+                            .port = static_cast<uint16_t>(port.number),
                             .backlog = options_->tcp_backlog},
-                           [this](io::Socket* socket, int error) { OnAccept(socket, error); });
+                           [this, encrypted = port.is_encrypted](io::Socket* socket, int error) {
+                             encrypted ? OnAcceptEncrypted(socket, error) : OnAccept(socket, error);
+                           });
     };
     auto listener = listen();
     // The kernel lets go of a killed server's ring, and of the sockets in it, a little after the
@@ -123,11 +143,12 @@ Status Server::ListenTcp() {
       bool absent = error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EPROTONOSUPPORT;
       if (absent && (optional || everywhere)) continue;
       Log(kLogWarning, "Warning: Could not create server TCP listening socket " + host + ":" +
-                           std::to_string(options_->port) + ": bind: " +
+                           std::to_string(port.number) + ": bind: " +
                            (error != 0 ? std::strerror(error) : listener.error().message()));
       return Status(
           listener.error().code(),
-          "Failed listening on port " + std::to_string(options_->port) + " (tcp), aborting.");
+          "Failed listening on port " + std::to_string(port.number) +
+              (port.is_encrypted ? " (tls), aborting." : " (tcp), aborting."));
     }
     listeners_.push_back(std::move(*listener));
   }
@@ -175,7 +196,7 @@ void Server::OnAccept(io::Socket* socket, int error) {
   std::string refusal;
   if (clients_.size() > options_->maxclients) {
     refusal = "ERR max number of clients reached";
-  } else if (options_->protected_mode && options_->requirepass.empty() && !client->IsLocal()) {
+  } else if (options_->protected_mode && acl_->default_user()->no_password && !client->IsLocal()) {
     refusal =
         "DENIED Firn is running in protected mode because protected mode is enabled and no "
         "password is set for the default user. In this mode connections are only accepted from "
@@ -194,7 +215,9 @@ Client* Server::FindClient(uint64_t id) const {
 }
 
 void Server::NoteActive(Client* client) {
-  if (active_.empty() || active_.back() != client->id()) active_.push_back(client->id());
+  if (client->noted_active()) return;
+  client->set_noted_active(true);
+  active_.push_back(client->id());
 }
 void Server::NoteReady(uint64_t id) { ready_.push_back(id); }
 void Server::NoteClosing(Client* client) { closing_.push_back(client->id()); }
@@ -210,13 +233,15 @@ uint64_t Server::blocked_clients() const {
 int Server::Run() {
   int64_t wait = 0;
   // A transaction is not left half done.
-  while (!stopping_ || dispatcher_->in_transaction()) {
+  while (!stopping_ || (dispatcher_->in_transaction() && !scripting_->runner().busy())) {
     dispatcher_->RestartClock();
     loop_->RunOnce(ready_.empty() ? wait : 0);
     HandleSignals();
     RunReady();
     wait = store_->EndIteration();
+    tracking_.Broadcast();
     FlushReplies();
+    if (options_->maxmemory_clients != 0) EvictClients();
     DeleteClosed();
     if (reload_) DoReload();
   }
@@ -241,6 +266,7 @@ void Server::FlushReplies() {
   for (uint64_t id : std::exchange(active_, {})) {
     Client* client = FindClient(id);
     if (client == nullptr || client->closing()) continue;
+    client->set_noted_active(false);
     client->NoteReplies();
     client->TrySend();
     client->Account(&clients_memory_);
@@ -328,20 +354,6 @@ uint64_t Server::OutputShare() const {
   return options_->maxmemory == 0 ? kUnlimitedShare : options_->maxmemory / 64;
 }
 
-bool Server::MayUseProtected(const Command& command, const Client& client) const {
-  Permission permission = options_->enable_debug_command;
-  if (command.name == "module") permission = Permission::kNo;
-  return permission == Permission::kYes || (permission == Permission::kLocal && client.IsLocal());
-}
-
-std::string Server::ProtectedText(const Command& command) const {
-  std::string name(command.name == "debug" ? "DEBUG" : "MODULE");
-  std::string option(command.name == "debug" ? "enable-debug-command" : "enable-module-command");
-  return "ERR " + name + " command not allowed. If the " + option +
-         " option is set to \"local\", you can run it from a local connection, otherwise you need "
-         "to set this option in the configuration file, and then restart the server.";
-}
-
 std::string Server::LogFailureText() const {
   const Status& failure = store_->log_failure();
   if (failure.error_number() != 0) return std::strerror(failure.error_number());
@@ -383,6 +395,7 @@ void Server::ResetStatistics() {
   store_stats_base_ = store_->Stats();
   for (auto& latency : latencies_) latency.reset();
   dispatcher_->ResetStatistics();
+  acl_->log().ResetCounters();
 }
 
 void Server::NoteError(const std::string& text) {
@@ -401,11 +414,11 @@ void Server::NoteDuration(const Client& client, const Command& command, uint64_t
   }
   int64_t threshold = options_->slowlog_log_slower_than_us;
   int64_t micros = static_cast<int64_t>(nanos / 1000);
-  if (threshold < 0 || micros < threshold ||
-      (command.flags & (kSkipSlowlog | kHidesArguments)) != 0) {
-    return;
-  }
-  slow_log_.Add({.arguments = dispatcher_->current_args(),
+  NoteLatency((command.flags & kFast) != 0 ? "fast-command" : "command", micros);
+  if (threshold < 0 || micros < threshold || (command.flags & kSkipSlowlog) != 0) return;
+  const std::vector<std::string_view> arguments =
+      RedactedArguments(&command, dispatcher_->current_args());
+  slow_log_.Add({.arguments = arguments,
                  .time_seconds = loop_->WallMillis() / 1000,
                  .duration_us = micros,
                  .peer = client.address().peer,
@@ -413,13 +426,71 @@ void Server::NoteDuration(const Client& client, const Command& command, uint64_t
                 static_cast<size_t>(options_->slowlog_max_len));
 }
 
+void Server::NoteLatency(std::string_view event, int64_t micros) {
+  const int64_t threshold = options_->latency_monitor_threshold_ms;
+  if (threshold == 0 || micros < threshold * 1000) return;
+  latency_monitor_.Add(event, {.time_seconds = loop_->WallMillis() / 1000,
+                               .millis = static_cast<uint64_t>(micros) / 1000});
+}
+
+void Server::TellObservers(Client* client, const Command& command,
+                           std::span<const std::string_view> args) {
+  if (monitors_.any() && !dispatcher_->current_is_monitored()) {
+    FeedMonitors(*client, command, args);
+  }
+  TrackingState* state = client->tracking().get();
+  if (state != nullptr) {
+    tracking_.RememberKeys(client, command, args);
+    if (!client->transaction().open && !FullNameOf(command).starts_with("client|")) {
+      state->caching = false;
+    }
+  }
+  if (tracking_.active()) tracking_.LimitKeys();
+}
+
+void Server::FeedMonitors(const Client& client, const Command& command,
+                          std::span<const std::string_view> args) {
+  timeval now = {};
+  gettimeofday(&now, nullptr);
+  const std::string source =
+      client.address().is_unix ? "unix:" + options_->unixsocket : client.address().peer;
+  monitors_.Feed({.command = &command,
+                  .args = args,
+                  .db = client.db(),
+                  .time_micros = static_cast<int64_t>(now.tv_sec) * 1'000'000 + now.tv_usec,
+                  .source = source});
+}
+
+void Server::EvictClients() {
+  const uint64_t limit = options_->MaxmemoryClientsBytes();
+  if (limit == 0) return;
+  while (clients_memory_ > limit) {
+    Client* largest = nullptr;
+    for (const auto& [id, client] : clients_) {
+      if (client->closing() || client->no_evict() || client->transaction().running) continue;
+      if (largest == nullptr || client->accounted_bytes() > largest->accounted_bytes()) {
+        largest = client.get();
+      }
+    }
+    if (largest == nullptr) return;
+    Log(kLogNotice, "Evicting client: " + largest->Describe());
+    ++stats_.evicted_clients;
+    largest->CloseSoon();
+    DeleteClosed();
+  }
+}
+
 void Server::OnExpired(uint32_t db, std::string_view key) {
   ++stats_.changes;
   watches_.Touch(db, key);
+  events_.Notify(db, kEventExpired, "expired", key);
+  if (tracking_.active()) tracking_.Invalidate(key, nullptr);
 }
 void Server::OnEvicted(uint32_t db, std::string_view key) {
   ++stats_.changes;
   watches_.Touch(db, key);
+  events_.Notify(db, kEventEvicted, "evicted", key);
+  if (tracking_.active()) tracking_.Invalidate(key, nullptr);
 }
 
 }  // namespace firn::server

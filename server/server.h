@@ -15,10 +15,15 @@
 #include "server/client.h"
 #include "server/command.h"
 #include "server/dispatcher.h"
+#include "server/keyspace_events.h"
 #include "server/latency_histogram.h"
+#include "server/latency_monitor.h"
 #include "server/logger.h"
+#include "server/monitor.h"
 #include "server/options/options.h"
+#include "server/pubsub.h"
 #include "server/slow_log.h"
+#include "server/tracking.h"
 #include "server/transaction.h"
 #include "tiering/io/net_loop.h"
 #include "tiering/store.h"
@@ -38,11 +43,16 @@ struct ServerStats {
   uint64_t error_replies = 0;
   uint64_t changes = 0;  // rdb_changes_since_last_save
   uint64_t peak_clients = 0;
+  uint64_t evicted_clients = 0;
   // Per second, over the last 16 samples of 100 ms.
   double ops_per_second = 0;
   double input_kbps = 0;
   double output_kbps = 0;
 };
+
+class Acl;
+class Scripting;
+class TlsSettings;
 
 class RdbSaver;
 
@@ -73,6 +83,13 @@ class Server : public StoreListener {
   ServerStats& stats() { return stats_; }
   SlowLog& slow_log() { return slow_log_; }
   RdbSaver& saver() { return *saver_; }
+  PubSub& pubsub() { return pubsub_; }
+  KeyspaceEvents& events() { return events_; }
+  Tracking& tracking() { return tracking_; }
+  Monitors& monitors() { return monitors_; }
+  LatencyMonitor& latency_monitor() { return latency_monitor_; }
+  Acl& acl() { return *acl_; }
+  Scripting& scripting() { return *scripting_; }
   Logger& logger() { return logger_; }
   void Log(int severity, std::string_view text) { logger_.Write(severity, text); }
 
@@ -107,6 +124,17 @@ class Server : public StoreListener {
   void ResetStatistics();
   void NoteError(const std::string& text);
   void NoteDuration(const Client& client, const Command& command, uint64_t nanos);
+  // A command has run: for those who watch what clients do.
+  void NoteRun(Client* client, const Command& command, std::span<const std::string_view> args) {
+    events_.EndCommand();
+    if (monitors_.any() || tracking_.active()) [[unlikely]]
+      TellObservers(client, command, args);
+  }
+  // Tells the monitors of a command that has run, or begun to.
+  void FeedMonitors(const Client& client, const Command& command,
+                    std::span<const std::string_view> args);
+  // Remembers it for LATENCY if it took latency-monitor-threshold or more.
+  void NoteLatency(std::string_view event, int64_t micros);
   // The store's counters as they were at the last ResetStatistics.
   const StoreStats& store_stats_base() const { return store_stats_base_; }
   // How long its calls took; null if it was not called, or latency-tracking is off.
@@ -144,8 +172,21 @@ class Server : public StoreListener {
 
  private:
   Status OpenStore();
+  // And what lies in the directory of a new instance.
+  Status OpenAndLoad();
+  Status SyncLoaded();
   Status Listen();
   Status ListenTcp();
+  Status LoadTls();
+  struct Port {
+    int number;
+    bool is_encrypted;
+  };
+  Status ListenOn(const Port& port);
+  void OnAcceptEncrypted(io::Socket* socket, int error);
+  // Before anybody can connect.
+  Status StartSecurity();
+  void RegisterSecurityAppliers();
   Status ListenUnix();
   void OnAccept(io::Socket* socket, int error);
   void RegisterAppliers();
@@ -156,6 +197,10 @@ class Server : public StoreListener {
   void AdjustMaxClients();
   void RunReady();
   void FlushReplies();
+  void TellObservers(Client* client, const Command& command,
+                     std::span<const std::string_view> args);
+  // Closes the clients that use most while all together use more than maxmemory-clients.
+  void EvictClients();
   void DeleteClosed();
   void DoReload();
   Status Stop();
@@ -170,6 +215,7 @@ class Server : public StoreListener {
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;
   std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
+  std::unique_ptr<TlsSettings> tls_;        // null without certificates
   SlowLog slow_log_;
   std::unique_ptr<RdbSaver> saver_;
   ServerStats stats_;
@@ -177,7 +223,15 @@ class Server : public StoreListener {
   std::map<std::string, uint64_t> error_counts_;
   std::vector<std::unique_ptr<LatencyHistogram>> latencies_;  // by CommandTable::IndexOf
 
-  // Clients take themselves out of these two.
+  LatencyMonitor latency_monitor_;
+
+  // Clients take themselves out of these.
+  PubSub pubsub_;
+  KeyspaceEvents events_{this};
+  Tracking tracking_{this};
+  Monitors monitors_;
+  std::unique_ptr<Acl> acl_;
+  std::unique_ptr<Scripting> scripting_;
   WatchTable watches_{this};
   Blocking blocking_{this};
   std::map<uint64_t, std::unique_ptr<Client>> clients_;

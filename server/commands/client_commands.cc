@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "server/acl/acl.h"
 #include "server/client.h"
 #include "server/commands/common.h"
 #include "server/server.h"
@@ -31,8 +32,11 @@ bool IsClientType(std::string_view text) {
                      [&](std::string_view type) { return EqualsIgnoreCase(text, type); });
 }
 
-// There are no replicas and no subscribers: every client is a normal one.
-bool HasType(const Client&, std::string_view type) { return EqualsIgnoreCase(type, "normal"); }
+// There are no replicas and no master.
+bool HasType(const Client& client, std::string_view type) {
+  const bool listens = client.client_class() == ClientClass::kPubsub;
+  return EqualsIgnoreCase(type, listens ? "pubsub" : "normal");
+}
 
 bool ParseOnOff(CommandContext& context, bool* on) {
   std::string_view text = context.args[2];
@@ -152,7 +156,7 @@ bool ParseKillFilter(CommandContext& context, KillFilter* filter) {
     } else if (EqualsIgnoreCase(option, "laddr")) {
       filter->local_address = value;
     } else if (EqualsIgnoreCase(option, "user")) {
-      if (value != "default") {
+      if (context.server.acl().Find(value) == nullptr) {
         context.reply.Error("ERR No such user '" + std::string(value) + "'");
         return false;
       }
@@ -185,7 +189,7 @@ void ClientKill(CommandContext& context) {
     if (filter.local_address && client->address().local != *filter.local_address) continue;
     if (filter.type && !HasType(*client, *filter.type)) continue;
     if (filter.id && client->id() != *filter.id) continue;
-    if (filter.user && !client->authenticated()) continue;
+    if (filter.user && (!client->authenticated() || client->user()->name != *filter.user)) continue;
     bool is_me = client.get() == &context.client;
     if (is_me && filter.skip_me) continue;
     ++killed;
@@ -284,36 +288,6 @@ void ClientUnblock(CommandContext& context) {
   context.reply.Integer(unblocked ? 1 : 0);
 }
 
-void ClientGetRedirection(CommandContext& context) { context.reply.Integer(-1); }
-
-void ClientTrackingInfo(CommandContext& context) {
-  Reply& reply = context.reply;
-  reply.MapHeader(3);
-  reply.Bulk(std::string_view("flags"));
-  reply.SetHeader(1);
-  reply.Bulk(std::string_view("off"));
-  reply.Bulk(std::string_view("redirect"));
-  reply.Integer(-1);
-  reply.Bulk(std::string_view("prefixes"));
-  reply.EmptyArray();
-}
-
-void ClientTracking(CommandContext& context) {
-  bool on;
-  if (!ParseOnOff(context, &on)) return;
-  if (on) {
-    context.reply.Error("ERR client-side caching is not available in this version of Firn");
-  } else {
-    context.reply.Ok();
-  }
-}
-
-void ClientCaching(CommandContext& context) {
-  context.reply.Error(
-      "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or "
-      "OPTOUT mode enabled");
-}
-
 void ClientHelp(CommandContext& context) {
   static constexpr HelpLine kLines[] = {
       {"CACHING (YES|NO)", "Says whether the next command's keys are tracked."},
@@ -360,9 +334,10 @@ Command Row(std::string_view name, int arity, uint64_t flags, CommandFunction fu
 constexpr std::string_view kVaries[] = {"nondeterministic_output"};
 
 const Command kRows[] = {
-    Row("caching", 3, kUsual, ClientCaching, "6.0.0", "Steers tracking of the next command."),
+    Row("caching", 3, kUsual, ClientCachingCommand, "6.0.0",
+        "Steers tracking of the next command."),
     Row("getname", 2, kUsual, ClientGetName, "2.6.9", "Answers with the connection's name."),
-    Row("getredir", 2, kUsual, ClientGetRedirection, "6.0.0", "Where tracking messages go."),
+    Row("getredir", 2, kUsual, ClientGetRedirCommand, "6.0.0", "Where tracking messages go."),
     Row("help", 2, kLoading | kStale, ClientHelp, "5.0.0", "Describes the subcommands."),
     Row("id", 2, kUsual, ClientId, "5.0.0", "Answers with the connection's id."),
     Row("info", 2, kUsual, ClientInfo, "6.2.0", "Describes the connection.", kVaries),
@@ -374,8 +349,8 @@ const Command kRows[] = {
     Row("reply", 3, kUsual, ClientReply, "3.2.0", "Turns replies on and off."),
     Row("setinfo", 4, kUsual, ClientSetInfo, "7.2.0", "Names the client's library."),
     Row("setname", 3, kUsual, ClientSetName, "2.6.9", "Names the connection."),
-    Row("tracking", -3, kUsual, ClientTracking, "6.0.0", "Client-side caching."),
-    Row("trackinginfo", 2, kUsual, ClientTrackingInfo, "6.2.0", "Tells what is tracked."),
+    Row("tracking", -3, kUsual, ClientTrackingCommand, "6.0.0", "Client-side caching."),
+    Row("trackinginfo", 2, kUsual, ClientTrackingInfoCommand, "6.2.0", "Tells what is tracked."),
     Row("unblock", -3, kUsual | kAdmin, ClientUnblock, "5.0.0", "Unblocks a client."),
     Row("unpause", 2, kUsual | kAdmin, ClientUnpause, "6.2.0", "Ends a pause."),
 };

@@ -11,6 +11,10 @@ namespace firn::server {
 std::span<const Command> ClientSubcommands();
 std::span<const Command> CommandSubcommands();
 void CommandCommand(CommandContext& context);
+void ClientCachingCommand(CommandContext& context);
+void ClientGetRedirCommand(CommandContext& context);
+void ClientTrackingCommand(CommandContext& context);
+void ClientTrackingInfoCommand(CommandContext& context);
 // Answers with an error and returns false if it can't be a client's name.
 bool CheckClientName(CommandContext& context, std::string_view name);
 

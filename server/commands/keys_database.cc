@@ -26,6 +26,7 @@ bool ParseFlushOr(CommandContext& context) {
 void FlushDbCommand(CommandContext& context) {
   if (!ParseFlushOr(context)) return;
   context.server.watches().TouchDatabase(context.db().number());
+  context.server.tracking().InvalidateAll();
   context.store.FlushDatabase(context.db().number());
   context.reply.Ok();
 }
@@ -37,6 +38,7 @@ void FlushAllCommand(CommandContext& context) {
     context.server.watches().TouchDatabase(db);
     if (context.store.EstimateKeys(db) > 0) context.store.FlushDatabase(db);
   }
+  context.server.tracking().InvalidateAll();
   context.store.EndGroup();
   context.reply.Ok();
 }

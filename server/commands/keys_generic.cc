@@ -81,7 +81,7 @@ void Copy(CommandContext& context, CopyRequest request) {
   context.db().Copy(from, target, to);
   context.store.EndGroup();
   context.Modified(request.target, to.bytes);
-  context.Notify('g', "copy_to", to.bytes);
+  context.NotifyIn(request.target, 'g', "copy_to", to.bytes);
   context.reply.Integer(1);
 }
 
@@ -98,7 +98,7 @@ void Move(CommandContext& context, uint32_t number) {
   context.Modified(key);
   context.Modified(number, key.bytes);
   context.Notify('g', "move_from", key.bytes);
-  context.Notify('g', "move_to", key.bytes);
+  context.NotifyIn(number, 'g', "move_to", key.bytes);
   context.reply.Integer(1);
 }
 

@@ -130,6 +130,7 @@ struct OptionValues {
   uint32_t notify_keyspace_events = 0;     // of KeyspaceEvent
   int64_t slowlog_log_slower_than_us = 0;  // negative: never
   int64_t slowlog_max_len = 0;
+  int64_t busy_reply_threshold_ms = 5000;
   int64_t latency_monitor_threshold_ms = 0;  // 0: off
 
   // Memory.

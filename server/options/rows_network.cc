@@ -76,7 +76,7 @@ constexpr OptionRow kClientRows[] = {
     Integer("tracking-table-max-keys", "1000000", {0, kLongMax},
             "Keys remembered on behalf of clients that cache them.")
         .With(kUnsigned)
-        .Pending("client-side caching"),
+        .Store<&V::tracking_table_max_keys>(),
 };
 
 }  // namespace

@@ -66,7 +66,7 @@ constexpr OptionRow kObservationRows[] = {
             "How long a script may run before other clients are told that it does.")
         .Alias("lua-time-limit")
         .In(Unit::kMilliseconds)
-        .Pending("scripts"),
+        .Store<&V::busy_reply_threshold_ms>(),
 };
 
 }  // namespace
