@@ -9,14 +9,18 @@
 #include "engine/types/hash_value.h"
 #include "tiering/collection.h"
 #include "tiering/fetcher.h"
+#include "tiering/log/splice_effect.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
 namespace {
 
-// Longer strings change by effects in the log; shorter ones are logged whole, so that no value that
-// is written often has to be imaged again before the log can be cut.
-bool UsesEffects(const Entry& entry) { return entry.Has(Entry::kPaged); }
+// Longer strings change by effects in the log; short ones are logged whole, so that counters and
+// the like needn't be imaged again before the log can be cut.
+bool UsesEffects(const Entry& entry) {
+  return entry.kind() == Entry::Kind::kHot && !entry.Has(Entry::kInteger) &&
+         (entry.Has(Entry::kPaged) || entry.value().size() > kSmallRootBytes);
+}
 
 // Of a small hash whose fields have all expired, too, if it is in RAM.
 bool HasExpired(const Entry& entry, int64_t now_ms) {
@@ -122,7 +126,13 @@ uint64_t Database::AppendString(const HashedKey& key, std::string_view bytes) {
   }
   CHECK(entry->kind() == Entry::Kind::kHot);
   if (UsesEffects(*entry)) {
-    uint64_t size = entry->value().size() + bytes.size();
+    const uint64_t old_size = entry->value().size();
+    uint64_t size = old_size + bytes.size();
+    if (!entry->Has(Entry::kPaged)) {
+      const Splice splices[] = {{static_cast<uint32_t>(old_size), 0, bytes}};
+      SpliceString(key, splices);
+      return size;
+    }
     impl_->ApplyEffect(keyspace, key, entry, log::EffectCode::kAppend, entry->value().size(),
                        bytes);
     return size;
@@ -138,9 +148,18 @@ uint64_t Database::SetRange(const HashedKey& key, uint64_t offset, std::string_v
   Entry* entry = impl_->FindEntry(keyspace, key);
   bool exists = entry != nullptr && entry->kind() != Entry::Kind::kTombstone;
   if (exists && UsesEffects(*entry)) {
-    uint64_t size = std::max<uint64_t>(entry->value().size(), offset + bytes.size());
-    impl_->ApplyEffect(keyspace, key, entry, log::EffectCode::kSetRange, offset, bytes);
-    return size;
+    const uint64_t old_size = entry->value().size();
+    uint64_t size = std::max<uint64_t>(old_size, offset + bytes.size());
+    if (offset + bytes.size() <= old_size && !entry->Has(Entry::kPaged)) {
+      const Splice splices[] = {
+          {static_cast<uint32_t>(offset), static_cast<uint32_t>(bytes.size()), bytes}};
+      SpliceString(key, splices);
+      return size;
+    }
+    if (entry->Has(Entry::kPaged)) {
+      impl_->ApplyEffect(keyspace, key, entry, log::EffectCode::kSetRange, offset, bytes);
+      return size;
+    }
   }
   std::string changed;
   int64_t expiry_ms = Entry::kNoExpiry;
@@ -152,6 +171,40 @@ uint64_t Database::SetRange(const HashedKey& key, uint64_t offset, std::string_v
   std::memcpy(changed.data() + offset, bytes.data(), bytes.size());
   impl_->WriteValue(keyspace, key, {.bytes = changed, .raw = true, .expiry_ms = expiry_ms});
   return changed.size();
+}
+
+void Database::SpliceString(const HashedKey& key, std::span<const Splice> splices) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  Entry* entry = impl_->FindEntry(keyspace, key);
+  CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot && !entry->Has(Entry::kInteger));
+  const std::string_view old = entry->value();
+  uint64_t new_size = 0;
+  CHECK(CheckSplices(splices, old.size(), &new_size));
+  if (!UsesEffects(*entry)) {
+    std::string changed(new_size, '\0');
+    CopySpliced(splices, old, changed.data());
+    impl_->WriteValue(keyspace, key,
+                      {.bytes = changed, .raw = true, .expiry_ms = entry->expiry_ms()});
+    return;
+  }
+  if (impl_->options_.durable) {
+    // The layout of a collection's effect whose root alone has changed.
+    std::string head(1, static_cast<char>(log::EffectCode::kSplices));
+    AppendFixed(&head, uint64_t{0});
+    std::string parts;
+    log::AppendSplicePart(0, splices, &parts);
+    auto appended = impl_->Append({.kind = log::RecordKind::kEffect,
+                                   .type = log::kDiskString,
+                                   .keyspace = keyspace.id,
+                                   .key = key.bytes,
+                                   .payload_prefix = head,
+                                   .payload = parts});
+    if (!appended) return;
+    if (impl_->BeginDirty(keyspace, entry)) impl_->NoteDirty(keyspace, key, entry, *appended);
+  } else {
+    impl_->BeginDirty(keyspace, entry);
+  }
+  impl_->Splice(keyspace, key, entry, splices, new_size)->Set(Entry::kRaw);
 }
 
 bool Database::Delete(const HashedKey& key) {

@@ -150,6 +150,8 @@ struct OptionValues {
   int64_t set_max_listpack_value = 0;  // bytes
   int64_t zset_max_listpack_entries = 0;
   int64_t zset_max_listpack_value = 0;  // bytes
+  // The longest HyperLogLog that is kept sparse.
+  int64_t hll_sparse_max_bytes = 0;
   int64_t stream_node_max_bytes = 0;
   int64_t stream_node_max_entries = 0;
   // The longest HyperLogLog that is kept sparse.

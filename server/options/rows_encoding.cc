@@ -49,7 +49,7 @@ constexpr OptionRow kRows[] = {
             "Size up to which a HyperLogLog keeps its sparse form.")
         .In(Unit::kMemory)
         .With(kUnsigned)
-        .Pending("HyperLogLogs"),
+        .Store<&V::hll_sparse_max_bytes>(),
     Integer("stream-node-max-bytes", "4096", {0, kLongMax},
             "Most bytes of a packed node of a stream; 0 is no limit.")
         .In(Unit::kMemory)
