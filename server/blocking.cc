@@ -154,8 +154,7 @@ void Blocking::ServeKey(const Key& key) {
     if (it == waiters_.end() || it->second.order != order) continue;
     Waiter& waiter = it->second;
     const ValueType type = TypeOf(key, waiter.options.type);
-    if (type == ValueType::kNone) return;
-    if (type != waiter.options.type) continue;
+    if (type != waiter.options.type && !waiter.options.wake_whatever_type) continue;
     if (!waiter.running) {
       waiter.running = true;
       server_.dispatcher().RunBlocked(id);

@@ -50,6 +50,11 @@ struct BlockOptions {
   size_t key_count = SIZE_MAX;
   // What a timeout answers: a null array, as BLPOP and BLMPOP, or a null, as BLMOVE.
   enum class OnTimeout : uint8_t { kNullArray, kNull } on_timeout = OnTimeout::kNullArray;
+  // Whether the command also runs again when a key is gone or has become another type: XREADGROUP
+  // then answers with an error.
+  bool wake_whatever_type = false;
+  // What the command wants to know when it runs again: see Blocking::StateOf.
+  std::string state = {};
 };
 
 // Parses a timeout in seconds, which may have a fraction; 0 never ends. Answers with Redis' error
@@ -77,6 +82,11 @@ class Blocking {
   bool has_ready() const { return !ready_.empty(); }
 
   bool IsBlocked(uint64_t client_id) const { return waiters_.contains(client_id); }
+  // The state that the client's command gave when it blocked; null if it has not blocked yet.
+  const std::string* StateOf(uint64_t client_id) const {
+    auto it = waiters_.find(client_id);
+    return it == waiters_.end() ? nullptr : &it->second.options.state;
+  }
   uint64_t count() const { return waiters_.size(); }
   // The client's command has ended, or the client is gone.
   void Forget(uint64_t client_id);

@@ -8,6 +8,7 @@
 #include "engine/base/coding.h"
 #include "engine/base/sha1.h"
 #include "engine/types/counted_tree.h"
+#include "engine/types/stream_value.h"
 #include "server/commands/common.h"
 #include "server/server.h"
 #include "tiering/collection.h"
@@ -74,9 +75,21 @@ void MixRow(Sha1Digest& digest, ValueType type, const PackedRow& row) {
   Add(digest, View(one));
 }
 
+// The entries of a stream; its groups don't count, as in Redis.
+void MixStream(Sha1Digest& digest, PageSpace* pages) {
+  StreamValue(pages).ForEach({}, [&](const StreamPage::Cursor& entry) {
+    Mix(digest, std::to_string(entry.id().ms) + "." + std::to_string(entry.id().seq));
+    entry.ForEachField([&](std::string_view name, std::string_view value) {
+      Mix(digest, name);
+      Mix(digest, value);
+    });
+  });
+}
+
 // REQUIRES: all pages are in RAM.
 void MixCollection(Sha1Digest& digest, Database& db, const HashedKey& key, ValueType type) {
   Collection pages(db, key, type, {.touch = false, .count_hit = false});
+  if (type == ValueType::kStream) return MixStream(digest, &pages);
   CountedTree tree(&pages);
   CountedTree::Leaf leaf;
   CHECK(tree.FindRank(0, &leaf));

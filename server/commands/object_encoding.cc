@@ -19,6 +19,8 @@ std::string_view EncodingName(const Database::ObjectInfo& info) {
       return SetEncodingName(info.root);
     case ValueType::kZset:
       return ZsetEncoding(info.root);
+    case ValueType::kStream:
+      return "stream";
     default:
       return {};
   }

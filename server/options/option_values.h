@@ -154,8 +154,6 @@ struct OptionValues {
   int64_t hll_sparse_max_bytes = 0;
   int64_t stream_node_max_bytes = 0;
   int64_t stream_node_max_entries = 0;
-  // The longest HyperLogLog that is kept sparse.
-  int64_t hll_sparse_max_bytes = 0;
 
   // Persistence.
   bool appendonly = true;

@@ -54,10 +54,10 @@ constexpr OptionRow kRows[] = {
             "Most bytes of a packed node of a stream; 0 is no limit.")
         .In(Unit::kMemory)
         .With(kUnsigned)
-        .Pending("streams"),
+        .Store<&V::stream_node_max_bytes>(),
     Integer("stream-node-max-entries", "100", {0, kLongMax},
             "Most entries of a packed node of a stream; 0 is no limit.")
-        .Pending("streams"),
+        .Store<&V::stream_node_max_entries>(),
 };
 
 }  // namespace
