@@ -157,7 +157,7 @@ void CombinePart(BitOperation operation, std::span<const std::string_view> sourc
   };
   std::string_view first = part(0);
   if (operation == BitOperation::kNot) return combine(operation, to, Bytes(first), first.size());
-  std::memcpy(to, first.data(), first.size());
+  std::copy(first.begin(), first.end(), to);
   std::memset(to + first.size(), 0, size - first.size());
   for (size_t i = 1; i < sources.size(); ++i) {
     std::string_view next = part(i);
