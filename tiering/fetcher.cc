@@ -52,7 +52,7 @@ PlanResult Fetcher::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
         complete = false;
         if (crowded) {
           // First come, first served: it goes on as the reads in flight come home.
-          Queue(ticket);
+          Queue(ticket, &readers_);
         } else {
           StartReads(keyspace, access, ticket);
         }
@@ -419,12 +419,12 @@ void Fetcher::Release(Ticket* ticket) {
 
 // --- writers
 
-void Fetcher::Queue(Ticket* ticket) {
+void Fetcher::Queue(Ticket* ticket, std::deque<uint64_t>* queue) {
   if (ticket->queued_) return;
   ticket->queued_ = true;
   ticket->queued_micros_ = store_.environment_.loop->NowMicros();
   ++store_.stats_.writers_delayed;
-  queued_.push_back(Register(ticket));
+  queue->push_back(Register(ticket));
 }
 
 Store::WriteGate Fetcher::CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket) {
@@ -437,7 +437,7 @@ Store::WriteGate Fetcher::CheckWrite(uint64_t bytes, bool frees_space, Ticket* t
       case log::LogWriter::Room::kReady:
         break;
       case log::LogWriter::Room::kWait:
-        Queue(ticket);
+        Queue(ticket, &writers_);
         return Gate::kWait;
       case log::LogWriter::Room::kNoSpace:
         // The file system's own word, or the limit that maxdisk sets.
@@ -451,14 +451,14 @@ Store::WriteGate Fetcher::CheckWrite(uint64_t bytes, bool frees_space, Ticket* t
   }
   if (frees_space) return Gate::kOk;
   if (store_.settler_->overloaded()) {
-    Queue(ticket);
+    Queue(ticket, &writers_);
     return Gate::kWait;
   }
   switch (store_.sweeper_->CheckMemory(bytes)) {
     case Sweeper::MemoryGate::kOk:
       return Gate::kOk;
     case Sweeper::MemoryGate::kWait:
-      Queue(ticket);
+      Queue(ticket, &writers_);
       return Gate::kWait;
     case Sweeper::MemoryGate::kFull:
       return Gate::kOutOfMemory;
@@ -466,19 +466,27 @@ Store::WriteGate Fetcher::CheckWrite(uint64_t bytes, bool frees_space, Ticket* t
   return Gate::kOk;
 }
 
+void Fetcher::WakeFirst(std::deque<uint64_t>* queue) {
+  uint64_t serial = queue->front();
+  queue->pop_front();
+  auto it = waiting_.find(serial);
+  if (it == waiting_.end() || !it->second->queued_) return;
+  it->second->queued_ = false;
+  store_.stats_.writers_delayed_us +=
+      static_cast<uint64_t>(store_.environment_.loop->NowMicros() - it->second->queued_micros_);
+  if (it->second->on_ready) it->second->on_ready();
+}
+
 void Fetcher::Step() {
   // Waiters that are refused again queue up anew: each is woken at most once a step.
-  for (size_t left = queued_.size(); left > 0; --left) {
+  for (size_t left = readers_.size(); left > 0; --left) {
+    if (store_.fetch_memory_ > FetchBudget()) break;
+    WakeFirst(&readers_);
+  }
+  for (size_t left = writers_.size(); left > 0; --left) {
     if (store_.settler_->overloaded() || !store_.sweeper_->MayWrite()) break;
     if (store_.fetch_memory_ > FetchBudget()) break;
-    uint64_t serial = queued_.front();
-    queued_.pop_front();
-    auto it = waiting_.find(serial);
-    if (it == waiting_.end() || !it->second->queued_) continue;
-    it->second->queued_ = false;
-    store_.stats_.writers_delayed_us +=
-        static_cast<uint64_t>(store_.environment_.loop->NowMicros() - it->second->queued_micros_);
-    if (it->second->on_ready) it->second->on_ready();
+    WakeFirst(&writers_);
   }
 }
 

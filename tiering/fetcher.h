@@ -77,14 +77,19 @@ class Fetcher {
   void Settle(Keyspace& keyspace, const HashedKey& key, Entry* entry);
   bool Admit(uint64_t hash);
   uint64_t Register(Ticket* ticket);
-  void Queue(Ticket* ticket);
+  void Queue(Ticket* ticket, std::deque<uint64_t>* queue);
+  // Takes the first of a queue, and calls its waiter if it still waits.
+  void WakeFirst(std::deque<uint64_t>* queue);
 
   StoreImpl& store_;
   std::unordered_map<PackedPosition, Read> reads_;
   std::unordered_map<std::string, Read> lookups_;
   std::unordered_map<uint64_t, Ticket*> waiting_;
   std::unordered_map<uint64_t, uint32_t> pins_;
-  std::deque<uint64_t> queued_;  // serials of tickets that wait for room or memory
+  // Serials of tickets that wait: writers for room or memory, readers for reads in flight. What
+  // holds writers up says nothing to readers, who may be all that keeps memory from being freed.
+  std::deque<uint64_t> writers_;
+  std::deque<uint64_t> readers_;
   std::vector<std::pair<uint32_t, uint64_t>> known_absent_;  // of the last plan
   uint64_t next_serial_ = 1;
   bool wake_writers_ = false;
