@@ -66,8 +66,8 @@ firn_switch_stack:
 
 void* PrepareStack(char* bottom, size_t size, void (*entry)()) {
   auto* top = reinterpret_cast<uint64_t*>(bottom + size);
-  // As after a call from nowhere: a return address of 0 ends the chain of frames.
-  *--top = 0;
+  // As after a call from nowhere: a return address of 0 ends the chain of frames, and the stack is
+  // aligned as it is there.
   *--top = 0;
   *--top = reinterpret_cast<uint64_t>(entry);
   for (int i = 0; i < 6; ++i) *--top = 0;

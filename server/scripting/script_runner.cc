@@ -1,5 +1,7 @@
 #include "server/scripting/script_runner.h"
 
+#include <sys/time.h>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -110,6 +112,10 @@ void ScriptRunner::Run(CommandContext& context, const Script& script) {
   const uint64_t memory = server_.options()->maxmemory;
   script_.vm->set_memory_limit(memory == 0 ? 0 : std::max(memory / 4, kLeastScriptMemory));
   script_.vm->MakeRoom();
+  if (server_.monitors().any()) [[unlikely]] {
+    outer_ = &context;
+    TellMonitors(context.command, context.args, context.client.address().peer);
+  }
   Continue(context);
 }
 
@@ -415,7 +421,31 @@ void ScriptRunner::CountCall(const Command& command, uint64_t errors_before, uin
   const bool failed = capture_reply_.errors() != errors_before;
   server_.dispatcher().CountCallOf(command, {.nanos = nanos, .failed = failed});
   if (failed) server_.NoteError(capture_reply_.last_error());
-  server_.NoteRun(&outer_->client, command, args_);
+  server_.events().EndCommand();
+  if (server_.monitors().any()) [[unlikely]]
+    TellMonitors(command, args_, "lua");
+  if (server_.tracking().active()) [[unlikely]] {
+    if (outer_->client.tracking() != nullptr) {
+      server_.tracking().RememberKeys(&outer_->client, command, args_);
+    }
+    server_.tracking().LimitKeys();
+  }
+}
+
+void ScriptRunner::TellMonitors(const Command& command, std::span<const std::string_view> args,
+                                std::string_view source) {
+  // A script's own line comes before those of its commands: not from the dispatcher, which would
+  // send it at the end.
+  Command shown = command;
+  shown.flags &= ~uint64_t{kSkipMonitor};
+  timeval now = {};
+  gettimeofday(&now, nullptr);
+  server_.monitors().Feed(
+      {.command = &shown,
+       .args = args,
+       .db = outer_->client.db(),
+       .time_micros = static_cast<int64_t>(now.tv_sec) * 1'000'000 + now.tv_usec,
+       .source = std::string(source)});
 }
 
 // What the last call answered, if Lua had no memory to take it.

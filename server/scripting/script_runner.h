@@ -117,6 +117,8 @@ class ScriptRunner {
   // Runs the command in args_, its reply goes to capture_. False with error_.
   bool Execute(const Command& command);
   void CountCall(const Command& command, uint64_t errors_before, uint64_t nanos);
+  void TellMonitors(const Command& command, std::span<const std::string_view> args,
+                    std::string_view source);
   void DropCapture();
   void Tick(lua_State* lua);
   CommandContext InnerContext(const Command& command);

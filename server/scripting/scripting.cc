@@ -102,6 +102,11 @@ void Scripting::Flush() {
 
 Status Scripting::LoadFunctions() { return functions_.LoadFile(); }
 
+Status Scripting::LoadLibrary(std::string_view code) {
+  auto loaded = functions_.Load(code, Functions::OnConflict::kReplace);
+  return loaded ? Status::Ok() : Status::Corruption("a library of functions: " + loaded.error());
+}
+
 void Scripting::Abandon() { runner_.Abandon(); }
 
 }  // namespace firn::server

@@ -65,6 +65,9 @@ class Scripting {
 
   // Reads the libraries of functions that were there at the last change. At the start.
   Status LoadFunctions();
+  // The code of a library that a dump holds; it takes the place of one of that name. Not durable
+  // before Functions::Save.
+  Status LoadLibrary(std::string_view code);
   // Before the store goes although a script has not ended, as it goes in a crash.
   void Abandon();
 
