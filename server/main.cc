@@ -13,6 +13,7 @@
 #include "server/options/options.h"
 #include "server/options/version.h"
 #include "server/server.h"
+#include "server/supervisor.h"
 
 namespace firn::server {
 namespace {
@@ -98,6 +99,9 @@ int Main(std::vector<std::string> arguments) {
   std::string pidfile = options->pidfile.empty() ? "/var/run/firn.pid" : options->pidfile;
   if (writes_pid) WritePidFile(pidfile, &logger);
   running_server.store(&server);
+  if (Status status = TellSupervisor(options->supervised, SupervisedState::kReady); !status.ok()) {
+    logger.Write(kLogWarning, status.message());
+  }
   int code = server.Run();
   running_server.store(nullptr);
   if (writes_pid) unlink(pidfile.c_str());
@@ -108,8 +112,8 @@ int Main(std::vector<std::string> arguments) {
 }  // namespace firn::server
 
 #ifdef FIRN_JEMALLOC
-// Read by the allocator: freed pages go back to the kernel soon, by a thread of its own, so that the
-// resident size follows `maxmemory`; few arenas, since one thread does nearly everything.
+// Read by the allocator: freed pages go back to the kernel soon, by a thread of its own, so that
+// the resident size follows `maxmemory`; few arenas, since one thread does nearly everything.
 extern "C" {
 const char* malloc_conf =
     "background_thread:true,dirty_decay_ms:300,muzzy_decay_ms:0,narenas:4,metadata_thp:disabled";

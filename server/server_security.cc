@@ -2,6 +2,7 @@
 
 #include "server/acl/acl.h"
 #include "server/net/tls_settings.h"
+#include "server/net/tls_socket.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -19,8 +20,44 @@ void Server::RegisterSecurityAppliers() {
     acl_->SetDefaultPassword(options_->requirepass);
     return Status::Ok();
   });
+  // Connections keep what they began with.
+  options_.OnChange({"tls-cert-file", "tls-key-file", "tls-key-file-pass", "tls-dh-params-file",
+                     "tls-ca-cert-file", "tls-ca-cert-dir", "tls-auth-clients", "tls-protocols",
+                     "tls-ciphers", "tls-ciphersuites", "tls-prefer-server-ciphers",
+                     "tls-session-caching", "tls-session-cache-size", "tls-session-cache-timeout"},
+                    [this] {
+                      if (options_->tls_port != 0) return LoadTls();
+                      tls_.reset();  // read when the port is opened
+                      return Status::Ok();
+                    });
   options_.OnRewriteUsers(
       [this] { return options_->aclfile.empty() ? acl_->Lines() : std::vector<std::string>(); });
+}
+
+// --- encrypted connections
+
+Status Server::LoadTls() {
+  auto settings = TlsSettings::Load(options_.values());
+  if (!settings) {
+    Log(kLogWarning, settings.error().message());
+    return Status::Invalid("Unable to update TLS configuration. Check server logs.");
+  }
+  tls_ = std::move(*settings);
+  return Status::Ok();
+}
+
+void Server::OnAcceptEncrypted(io::Socket* socket, int error) {
+  if (socket == nullptr || tls_ == nullptr) {
+    OnAccept(socket, error);
+    return;
+  }
+  auto report = [this](const TlsSocket& accepted, const std::string& failure) {
+    if (failure.empty()) return;
+    ++stats_.connections_rejected;
+    Log(kLogWarning, "Error accepting a client connection: " + failure + " (addr=" +
+                         accepted.address().peer + " laddr=" + accepted.address().local + ")");
+  };
+  OnAccept(TlsSocket::Create(socket, *tls_, loop_.get(), report), error);
 }
 
 bool Server::MayUseProtected(const Command& command, const Client& client) const {

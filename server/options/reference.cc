@@ -34,7 +34,7 @@ Whether it can change: **yes** by `CONFIG SET`; **start** only in the file or on
 **protected** by `CONFIG SET` if `enable-protected-configs` allows it.
 
 The directives `include FILE` (globs allowed, at most 16 deep) and `#` comments work as in Redis.
-`rename-command`, `user` and `loadmodule` are refused so far.
+`rename-command COMMAND NAME` and `user NAME RULE...` do too. `loadmodule` is refused so far.
 
 Differences from Redis' defaults: `appendonly` is `yes`; `maxmemory` is half of the memory of the
 machine or its cgroup if it is not given; `save` has no rules while `appendonly` is on if it is not

@@ -38,8 +38,8 @@ constexpr OptionRow kRows[] = {
         .Store<&V::tls_ca_cert_dir>(),
     Enum("tls-auth-clients", "yes", kAuthClients, "Whether clients must show a certificate.")
         .Store<&V::tls_auth_clients>(),
-    Bool("tls-replication", "no", "Encrypts the link to the master.").Future("replication"),
-    Bool("tls-cluster", "no", "Encrypts the cluster bus.").Future("cluster mode"),
+    Bool("tls-replication", "no", "Encrypts the link to the master.").Pending("replication"),
+    Bool("tls-cluster", "no", "Encrypts the cluster bus.").Pending("cluster mode"),
     TlsString("tls-protocols", "The versions of TLS that are allowed.").Store<&V::tls_protocols>(),
     TlsString("tls-ciphers", "The ciphers allowed up to TLS 1.2.").Store<&V::tls_ciphers>(),
     TlsString("tls-ciphersuites", "The ciphers allowed from TLS 1.3.")

@@ -174,11 +174,13 @@ TEST_F(OptionsTest, ErrorsNameFileLineAndReason) {
   EXPECT_EQ(reason("cluster-enabled yes"),
             "this needs the cluster, which this version of Firn does not have; only the default "
             "'no' is accepted");
-  EXPECT_EQ(
-      reason("rename-command GET x"),
-      "'rename-command' needs renaming of commands, which this version of Firn does not have");
-  EXPECT_EQ(reason("user bob on"),
-            "'user' needs access control lists, which this version of Firn does not have");
+  EXPECT_EQ(reason("rename-command GET x"), "");
+  EXPECT_EQ(reason("rename-command GET"), "Bad directive or wrong number of arguments");
+  EXPECT_EQ(reason("user bob (+get"),
+            "Unmatched parenthesis in acl selector starting at '(+get'.");
+  EXPECT_EQ(StartWith("user bob on\nuser bob off\n").find("Duplicate user found") !=
+                std::string::npos,
+            true);
   EXPECT_EQ(reason("replicaof no one"), "");
   EXPECT_EQ(reason("activedefrag yes"), "");
 }
