@@ -6,6 +6,7 @@
 #include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
 #include "server/server.h"
+#include "server/supervisor.h"
 
 namespace firn::server {
 namespace {
@@ -91,7 +92,7 @@ void Server::RegisterAppliers() {
         "The operating system is not able to handle the specified number of clients, try with " +
         std::to_string(options_->maxclients));
   });
-  options_.OnChange({"port", "bind", "unixsocket", "unixsocketperm"}, [this] {
+  options_.OnChange({"port", "tls-port", "bind", "unixsocket", "unixsocketperm"}, [this] {
     listeners_.clear();
     return Listen();
   });
@@ -140,6 +141,7 @@ Status Server::RequestShutdown(ShutdownRequest request) {
 
 Status Server::Stop() {
   Log(kLogWarning, "User requested shutdown...");
+  (void)TellSupervisor(options_->supervised, SupervisedState::kStopping);
   saver_->Abandon();
   listeners_.clear();
   active_.clear();
