@@ -81,7 +81,7 @@ void Collection::CreateRoot(std::string_view bytes) {
   expiry_ms_ = -1;
   root_image_ = true;
   dirty_ = true;
-  if (store_.options_.durable) root_->Set(Entry::kDirty);
+  if (store_.LogsChanges()) root_->Set(Entry::kDirty);
 }
 
 void Collection::ReplaceRoot(std::string_view bytes) {
@@ -119,7 +119,7 @@ void Collection::Edit(PageNumber page, const PageEdit& edit) {
 
 void Collection::AddPart(PageNumber page, std::span<const firn::Splice> splices,
                          std::string* parts) {
-  if (!store_.options_.durable) return;
+  if (!store_.LogsChanges()) return;
   log::AppendSplicePart(page, splices, parts);
 }
 
@@ -157,7 +157,7 @@ void Collection::DeleteValue() {
 
 void Collection::Commit() {
   if (!std::exchange(dirty_, false)) return;
-  if (store_.options_.durable && exists_) LogChanges();
+  if (store_.LogsChanges() && exists_) LogChanges();
   root_parts_.clear();
   page_parts_.clear();
   touched_.clear();

@@ -13,6 +13,7 @@
 #include "tiering/recovery.h"
 #include "tiering/scanner.h"
 #include "tiering/settler.h"
+#include "tiering/snapshot/capture.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
 
@@ -42,6 +43,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       compactor_(std::make_unique<Compactor>(this)),
       scanner_(std::make_unique<Scanner>(this)),
       reaper_(std::make_unique<Reaper>(this)),
+      capture_(std::make_unique<Capture>(this)),
       memory_(environment.meter_process_memory),
       random_(options.random_seed != 0 ? options.random_seed : SystemRandomSeed()),
       alive_(std::make_shared<StoreImpl*>(this)) {

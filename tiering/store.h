@@ -277,8 +277,12 @@ class Store {
   void SyncNow(std::move_only_function<void(Status)> done);
 
   // --- snapshots
+  // Without durability RAM may know more than the log: then that is brought there first, in slices.
+  // `done` is called when it is, at once in a durable store; a snapshot can be taken until it
+  // returns. REQUIRES: no group is open.
+  void PrepareSnapshot(std::move_only_function<void(Status)> done);
   // The state after the last command, to be read by another thread (tiering/snapshot). REQUIRES: no
-  // group is open. Must be gone before the store is opened again.
+  // group is open; prepared. Must be gone before the store is opened again.
   Result<std::unique_ptr<SnapshotSource>> TakeSnapshot();
 
   // --- settings that change at run time

@@ -7,6 +7,7 @@
 #include "tiering/indexer.h"
 #include "tiering/reaper.h"
 #include "tiering/settler.h"
+#include "tiering/snapshot/capture.h"
 
 namespace firn {
 namespace {
@@ -225,14 +226,16 @@ std::optional<log::LogWriter::Appended> StoreImpl::Append(const log::RecordSpec&
   return *appended;
 }
 
+bool StoreImpl::LogsChanges() const { return options_.durable || capture_->active(); }
+
 void StoreImpl::BeginGroup() {
-  if (group_depth_++ > 0 || !options_.durable) return;
+  if (group_depth_++ > 0 || !LogsChanges()) return;
   if (Status status = log_->BeginGroup(now_ms()); !status.ok()) run_error_ = status;
 }
 
 void StoreImpl::EndGroup() {
   CHECK(group_depth_ > 0);
-  if (--group_depth_ > 0 || !options_.durable) return;
+  if (--group_depth_ > 0 || !LogsChanges()) return;
   if (Status status = log_->EndGroup(now_ms()); !status.ok()) run_error_ = status;
 }
 
@@ -307,7 +310,7 @@ uint8_t StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const Ne
   if (predecessor.has_expiry) flags |= log::kFlagSupersededExpiring;
 
   PackedPosition position = kNoPosition;
-  if (options_.durable && !value.unlogged) {
+  if (LogsChanges() && !value.unlogged) {
     auto appended = Append({.kind = log::RecordKind::kImage,
                             .flags = flags,
                             .type = static_cast<uint8_t>(value.type),
@@ -321,7 +324,7 @@ uint8_t StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const Ne
     position = appended->position;
     AddLive(keyspace, position,
             static_cast<int64_t>(LogicalRecordSize(key.bytes.size(), payload.size(), has_expiry)));
-  } else if (!options_.durable && (predecessor.blind || predecessor.position != kNoPosition)) {
+  } else if (!LogsChanges() && (predecessor.blind || predecessor.position != kNoPosition)) {
     position = kStalePosition;
   }
 
@@ -372,7 +375,7 @@ bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key, Pages pages)
 
 bool StoreImpl::DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* entry,
                             bool free_pages) {
-  if (options_.durable || entry->position() != kNoPosition) {
+  if (LogsChanges() || entry->position() != kNoPosition) {
     uint8_t flags = entry->Has(Entry::kHasExpiry) ? log::kFlagSupersededExpiring : 0;
     auto appended = Append({.kind = log::RecordKind::kDelete,
                             .flags = flags,
@@ -417,7 +420,7 @@ void StoreImpl::Evict(Keyspace& keyspace, const HashedKey& key) {
 bool StoreImpl::BeginDirty(Keyspace& keyspace, Entry* entry) {
   if (entry->Has(Entry::kDirty)) return false;
   AddLive(keyspace, entry->position(), -static_cast<int64_t>(LogicalSizeOf(*entry)));
-  if (options_.durable) {
+  if (LogsChanges()) {
     entry->Set(Entry::kDirty);
   } else if (entry->position() != kNoPosition) {
     entry->set_position(kStalePosition);
@@ -492,7 +495,7 @@ void StoreImpl::SetExpiry(Keyspace& keyspace, const HashedKey& key, Entry* entry
   // A long value is not written again for eight bytes.
   bool is_long = entry->Has(Entry::kPaged) ||
                  (entry->type() != ValueType::kString && entry->value().size() > kSmallRootBytes);
-  if (is_long && options_.durable) {
+  if (is_long && LogsChanges()) {
     std::string operands(1, static_cast<char>(log::EffectCode::kSetExpiry));
     AppendFixed(&operands, expiry_ms);
     auto appended = Append({.kind = log::RecordKind::kEffect,
@@ -508,7 +511,7 @@ void StoreImpl::SetExpiry(Keyspace& keyspace, const HashedKey& key, Entry* entry
     Entry* changed = entry->WithExpiry(expiry_ms);
     keyspace.expiring += (has ? 1 : 0) - (had ? 1 : 0);
     Exchange(keyspace, key, entry, changed);
-    if (!is_long && options_.durable) {
+    if (!is_long && LogsChanges()) {
       LogImage(keyspace, {changed->key(), key.hash}, changed,
                had ? uint8_t{log::kFlagSupersededExpiring} : uint8_t{0});
     }

@@ -30,6 +30,7 @@
 
 namespace firn {
 
+class Capture;
 class Compactor;
 class Defragmenter;
 class Fetcher;
@@ -237,6 +238,8 @@ class StoreImpl {
   // Wraps a callback so that it does nothing once this object is gone.
   std::weak_ptr<StoreImpl*> alive() const { return alive_; }
 
+  // Every change is logged: always if durable, else while a snapshot is prepared.
+  bool LogsChanges() const;
   bool Has(PlantedBug bug) const { return environment_.planted_bug == bug; }
   void Log(int level, const std::string& line) {
     if (environment_.log) environment_.log(level, line);
@@ -260,6 +263,7 @@ class StoreImpl {
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Scanner> scanner_;
   std::unique_ptr<Reaper> reaper_;
+  std::unique_ptr<Capture> capture_;
 
   std::vector<Keyspace*> slots_;
   std::map<uint32_t, std::unique_ptr<Keyspace>> keyspaces_;

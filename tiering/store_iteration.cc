@@ -12,6 +12,7 @@
 #include "tiering/map_rebuild.h"
 #include "tiering/reaper.h"
 #include "tiering/settler.h"
+#include "tiering/snapshot/capture.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
 
@@ -199,6 +200,7 @@ int64_t StoreImpl::EndIteration() {
   map_rebuild_->Step();
   compactor_->Step();
   busy |= reaper_->Step();
+  busy |= capture_->Step();
   if (!dropped_.empty()) {
     Keyspace& keyspace = *dropped_.front();
     // The values first: they are what memory waits for.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "tiering/snapshot/capture.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -14,14 +15,15 @@ constexpr uint64_t kMostMemory = 64 << 20;
 
 }  // namespace
 
+void Store::PrepareSnapshot(std::move_only_function<void(Status)> done) {
+  impl_->capture_->Begin(std::move(done));
+}
+
 Result<std::unique_ptr<SnapshotSource>> Store::TakeSnapshot() {
   StoreImpl& impl = *impl_;
   CHECK_MSG(impl.group_depth_ == 0, "a snapshot was to be taken amid a transaction");
   if (!impl.log_->poison().ok()) return std::unexpected(impl.log_->poison());
-  if (!impl.options_.durable) {
-    return std::unexpected(
-        Status(StatusCode::kUnsupported, "without a log there are no snapshots"));
-  }
+  CHECK_MSG(impl.LogsChanges(), "a snapshot was to be taken that had not been prepared");
   auto source = std::make_unique<SnapshotSource>();
   source->index = std::make_unique<IndexView>(impl.index_);
   source->secret = impl.identity_.secret;

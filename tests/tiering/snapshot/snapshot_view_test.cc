@@ -116,10 +116,16 @@ class SnapshotViewTest : public ::testing::Test {
   }
 
   std::unique_ptr<SnapshotView> Take(uint64_t memory_bytes = 0) {
-    auto source = store().TakeSnapshot();
-    EXPECT_TRUE(source.has_value()) << source.error().message();
-    if (memory_bytes != 0) (*source)->memory_bytes = memory_bytes;
-    return std::make_unique<SnapshotView>(std::move(*source));
+    std::unique_ptr<SnapshotView> view;
+    store().PrepareSnapshot([&](Status status) {
+      ASSERT_TRUE(status.ok()) << status.message();
+      auto source = store().TakeSnapshot();
+      ASSERT_TRUE(source.has_value()) << source.error().message();
+      if (memory_bytes != 0) (*source)->memory_bytes = memory_bytes;
+      view = std::make_unique<SnapshotView>(std::move(*source));
+    });
+    EXPECT_TRUE(driver_->RunUntil([&] { return view != nullptr; }));
+    return view;
   }
   // Everything that a snapshot shows, each key once.
   void Read(SnapshotView* view, Model* found) {
@@ -346,6 +352,45 @@ class RandomSnapshots : public SnapshotViewTest {
     }
   }
 };
+
+// Without durability, changes go on while RAM is brought into the log.
+TEST_F(RandomSnapshots, OfAVolatileStoreShowTheStateOfTheirMoment) {
+  options_.durable = false;
+  driver_->Abandon();
+  std::filesystem::remove_all(options_.directory);
+  std::filesystem::create_directory(options_.directory);
+  Open();
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    std::unique_ptr<SnapshotView> view;
+    Model expected;
+    bool asked = false;
+    for (int step = 0; step < 12'000; ++step) {
+      auto db = static_cast<uint32_t>(random.Below(kDatabases));
+      random.Below(3) == 0 ? StringStep(random, db) : CollectionStep(random, db);
+      if (random.Below(300) == 0) RareStep(random);
+      if (random.Below(10) == 0) driver_->Turn(0);
+      if (random.Below(1000) == 0 && !asked) {
+        asked = true;
+        store().PrepareSnapshot([&](Status status) {
+          ASSERT_TRUE(status.ok()) << status.message();
+          auto source = store().TakeSnapshot();
+          ASSERT_TRUE(source.has_value()) << source.error().message();
+          view = std::make_unique<SnapshotView>(std::move(*source));
+          expected = model_;
+        });
+      }
+      if (view != nullptr && random.Below(300) == 0) {
+        ExpectShows(view.get(), expected);
+        view.reset();
+        asked = false;
+      }
+      if (HasFatalFailure()) return;
+    }
+    ASSERT_TRUE(driver_->RunUntil([&] { return !asked || view != nullptr; }));
+  }
+}
 
 TEST_F(RandomSnapshots, ShowTheStateOfTheirMoment) {
   for (uint64_t seed = 1; seed <= 4; ++seed) {
