@@ -21,7 +21,8 @@ constexpr int64_t kRetrySeconds = 5;
 
 struct RdbSaver::Job {
   uint64_t serial = 0;
-  std::unique_ptr<SnapshotView> view;
+  Done done;                           // none: in the background
+  std::unique_ptr<SnapshotView> view;  // once it is prepared
   RdbFileOptions options;
   uint64_t changes = 0;  // at the moment that is saved
   uint64_t keys_total = 0;
@@ -40,17 +41,51 @@ RdbSaver::~RdbSaver() { Abandon(); }
 
 int64_t RdbSaver::NowSeconds() const { return server_.loop().WallMillis() / 1000; }
 
-Result<std::unique_ptr<RdbSaver::Job>> RdbSaver::MakeJob() {
+void RdbSaver::MakeJob(Done done) {
   CHECK(!in_progress());
-  auto source = server_.store().TakeSnapshot();
-  if (!source) return std::unexpected(source.error());
-  auto job = std::make_unique<Job>();
-  job->serial = ++last_serial_;
-  for (const SnapshotSource::Database& database : (*source)->databases) {
-    job->keys_total += database.keys;
+  scheduled_ = false;
+  ++saves_;
+  job_ = std::make_unique<Job>();
+  job_->serial = ++last_serial_;
+  job_->done = std::move(done);
+  job_->begin_seconds = NowSeconds();
+  server_.store().PrepareSnapshot(
+      [this, serial = job_->serial](Status status) { OnPrepared(serial, std::move(status)); });
+}
+
+Status RdbSaver::Begin() {
+  last_try_seconds_ = NowSeconds();
+  begin_status_ = Status::Ok();
+  MakeJob({});
+  if (in_progress()) server_.Log(kLogNotice, "Background saving started");
+  return begin_status_;
+}
+
+void RdbSaver::Save(Done done) { MakeJob(std::move(done)); }
+
+void RdbSaver::OnPrepared(uint64_t serial, Status status) {
+  if (job_ == nullptr || job_->serial != serial) return;  // it was abandoned
+  if (status.ok()) {
+    auto source = server_.store().TakeSnapshot();
+    if (source) {
+      for (const SnapshotSource::Database& database : (*source)->databases) {
+        job_->keys_total += database.keys;
+      }
+      job_->view = std::make_unique<SnapshotView>(std::move(*source));
+    } else {
+      status = source.error();
+    }
   }
-  job->view = std::make_unique<SnapshotView>(std::move(*source));
+  if (!status.ok()) {
+    begin_status_ = status;
+    return Finish(std::move(status));
+  }
+  StartWriting();
+}
+
+void RdbSaver::StartWriting() {
   const OptionValues& options = *server_.options().operator->();
+  Job* job = job_.get();
   job->options = {.directory = options.dir,
                   .name = options.dbfilename,
                   .compress = options.rdb_compression,
@@ -60,77 +95,52 @@ Result<std::unique_ptr<RdbSaver::Job>> RdbSaver::MakeJob() {
                   .functions = {},
                   .used_memory = server_.store().UsedMemory()};
   job->changes = server_.stats().changes;
-  job->begin_seconds = NowSeconds();
-  return job;
-}
-
-Status RdbSaver::Begin() {
-  last_try_seconds_ = NowSeconds();
-  ++saves_;
-  auto made = MakeJob();
-  if (!made) {
-    last_ok_ = false;
-    server_.Log(kLogWarning, "Can't save in background: " + made.error().message());
-    return made.error();
+  if (job->done) {
+    return Finish(WriteRdbFile(&server_.files(), job->view.get(), job->options, &job->keys_done));
   }
-  scheduled_ = false;
-  job_ = std::move(*made);
-  server_.Log(kLogNotice, "Background saving started");
-  Job* job = job_.get();
   job->thread = io::StartQuietThread(
       kNice, [this, job, files = &server_.files(), loop = &server_.loop(), serial = job->serial] {
         job->status = WriteRdbFile(files, job->view.get(), job->options, &job->keys_done);
-        loop->Post([this, serial] { OnDone(serial); });
+        loop->Post([this, serial] { OnWritten(serial); });
       });
-  return Status::Ok();
 }
 
 // The thread's last word. It finds nobody if the save was abandoned: a saver lives as long as the
 // server's loop.
-void RdbSaver::OnDone(uint64_t serial) {
+void RdbSaver::OnWritten(uint64_t serial) {
   if (job_ == nullptr || job_->serial != serial) return;
+  job_->thread.join();
+  Finish(job_->status);
+}
+
+void RdbSaver::Finish(Status status) {
   std::unique_ptr<Job> job = std::move(job_);
-  job->thread.join();
-  last_duration_seconds_ = NowSeconds() - job->begin_seconds;
-  last_ok_ = job->status.ok();
-  if (!last_ok_) {
-    server_.Log(kLogWarning, "Background saving error: " + job->status.message());
-    return;
+  const bool background = !job->done;
+  if (background) {
+    last_duration_seconds_ = NowSeconds() - job->begin_seconds;
+    last_ok_ = status.ok();
   }
-  server_.Log(kLogNotice, "DB saved on disk");
-  server_.Log(kLogNotice, "Background saving terminated with success");
-  Succeeded(job->changes);
-}
-
-void RdbSaver::Succeeded(uint64_t changes_then) {
-  last_ok_ = true;
-  last_save_seconds_ = NowSeconds();
-  uint64_t& changes = server_.stats().changes;
-  changes -= std::min(changes, changes_then);
-}
-
-Status RdbSaver::SaveNow() {
-  ++saves_;
-  scheduled_ = false;
-  auto made = MakeJob();
-  Status status = made ? Status::Ok() : made.error();
   if (status.ok()) {
-    Job& job = **made;
-    status = WriteRdbFile(&server_.files(), job.view.get(), job.options, &job.keys_done);
+    server_.Log(kLogNotice, "DB saved on disk");
+    if (background) server_.Log(kLogNotice, "Background saving terminated with success");
+    last_ok_ = true;
+    last_save_seconds_ = NowSeconds();
+    uint64_t& changes = server_.stats().changes;
+    changes -= std::min(changes, job->changes);
+  } else {
+    server_.Log(kLogWarning,
+                (background ? "Background saving error: " : "Error saving DB on disk: ") +
+                    status.message());
   }
-  if (!status.ok()) {
-    server_.Log(kLogWarning, "Error saving DB on disk: " + status.message());
-    return status;
-  }
-  server_.Log(kLogNotice, "DB saved on disk");
-  Succeeded((*made)->changes);
-  return status;
+  if (!background) job->done(std::move(status));
 }
 
 void RdbSaver::Abandon() {
   if (job_ == nullptr) return;
-  job_->view->Cancel();
-  job_->thread.join();
+  if (job_->thread.joinable()) {
+    job_->view->Cancel();
+    job_->thread.join();
+  }
   job_.reset();
 }
 

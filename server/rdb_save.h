@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -32,13 +33,16 @@ class RdbSaver {
 
   // All REQUIRE of those that begin a save: no group of the store is open, and none is in progress.
   bool in_progress() const { return job_ != nullptr; }
-  // Begins in the background.
+  // Begins in the background. Without durability (Store::PrepareSnapshot) the moment that is saved
+  // comes a little later.
   Status Begin();
   // As soon as possible.
   void Schedule() { scheduled_ = true; }
-  // Returns when it is on the disk.
-  Status SaveNow();
-  // Ends a save in the background, without a dump. Before the store is closed.
+  // Writes on this thread. `done` is called when it is on the disk; with durability before this
+  // returns.
+  using Done = std::move_only_function<void(Status)>;
+  void Save(Done done);
+  // Ends what is in progress, without a dump; nobody is told. Before the store is closed.
   void Abandon();
 
   // Ten times a second, between commands: begins what is due.
@@ -64,14 +68,17 @@ class RdbSaver {
  private:
   struct Job;
   bool StopsOnError() const;
-  Result<std::unique_ptr<Job>> MakeJob();
-  void OnDone(uint64_t serial);
-  void Succeeded(uint64_t changes_then);
+  void MakeJob(Done done);
+  void OnPrepared(uint64_t serial, Status status);
+  void StartWriting();
+  void OnWritten(uint64_t serial);
+  void Finish(Status status);
   int64_t NowSeconds() const;
 
   Server& server_;
   std::unique_ptr<Job> job_;
   uint64_t last_serial_ = 0;
+  Status begin_status_;  // why the last Begin failed at once
   bool scheduled_ = false;
   bool last_ok_ = true;
   int64_t last_save_seconds_ = 0;

@@ -158,9 +158,9 @@ class Server : public StoreListener {
     bool nosave = false;  // none
     bool force = false;   // even if it fails
   };
-  // Fails, and the server goes on, if the last snapshot could not be written. REQUIRES: no
-  // transaction is under way.
-  Status RequestShutdown(ShutdownRequest request);
+  // `done` tells, often before this returns, whether the server ends now: it goes on if the last
+  // snapshot could not be written. REQUIRES: no transaction is under way.
+  void RequestShutdown(ShutdownRequest request, std::move_only_function<void(Status)> done);
   // Closes the store and recovers it from its log, at the end of the iteration.
   void ReloadStore(std::move_only_function<void(Status)> done);
   // From a signal handler.

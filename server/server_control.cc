@@ -115,28 +115,33 @@ void Server::HandleSignals() {
                        " scheduling shutdown...");
   uint32_t flags =
       signal == SIGINT ? options_->shutdown_on_sigint : options_->shutdown_on_sigterm;
-  Status status = RequestShutdown({.now = (flags & kShutdownNow) != 0,
-                                   .save = (flags & kShutdownSave) != 0,
-                                   .nosave = (flags & kShutdownNosave) != 0,
-                                   .force = (flags & kShutdownForce) != 0});
-  if (!status.ok()) {
-    Log(kLogWarning, "The signal asked for a shutdown, which failed: " + status.message());
-  }
+  RequestShutdown(
+      {.now = (flags & kShutdownNow) != 0,
+       .save = (flags & kShutdownSave) != 0,
+       .nosave = (flags & kShutdownNosave) != 0,
+       .force = (flags & kShutdownForce) != 0},
+      [this](Status status) {
+        if (status.ok()) return;
+        Log(kLogWarning, "The signal asked for a shutdown, which failed: " + status.message());
+      });
 }
 
-Status Server::RequestShutdown(ShutdownRequest request) {
-  if (stopping_) return Status::Ok();
+void Server::RequestShutdown(ShutdownRequest request,
+                             std::move_only_function<void(Status)> done) {
   saver_->Abandon();
-  if (request.save || (!options_->save.empty() && !request.nosave)) {
-    Log(kLogNotice, "Saving the final RDB snapshot before exiting.");
-    Status status = saver_->SaveNow();
-    if (!status.ok() && !request.force) {
-      Log(kLogWarning, "Error trying to save the DB, can't exit.");
-      return status;
-    }
+  if (!request.save && (options_->save.empty() || request.nosave)) {
+    stopping_ = true;
+    return done(Status::Ok());
   }
-  stopping_ = true;
-  return Status::Ok();
+  Log(kLogNotice, "Saving the final RDB snapshot before exiting.");
+  saver_->Save([this, force = request.force, done = std::move(done)](Status status) mutable {
+    if (!status.ok() && !force) {
+      Log(kLogWarning, "Error trying to save the DB, can't exit.");
+      return done(status);
+    }
+    stopping_ = true;
+    done(Status::Ok());
+  });
 }
 
 Status Server::Stop() {

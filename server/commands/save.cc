@@ -1,16 +1,42 @@
 // SAVE, BGSAVE, LASTSAVE and SHUTDOWN.
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <string_view>
 
 #include "server/commands/common.h"
 #include "server/commands/server_commands.h"
 #include "server/rdb_save.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
 namespace {
 
 constexpr std::string_view kInProgressError = "ERR Background save already in progress";
+
+// What begins by a call with a callback, which as a rule is called before it returns: answers then,
+// or when it is called.
+struct Pending {
+  std::optional<Status> early;
+  std::optional<SuspendedCommand> suspended;
+};
+using Answer = void (*)(CommandContext& context, const Status& status);
+
+template <typename Begin>
+void AnswerWhenDone(CommandContext& context, Answer answer, Begin begin) {
+  auto pending = std::make_shared<Pending>();
+  begin([pending, answer](Status status) {
+    if (!pending->suspended) {
+      pending->early = std::move(status);
+      return;
+    }
+    pending->suspended->Resume(
+        [status = std::move(status), answer](CommandContext& context) { answer(context, status); });
+  });
+  if (pending->early) return answer(context, *pending->early);
+  pending->suspended = context.Suspend();
+}
 
 }  // namespace
 
@@ -21,9 +47,11 @@ void LastSaveCommand(CommandContext& context) {
 void SaveCommand(CommandContext& context) {
   RdbSaver& saver = context.server.saver();
   if (saver.in_progress()) return context.reply.Error(kInProgressError);
-  Status status = saver.SaveNow();
-  if (status.ok()) return context.reply.Ok();
-  context.reply.Error("ERR Saving failed: " + status.message());
+  auto answer = [](CommandContext& context, const Status& status) {
+    if (status.ok()) return context.reply.Ok();
+    context.reply.Error("ERR Saving failed: " + status.message());
+  };
+  AnswerWhenDone(context, answer, [&saver](RdbSaver::Done done) { saver.Save(std::move(done)); });
 }
 
 void BgSaveCommand(CommandContext& context) {
@@ -59,13 +87,19 @@ void ShutdownCommand(CommandContext& context) {
     return context.reply.Error(kSyntaxError);
   }
   if (abort) return context.reply.Error("ERR No shutdown in progress.");
-  Status status =
-      context.server.RequestShutdown({.now = now, .save = save, .nosave = nosave, .force = force});
-  if (!status.ok()) {
-    return context.reply.Error("ERR Errors trying to SHUTDOWN. Check logs.");
-  }
-  // There is no reply but the end of the connection.
-  context.Suspend();
+  const ScriptRunner& script = context.server.scripting().runner();
+  if (script.busy() && !nosave) return context.reply.Error(script.busy_error());
+  const Server::ShutdownRequest request{.now = now, .save = save, .nosave = nosave, .force = force};
+  auto answer = [](CommandContext& context, const Status& status) {
+    if (!status.ok()) {
+      return context.reply.Error("ERR Errors trying to SHUTDOWN. Check logs.");
+    }
+    // There is no reply but the end of the connection.
+    context.Suspend();
+  };
+  AnswerWhenDone(context, answer, [&](RdbSaver::Done done) {
+    context.server.RequestShutdown(request, std::move(done));
+  });
 }
 
 }  // namespace firn::server

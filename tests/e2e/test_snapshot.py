@@ -378,3 +378,24 @@ def test_reload_during_a_save(start):
                              capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
     assert server.stop() == 0
+
+
+@needs_redis
+def test_without_durability_everything_is_saved_too(start):
+    server = start("--appendonly", "no", "--save", "")
+    with server.resp() as firn:
+        fill(firn, random.Random(11), keys=300)
+        for i in range(3):
+            firn("SET", "round", i)
+            firn("HSET", "large hash", "field:17", i)
+            expected = contents(firn)
+            assert firn(["BGSAVE", "SAVE", "BGSAVE"][i]) in ("OK", "Background saving started")
+            wait_for_save(firn)
+            with Oracle(os.path.join(server.directory, "dump.rdb")) as redis, \
+                    redis.resp() as connection:
+                assert contents(connection) == expected
+        firn("CONFIG", "SET", "save", "900 1")
+        firn("SET", "last", "words that were saved")
+    assert server.stop() == 0
+    with open(os.path.join(server.directory, "dump.rdb"), "rb") as file:
+        assert b"words that were saved" in file.read()
