@@ -328,7 +328,8 @@ bool CountedTree::WantBelow(PageNumber page, uint64_t first, uint64_t last, uint
   bool all = true;
   for (uint32_t i = 0; i < node.children() && rank <= last && *limit > 0; ++i) {
     uint64_t end = rank + node.rows(i);
-    if (end > first) {
+    // What has no rows is a part of the value too.
+    if (end > first || (end == rank && rank >= first)) {
       if (node.level() > 1) {
         all &= WantBelow(node.page(i), first > rank ? first - rank : 0, last - rank, limit);
       } else if (space_.Read(node.page(i)).empty()) {

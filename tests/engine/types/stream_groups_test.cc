@@ -212,6 +212,12 @@ TEST_F(StreamGroupsTest, TakesOnePageForSmallGroups) {
   EXPECT_LE(space_.pages().size(), 3u);
   for (int i = 0; i < 20; ++i) Destroy("group" + std::to_string(i));
   Check();
+  // The page without rows belongs to the value still.
+  space_.DemoteAll();
+  RunFetching(&space_, [&] { return CountedTree::WantValue(&space_); });
+  MemoryPageSpace copy;
+  CountedTree::CopyValue(&space_, &copy);
+  EXPECT_EQ(copy.pages().size(), space_.pages().size());
 }
 
 }  // namespace
