@@ -219,3 +219,67 @@ def test_a_transaction_is_whole_or_absent_after_a_kill(start):
     with server.redis() as connection:
         values = set(connection.mget([f"k{i}" for i in range(40)]))
     assert len(values) == 1 and None not in values
+
+
+def test_pages_of_all_types_are_whole_or_absent_after_a_kill(start):
+    """Each transaction adds the same items to large values of all types."""
+    server = start("--appendfsync", "no", "--maxmemory", "64mb")
+    acknowledged = [0]
+
+    def write():
+        try:
+            with server.redis() as connection:
+                while True:
+                    n = acknowledged[0]
+                    items = [f"{n}:{i}:" + "x" * 40 for i in range(30)]
+                    with connection.pipeline(transaction=True) as pipe:
+                        pipe.rpush("list", *items)
+                        pipe.sadd("set", *items)
+                        pipe.hset("hash", mapping={item: n for item in items})
+                        pipe.zadd("zset", {item: n for item in items})
+                        pipe.incr("count")
+                        pipe.execute()
+                    acknowledged[0] += 1
+        except redis.RedisError:
+            pass
+
+    for _ in range(3):
+        thread = threading.Thread(target=write)
+        thread.start()
+        time.sleep(0.6)
+        with server.redis() as other:
+            other.execute_command("TIER", "DEMOTE", "list", "set", "hash", "zset")
+        time.sleep(0.2)
+        server.kill()
+        thread.join()
+        server.start()
+        with server.redis() as connection:
+            count = int(connection.get("count") or 0)
+            assert count in (acknowledged[0], acknowledged[0] + 1)
+            acknowledged[0] = count
+            assert connection.llen("list") == connection.scard("set") == 30 * count
+            assert connection.hlen("hash") == connection.zcard("zset") == 30 * count
+            in_order = connection.lrange("list", 0, -1)
+            assert len(set(in_order)) == 30 * count
+            assert set(in_order) == connection.smembers("set") == set(connection.hkeys("hash"))
+            assert set(in_order) == set(connection.zrange("zset", 0, -1))
+
+
+def test_client_pause_write_inside_a_transaction(server, resp):
+    """The pause begins behind the transaction that asks for it, and holds other transactions that
+    write, not those that read."""
+    with server.resp() as other, server.resp() as reader:
+        resp("MULTI")
+        resp("SET", "before", "1")
+        resp("CLIENT", "PAUSE", "60000", "WRITE")
+        resp("SET", "after", "1")
+        assert resp("EXEC") == ["OK", "OK", "OK"]
+        assert reader.pipeline([("MULTI",), ("GET", "after"), ("EXEC",)])[2] == [b"1"]
+        other.send("MULTI")
+        other.send("INCR", "after")
+        other.send("EXEC")
+        assert other.read() == Simple("OK") and other.read() == Simple("QUEUED")
+        time.sleep(0.1)
+        assert reader("GET", "after") == b"1"
+        assert resp("CLIENT", "UNPAUSE") == Simple("OK")
+        assert other.read() == [2]
