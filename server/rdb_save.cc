@@ -6,6 +6,7 @@
 
 #include "engine/base/check.h"
 #include "server/rdb_file.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 #include "tiering/io/workers.h"
 
@@ -92,7 +93,7 @@ void RdbSaver::StartWriting() {
                   .checksum = options.rdb_checksum,
                   .incremental_sync = options.rdb_save_incremental_fsync,
                   .key_delay_us = options.rdb_key_save_delay_us,
-                  .functions = {},
+                  .functions = server_.scripting().functions().LibrariesAsCode(),
                   .used_memory = server_.store().UsedMemory()};
   job->changes = server_.stats().changes;
   if (job->done) {
