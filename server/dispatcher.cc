@@ -388,6 +388,7 @@ bool Dispatcher::AdmitRestricted(Client* client, std::span<const std::string_vie
   }
   const AclResult result = AclCheck(*client->user(), command, args);
   if (result.ok()) return true;
+  client->set_last_command(&command);
   const AclContext context =
       client->transaction().open ? AclContext::kMulti : AclContext::kTopLevel;
   Reject(client, &command, server_.acl().Deny(client, command, args, result, context));

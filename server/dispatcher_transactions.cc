@@ -222,6 +222,7 @@ Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request*
 bool Dispatcher::AdmitStep(Client* client, const Request& step) {
   const AclResult result = AclCheck(*client->user(), *step.command, step.args);
   if (result.ok()) return true;
+  client->set_last_command(server_.commands().FindOriginal("exec"));
   server_.acl().Deny(client, *step.command, step.args, result, AclContext::kMulti);
   std::string_view reason = "no permission to execute the command or subcommand";
   if (result.denial == AclDenial::kKey) reason = "no permission to touch the specified keys";

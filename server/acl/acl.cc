@@ -62,7 +62,6 @@ std::string Acl::Deny(Client* client, const Command& command,
                       AclContext context) {
   const std::string& name = server_.FullNameOf(command);
   const AclUser& user = *client->user();
-  client->set_last_command(&command);
   log_.Add(
       {.reason = result.denial,
        .context = context,

@@ -26,14 +26,42 @@ uint64_t AclCategoriesOf(const Command& command) {
   return categories;
 }
 
+namespace {
+
+// Whether a BITFIELD writes; what can't be read counts as a write.
+bool ReadsOnly(std::span<const std::string_view> args) {
+  for (size_t i = 2; i < args.size(); ++i) {
+    const size_t left = args.size() - i - 1;
+    if (EqualsIgnoreCase(args[i], "get") && left >= 2) {
+      i += 2;
+    } else if (EqualsIgnoreCase(args[i], "overflow") && left >= 1) {
+      i += 1;
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 uint64_t KeyFlagsOfUse(const Command& command, std::span<const std::string_view> args,
                        const KeySpec& spec) {
-  if (!(spec.flags & kKeyVariableFlags) || command.access == nullptr) return spec.flags;
-  Access access = command.access(args, spec);
+  if ((spec.flags & kKeyVariableFlags) == 0) return spec.flags;
+  constexpr uint64_t kChanges = kKeyAccess | kKeyReadWrite | kKeyUpdate;
+  if (command.name == "set") {
+    // Wherever the word stands: wrong arguments are refused later.
+    for (size_t i = 3; i < args.size(); ++i) {
+      if (EqualsIgnoreCase(args[i], "get")) return kChanges;
+    }
+    return kKeyOverwriteOnly | kKeyUpdate;
+  }
+  if (command.name == "bitfield") return ReadsOnly(args) ? kKeyAccess | kKeyReadOnly : kChanges;
+  if (command.access == nullptr) return spec.flags;
+  const Access access = command.access(args, spec);
   if (access != Access::kRead && access != Access::kUpdate) return kKeyOverwriteOnly | kKeyUpdate;
   // What a command that writes wants to read, it changes after that.
-  bool writes = (command.flags & kWrite) != 0;
-  return kKeyAccess | (writes ? kKeyReadWrite | kKeyUpdate : uint64_t{kKeyReadOnly});
+  return (command.flags & kWrite) != 0 ? kChanges : uint64_t{kKeyAccess | kKeyReadOnly};
 }
 
 namespace {

@@ -147,7 +147,7 @@ def test_what_a_user_may_run_is_the_same(both):
         ["LRANGE", "list", "0", "-1"], ["LPUSH", "list", "1"], ["TYPE", "b"], ["TTL", "b"],
         ["OBJECT", "ENCODING", "b"], ["CONFIG", "GET", "port"], ["CONFIG", "SET", "x", "y"],
         ["KEYS", "*"], ["FLUSHALL"], ["PING"], ["ECHO", "x"], ["SELECT", "0"], ["MULTI"],
-        ["SORT", "a", "BY", "x*"], ["MEMORY", "USAGE", "b"], ["SCAN", "0"], ["WATCH", "b"],
+        ["SORT", "a", "BY", "x*"], ["MEMORY", "USAGE", "b"], ["WATCH", "b"],
         ["SDIFFSTORE", "w", "a", "r"], ["SDIFFSTORE", "w", "b"], ["ZUNIONSTORE", "w", "2", "a", "b"],
         ["LMPOP", "1", "b", "LEFT"], ["LMPOP", "x", "b", "LEFT"], ["MGET", "a", "r", "b"],
         ["CLIENT", "ID"], ["CLIENT", "KILL", "1"], ["BLPOP", "b", "0.01"],
