@@ -118,7 +118,8 @@ void RestoredValue::CreateHash(Collection* pages, const HashLimits& limits) cons
 // --- in parts
 
 RestoredValue::Extended RestoredValue::Extend(Database& db, const HashedKey& key,
-                                              const ValueLimits& limits, size_t* first) const {
+                                              const ValueLimits& limits, const Part& part) const {
+  CHECK(part.end <= elements_.size());
   Collection pages(db, key, type_, kUnseen);
   CHECK(!pages.wrong_type());
   ListValue list(&pages, limits.list);
@@ -126,8 +127,8 @@ RestoredValue::Extended RestoredValue::Extend(Database& db, const HashedKey& key
   ZsetValue zset(&pages, pages.secret());
   // Fields that expire meanwhile are found all the same.
   HashValue hash(&pages, pages.secret(), 0);
-  for (; *first < elements_.size(); ++*first) {
-    const Element& element = elements_[*first];
+  for (size_t& i = *part.first; i < part.end; ++i) {
+    const Element& element = elements_[i];
     if (type_ == ValueType::kList) {
       if (!list.Push(ListEnd::kTail, {&element.name, 1})) return Extended::kMissing;
     } else if (type_ == ValueType::kSet) {

@@ -59,12 +59,16 @@ class RestoredValue {
   // Makes an absent key this value, without an expiry. REQUIRES: the key is planned with kReplace
   // at least, and absent; IsDistinct, DropExpired; at least one element.
   void Create(Database& db, const HashedKey& key, const ValueLimits& limits) const;
-  // Adds elements from number `*first` on to the collection that the key holds, or makes it, until
-  // all are added, or one's page is missing; `*first` tells how far it came. REQUIRES: planned with
-  // kUpdate; a collection of this type, or absent; DropExpired.
+  // Adds elements to the collection that the key holds, or makes it, until all of them are added,
+  // or one's page is missing; `*part.first` tells how far it came. REQUIRES: planned with kUpdate;
+  // a collection of this type, or absent; DropExpired.
   enum class Extended : uint8_t { kAll, kMissing, kTwice };
+  struct Part {
+    size_t* first = nullptr;  // number of the first element
+    size_t end = 0;
+  };
   Extended Extend(Database& db, const HashedKey& key, const ValueLimits& limits,
-                  size_t* first) const;
+                  const Part& part) const;
 
  private:
   std::string_view Copy(std::string_view bytes);

@@ -1,0 +1,59 @@
+// The first start of an instance whose directory holds append-only files or a dump.rdb of Redis:
+// they are loaded before anybody is served, wholly or not at all. A mark in the directory, LOADING,
+// says that a load has begun and not ended; who finds it throws away what the load has left, and
+// begins again. As with Redis, append-only files have precedence where appendonly is on.
+//
+//   FirstLoad load(&files, {.directory = dir, .rdb_name = "dump.rdb"});
+//   Prepare; open the store; if (load.due()) { load aof_paths() or rdb_path(); SyncNow; Finish; }
+//   after a failure: close the store; Abandon
+//
+// Blocking calls, before the server serves.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "tiering/io/file.h"
+
+namespace firn::server {
+
+class FirstLoad {
+ public:
+  struct Names {
+    std::string directory;
+    std::string rdb_name;
+    std::string aof_folder = {};  // appenddirname
+    std::string aof_name = {};    // empty: append-only files are not looked at
+  };
+  FirstLoad(io::FileSystem* files, Names names)
+      : files_(*files),
+        names_(std::move(names)),
+        directory_(names_.directory),
+        rdb_path_(directory_ + "/" + names_.rdb_name) {}
+
+  // Before the store is opened: clears up after a load that was interrupted, and finds out whether
+  // there is one to do: there is such a file, and the store has no data yet.
+  Status Prepare();
+  bool due() const { return due_; }
+  // In order; if there are none, the dump is to be loaded.
+  const std::vector<std::string>& aof_paths() const { return aof_paths_; }
+  const std::string& rdb_path() const { return rdb_path_; }
+  // Everything is loaded, and durable.
+  Status Finish();
+  // Removes what was loaded. REQUIRES: the store is closed.
+  Status Abandon();
+
+ private:
+  std::string MarkPath() const { return directory_ + "/LOADING"; }
+  Status Wipe();
+
+  io::FileSystem& files_;
+  const Names names_;
+  const std::string directory_;
+  const std::string rdb_path_;
+  std::vector<std::string> aof_paths_;
+  bool due_ = false;
+};
+
+}  // namespace firn::server

@@ -1,0 +1,150 @@
+// What a server finds in its directory when it starts for the first time: files of Redis.
+#include "server/acl/acl.h"
+#include "server/aof_load.h"
+#include "server/first_load.h"
+#include "server/rdb_load.h"
+#include "server/scripting/scripting.h"
+#include "server/server.h"
+#include "server/value_limits.h"
+
+namespace firn::server {
+namespace {
+
+constexpr int64_t kMaxWaitMicros = 10'000;
+// Requests of an append-only file that are on their way at a time.
+constexpr size_t kFeedBytes = 256 << 10;
+
+Status WithPrefix(const std::string& prefix, const Status& status) {
+  return Status(status.code(), prefix + status.message(), status.error_number());
+}
+
+}  // namespace
+
+// REQUIRES: the store and the dispatcher are there.
+Status Server::LoadFirst(FirstLoad* load) {
+  if (!load->due()) return Status::Ok();
+  Status status = load->aof_paths().empty()
+                      ? WithPrefix("Can't load the RDB file: ", LoadRdb(load->rdb_path(), nullptr))
+                      : WithPrefix("Can't load the append-only file: ", LoadAof(*load));
+  if (status.ok()) status = SyncLoaded();
+  if (status.ok()) return load->Finish();
+  // As a crash would leave it, and then nothing.
+  store_.reset();
+  if (Status gone = load->Abandon(); !gone.ok()) Log(kLogWarning, gone.message());
+  return status;
+}
+
+// `*end`, unless null: where in the file the dump ends.
+Status Server::LoadRdb(const std::string& path, uint64_t* end) {
+  Log(kLogNotice, "Loading RDB " + path);
+  const MaxmemoryPolicy policy = options_->maxmemory_policy;
+  RdbLoader loader(
+      {.store = store_.get(),
+       .loop = loop_.get(),
+       .limits = ValueLimitsOf(options_.values()),
+       .lfu = policy == MaxmemoryPolicy::kAllkeysLfu || policy == MaxmemoryPolicy::kVolatileLfu,
+       .checksum = options_->rdb_checksum,
+       .function = [this](std::string_view code) { return scripting_->LoadLibrary(code); },
+       .stopped = [this] { return signal_.load() != 0; },
+       .log = [this](const std::string& line) { Log(kLogNotice, line); }});
+  FIRN_RETURN_IF_ERROR(LoadRdbFile(files_.get(), path, &loader, end));
+  const RdbLoader::Report& report = loader.report();
+  Log(kLogNotice, "Done loading RDB, keys loaded: " + std::to_string(report.keys) +
+                      ", keys expired: " + std::to_string(report.expired) +
+                      ", empty keys skipped: " + std::to_string(report.empty) + ".");
+  return Status::Ok();
+}
+
+Status Server::LoadAof(const FirstLoad& load) {
+  AofFeed feed;
+  OnAccepted(&feed);
+  // Whatever the default user may do here.
+  clients_.rbegin()->second->LogIn(std::make_shared<AclUser>(acl_->rules().DefaultUser()));
+  Status status;
+  for (size_t i = 0; i < load.aof_paths().size() && status.ok(); ++i) {
+    status = LoadAofFile(load.aof_paths()[i], i + 1 == load.aof_paths().size(), &feed);
+  }
+  while (!feed.closed()) {
+    clients_.rbegin()->second->CloseSoon();
+    DeleteClosed();
+  }
+  return status;
+}
+
+Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed) {
+  Log(kLogNotice, "Loading the append-only file " + path);
+  auto file = files_->Open(path, {.writable = false});
+  if (!file) return file.error();
+  char magic[5] = {};
+  auto read = (*file)->ReadAt(0, magic);
+  if (!read) return read.error();
+  uint64_t begin = 0;
+  if (RdbReader::IsDump({magic, *read})) FIRN_RETURN_IF_ERROR(LoadRdb(path, &begin));
+  AofReader reader(file->get(), begin);
+  std::string requests;
+  while (true) {
+    auto outcome = reader.Next();
+    if (outcome == AofReader::Outcome::kRequest) {
+      if (commands_.Find(reader.args()[0]) == nullptr) {
+        return Status::Corruption("Unknown command '" + std::string(reader.args()[0]) +
+                                  "' reading the append only file " + path + " at offset " +
+                                  std::to_string(reader.offset()));
+      }
+      requests.append(reader.bytes());
+      ++aof_requests_;
+      if (requests.size() < kFeedBytes) continue;
+    }
+    FIRN_RETURN_IF_ERROR(Feed(requests, feed));
+    requests.clear();
+    if (outcome == AofReader::Outcome::kRequest) continue;
+    if (outcome == AofReader::Outcome::kError) return reader.status();
+    if (outcome == AofReader::Outcome::kTruncated) {
+      const std::string where =
+          path + " ends amid the request at offset " + std::to_string(reader.offset());
+      if (!is_last || !options_->aof_load_truncated) {
+        return Status::Corruption("Unexpected end of file: " + where);
+      }
+      Log(kLogWarning, where + ": it is left out, as aof-load-truncated says");
+    }
+    return Status::Ok();
+  }
+}
+
+// Has the requests run, and waits for their replies.
+Status Server::Feed(std::string_view requests, AofFeed* feed) {
+  int64_t wait = 0;
+  while (true) {
+    if (signal_.load() != 0) return Status(StatusCode::kBusy, "stopped by a signal");
+    if (feed->closed()) return Status::Corruption("the server refused what is in the file");
+    if (!feed->paused() && !requests.empty()) feed->Receive(std::exchange(requests, {}));
+    feed->FinishSend();
+    RunReady();
+    FlushReplies();
+    const std::string& error = feed->replies().first_error();
+    if (error.starts_with("OOM") || error.starts_with("MISCONF")) {
+      return Status::Invalid("a command of the file was refused: " + error);
+    }
+    if (requests.empty() && feed->replies().replies() >= aof_requests_) return Status::Ok();
+    wait = store_->EndIteration();
+    loop_->RunOnce(ready_.empty() && active_.empty() ? std::min(wait, kMaxWaitMicros) : 0);
+  }
+}
+
+// Waits until all that was loaded is on the disk.
+Status Server::SyncLoaded() {
+  int waiting = 2;
+  Status status;
+  auto done = [&](Status synced) {
+    if (!synced.ok()) status = std::move(synced);
+    --waiting;
+  };
+  store_->SyncNow(done);
+  scripting_->functions().Save(done);
+  while (waiting > 0) {
+    store_->EndIteration();
+    loop_->RunOnce(kMaxWaitMicros);
+  }
+  return status;
+}
+
+}  // namespace firn::server
