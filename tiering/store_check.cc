@@ -131,8 +131,8 @@ class ConsistencyCheck {
     live_[store_.segments_->Of(position)->id] += logical_size;
   }
 
-  // The pages of each collection are there, as many as its root says; those of nobody are logged:
-  // they are no damage (see reaper.h).
+  // No two values have the same pages, and nothing else is there; pages that no root has are
+  // logged: they are no damage (see reaper.h).
   Status CheckPages(Keyspace& keyspace) {
     auto roots = ReadRoots(*store_.index_, keyspace.id);
     if (!roots) return roots.error();
