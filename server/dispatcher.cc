@@ -533,7 +533,8 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
     return Progress::kMissing;
   }
   if (work.request != nullptr && work.request->state == Request::State::kSuspended) {
-    statistics_[server_.commands().IndexOf(*work.command)].nanos += Lap();
+    // Counted with its call: it may never come to that.
+    work.request->suspended_micros += static_cast<int64_t>(Lap() / 1000);
     ClearCurrent();
     client->FlushPushes();
     if (server_.monitors().any() && !std::exchange(work.request->monitored, true)) {
@@ -557,6 +558,10 @@ void Dispatcher::CountRun(Client* client, const Command& command, uint64_t error
   ++statistics.calls;
   uint64_t nanos = Lap();
   statistics.nanos += nanos;
+  if (current_request_ != nullptr) {
+    statistics.nanos +=
+        static_cast<uint64_t>(std::exchange(current_request_->suspended_micros, 0)) * 1000;
+  }
   ++server_.stats().commands_processed;
   if (Status status = server_.store().TakeRunError(); !status.ok()) [[unlikely]] {
     // The change was not made. Its reply may have been written already: the connection can't be
