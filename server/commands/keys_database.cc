@@ -28,6 +28,7 @@ void FlushDbCommand(CommandContext& context) {
   context.server.watches().TouchDatabase(context.db().number());
   context.server.tracking().InvalidateAll();
   context.store.FlushDatabase(context.db().number());
+  context.server.blocking().SignalDatabase(context.db().number());
   context.reply.Ok();
 }
 
@@ -37,6 +38,7 @@ void FlushAllCommand(CommandContext& context) {
   for (uint32_t db = 0; db < context.store.databases(); ++db) {
     context.server.watches().TouchDatabase(db);
     if (context.store.EstimateKeys(db) > 0) context.store.FlushDatabase(db);
+    context.server.blocking().SignalDatabase(db);
   }
   context.server.tracking().InvalidateAll();
   context.store.EndGroup();
