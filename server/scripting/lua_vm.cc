@@ -71,7 +71,9 @@ bool LuaVm::IsSealed(lua_State* lua, int index) {
 }
 
 void LuaVm::CheckWritable(lua_State* lua, int index) {
-  if (IsSealed(lua, index)) RefuseWrite(lua);
+  if (!IsSealed(lua, index)) return;
+  lua_pushliteral(lua, "Attempt to modify a readonly table");
+  lua_error(lua);
 }
 
 bool PushBehind(lua_State* lua, int index) {
@@ -188,6 +190,10 @@ void LuaVm::OpenLibraries() {
 
 std::expected<int, std::string> LuaVm::Compile(std::string_view code, const char* name) {
   MakeRoom();
+  // Its last line, for errors, is the last one with something on it.
+  while (!code.empty() && (code.back() == '\n' || code.back() == '\r' || code.back() == ' ')) {
+    code.remove_suffix(1);
+  }
   // The mode refuses compiled code, which nobody checks.
   if (luaL_loadbufferx(lua_, code.data(), code.size(), name, "t") != 0) {
     const char* text = lua_tostring(lua_, -1);
@@ -228,6 +234,12 @@ int LuaVm::ErrorHandler(lua_State* lua) {
   bool known = lua_getstack(lua, 1, &where) != 0 && lua_getinfo(lua, "Sl", &where) != 0;
   if (known && where.what[0] == 'C') {
     known = lua_getstack(lua, 2, &where) != 0 && lua_getinfo(lua, "Sl", &where) != 0;
+    if (!known || where.what[0] == 'C') {
+      lua_rawgeti(lua, LUA_REGISTRYINDEX, Of(lua).running_);
+      known = lua_isfunction(lua, -1) && lua_getinfo(lua, ">S", &where) != 0;
+      // What returns the value of a call is most likely the last line.
+      where.currentline = where.lastlinedefined;
+    }
   }
   if (!lua_istable(lua, 1)) {
     const char* text = lua_tostring(lua, 1);

@@ -69,6 +69,9 @@ class LuaVm {
   // A message handler for lua_pcall: makes a table of what was raised, with the place in the
   // script.
   static int ErrorHandler(lua_State* lua);
+  // The function that scripts' errors are put down to if its own frame is gone: a call in tail
+  // position has taken its place.
+  void set_running(int reference) { running_ = reference; }
   void PushErrorHandler() { lua_rawgeti(lua_, LUA_REGISTRYINDEX, error_handler_); }
 
   // For math.random: 31 bits.
@@ -94,6 +97,7 @@ class LuaVm {
   int globals_ = LUA_NOREF;    // what scripts see through the sealed table
   int metatable_ = LUA_NOREF;  // of the sealed table
   int error_handler_ = LUA_NOREF;
+  int running_ = LUA_NOREF;
 };
 
 }  // namespace firn::server

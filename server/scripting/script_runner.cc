@@ -189,6 +189,7 @@ int ScriptRunner::Main(lua_State* lua) {
   LuaVm& vm = *self.script_.vm;
   lua_settop(lua, 0);
   vm.PushErrorHandler();
+  vm.set_running(self.script_.function);
   lua_rawgeti(lua, LUA_REGISTRYINDEX, self.script_.function);
   self.PushArguments(lua);
   const int arguments = lua_gettop(lua) - 2;
