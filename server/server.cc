@@ -12,9 +12,10 @@
 
 #include "engine/base/check.h"
 #include "server/acl/acl.h"
-#include "server/scripting/scripting.h"
+#include "server/first_load.h"
 #include "server/net/tls_settings.h"
 #include "server/rdb_save.h"
+#include "server/scripting/scripting.h"
 #include "tiering/io/posix_file.h"
 
 namespace firn::server {
@@ -69,14 +70,21 @@ Status Server::Start() {
   // The ports first: a second server on them must not replay a log before it says so.
   FIRN_RETURN_IF_ERROR(Listen());
   Log(kLogNotice, "Server initialized");
-  FIRN_RETURN_IF_ERROR(OpenAndLoad());
+  FirstLoad load(files_.get(), {.directory = options_->dir,
+                                .rdb_name = options_->dbfilename,
+                                .aof_folder = options_->appenddirname,
+                                .aof_name = options_->appendonly ? options_->appendfilename : ""});
+  FIRN_RETURN_IF_ERROR(load.Prepare());
+  FIRN_RETURN_IF_ERROR(OpenStore());
   dispatcher_ = std::make_unique<Dispatcher>(this);
   scripting_ = std::make_unique<Scripting>(this);
   FIRN_RETURN_IF_ERROR(scripting_->LoadFunctions());
   saver_ = std::make_unique<RdbSaver>(this);
+  FIRN_RETURN_IF_ERROR(LoadFirst(&load));
   startup_memory_ = store_->UsedMemory();
   RegisterAppliers();
   Cron();
+  serving_ = true;
   for (io::Socket* socket : std::exchange(early_sockets_, {})) OnAccept(socket, 0);
   if (options_->port != 0) Log(kLogNotice, "Ready to accept connections tcp");
   if (options_->tls_port != 0) Log(kLogNotice, "Ready to accept connections tls");
@@ -145,10 +153,9 @@ Status Server::ListenOn(const Port& port) {
       Log(kLogWarning, "Warning: Could not create server TCP listening socket " + host + ":" +
                            std::to_string(port.number) + ": bind: " +
                            (error != 0 ? std::strerror(error) : listener.error().message()));
-      return Status(
-          listener.error().code(),
-          "Failed listening on port " + std::to_string(port.number) +
-              (port.is_encrypted ? " (tls), aborting." : " (tcp), aborting."));
+      return Status(listener.error().code(),
+                    "Failed listening on port " + std::to_string(port.number) +
+                        (port.is_encrypted ? " (tls), aborting." : " (tcp), aborting."));
     }
     listeners_.push_back(std::move(*listener));
   }
@@ -178,12 +185,16 @@ void Server::OnAccept(io::Socket* socket, int error) {
     socket->Close();
     return;
   }
-  if (dispatcher_ == nullptr) {
+  if (!serving_) {
     // The log is being replayed: its turn comes when that is done.
     early_sockets_.push_back(socket);
     return;
   }
   ++stats_.connections_received;
+  OnAccepted(socket);
+}
+
+void Server::OnAccepted(io::Socket* socket) {
   auto owned = std::make_unique<Client>(this, next_client_id_++, socket);
   Client* client = owned.get();
   clients_[client->id()] = std::move(owned);
@@ -288,6 +299,23 @@ void Server::DeleteClosed() {
   }
 }
 
+// auto-aof-rewrite-percentage
+void Server::RewriteIfGrown() {
+  if (options_->auto_aof_rewrite_percentage == 0 || loading() || !options_->appendonly) return;
+  const LogSize size = store_->SizeOfLog();
+  if (size.rewriting) {
+    rewritten_log_bytes_ = 0;
+    return;
+  }
+  // As long as the log was after the last rewrite, or at the start.
+  if (rewritten_log_bytes_ == 0) rewritten_log_bytes_ = std::max<uint64_t>(size.bytes, 1);
+  if (size.bytes < static_cast<uint64_t>(options_->auto_aof_rewrite_min_size)) return;
+  const double growth = static_cast<double>(size.bytes) / static_cast<double>(rewritten_log_bytes_);
+  if (growth * 100 < 100 + static_cast<double>(options_->auto_aof_rewrite_percentage)) return;
+  Log(kLogNotice, "Starting automatic rewriting of AOF");
+  store_->Compact();
+}
+
 void Server::Cron() {
   int64_t now = loop_->NowMicros();
   for (const auto& [id, client] : clients_) {
@@ -297,6 +325,7 @@ void Server::Cron() {
   if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
   SampleRates();
   if (!dispatcher_->in_transaction()) saver_->Step();
+  RewriteIfGrown();
   dispatcher_->CalibrateClock();
   // everysec holds replies back only while a sync is late: look again.
   for (uint64_t id : std::exchange(held_, {})) active_.push_back(id);

@@ -55,6 +55,8 @@ class Scripting;
 class TlsSettings;
 
 class RdbSaver;
+class AofFeed;
+class FirstLoad;
 
 enum class PauseKind : uint8_t { kNone, kWrite, kAll };
 
@@ -173,7 +175,13 @@ class Server : public StoreListener {
  private:
   Status OpenStore();
   // And what lies in the directory of a new instance.
-  Status OpenAndLoad();
+  // The first start in a directory with files of Redis.
+  Status LoadFirst(FirstLoad* load);
+  Status LoadRdb(const std::string& path, uint64_t* end);
+  Status LoadAof(const FirstLoad& load);
+  Status LoadAofFile(const std::string& path, bool is_last, AofFeed* feed);
+  Status Feed(std::string_view requests, AofFeed* feed);
+  void RewriteIfGrown();
   Status SyncLoaded();
   Status Listen();
   Status ListenTcp();
@@ -189,6 +197,7 @@ class Server : public StoreListener {
   void RegisterSecurityAppliers();
   Status ListenUnix();
   void OnAccept(io::Socket* socket, int error);
+  void OnAccepted(io::Socket* socket);
   void RegisterAppliers();
   StoreOptions MakeStoreOptions() const;
   void Cron();
@@ -214,6 +223,9 @@ class Server : public StoreListener {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;
+  bool serving_ = false;        // everything that the start had to do is done
+  uint64_t rewritten_log_bytes_ = 0;
+  uint64_t aof_requests_ = 0;  // run from append-only files
   std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
   std::unique_ptr<TlsSettings> tls_;        // null without certificates
   SlowLog slow_log_;

@@ -168,7 +168,7 @@ uint64_t Compactor::PickVictim(bool* needs_flush) const {
   }
   uint64_t slack = 3 * store_.options_.segment_size_bytes;
   bool wanted = static_cast<double>(total) > kSpaceTarget * static_cast<double>(live) + slack ||
-                store_.log_->out_of_space();
+                store_.log_->out_of_space() || rewriting_;
   uint64_t best = 0;
   double best_score = 0;
   uint64_t appended = store_.log_->appended_lsn();
@@ -195,6 +195,13 @@ uint64_t Compactor::PickVictim(bool* needs_flush) const {
   return best;
 }
 
+bool Compactor::Rewrite() {
+  if (rewriting_) return false;
+  rewriting_ = true;
+  rewrite_begun_micros_ = store_.environment_.loop->NowMicros();
+  return true;
+}
+
 void Compactor::Step() {
   if (failed_ || store_.closing_ || !store_.log_->poison().ok()) return;
   UnlinkReady();
@@ -209,6 +216,10 @@ void Compactor::Step() {
     flush_asked_ = true;
     store_.indexer_->WhenIndexed({.lsn = store_.log_->appended_lsn(), .flushed = true},
                                  [this](Status) { flush_asked_ = false; });
+  } else if (!needs_flush && rewriting_ && unlinkable_.empty()) {
+    rewriting_ = false;
+    ++store_.stats_.rewrites;
+    store_.stats_.last_rewrite_us = now - rewrite_begun_micros_;
   }
 }
 

@@ -30,6 +30,9 @@ class Compactor {
 
   void Step();
   bool busy() const { return job_running_ || victim_ != 0; }
+  // Collects all garbage that there is, as BGREWRITEAOF asks for; false if that is being done.
+  bool Rewrite();
+  bool rewriting() const { return rewriting_; }
 
  private:
   struct ColdFile;
@@ -62,6 +65,8 @@ class Compactor {
   std::string tear_;  // of the victim
   bool job_running_ = false;
   bool failed_ = false;
+  bool rewriting_ = false;
+  int64_t rewrite_begun_micros_ = 0;
   bool flush_asked_ = false;
   int64_t last_pick_micros_ = 0;
   std::vector<uint64_t> unlinkable_;  // flushed, waiting for holds to be released

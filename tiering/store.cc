@@ -300,6 +300,12 @@ void Store::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay
 void Store::SetOutsideMemory(uint64_t bytes) { impl_->outside_memory_ = bytes; }
 void Store::set_listener(StoreListener* listener) { impl_->listener_ = listener; }
 
+bool Store::Compact() { return impl_->compactor_->Rewrite(); }
+
+LogSize Store::SizeOfLog() const {
+  return {.bytes = impl_->segments_->total_bytes(), .rewriting = impl_->compactor_->rewriting()};
+}
+
 // --- statistics
 
 uint64_t Store::UsedMemory() const { return impl_->memory_.Allocated(); }
@@ -333,6 +339,7 @@ StoreStats Store::Stats() const {
   stats.replay_offset = impl.indexer_->flushed_replay_position().offset;
   stats.replay_bytes = impl.indexer_->ReplayBytesFrom(impl.indexer_->flushed_replay_position());
   stats.cold_map_complete = impl.map_rebuild_->complete();
+  stats.rewriting = impl_->compactor_->rewriting();
   stats.wasted_bytes = impl_->memory_.Wasted();
   stats.defragmented_blocks = impl_->defragmenter_->moved();
   stats.used_memory = impl.memory_.Allocated();

@@ -300,6 +300,11 @@ class Store {
   void SetOutsideMemory(uint64_t bytes);
   void set_listener(StoreListener* listener);
 
+  // Begins to collect all garbage of the log in the background, not just what exceeds the target;
+  // false if that is under way.
+  bool Compact();
+  LogSize SizeOfLog() const;
+
   StoreStats Stats() const;
   uint64_t UsedMemory() const;  // as INFO's used_memory
 

@@ -11,6 +11,11 @@ struct TierCounts {
   uint64_t hits = 0;
 };
 
+struct LogSize {
+  uint64_t bytes = 0;
+  bool rewriting = false;
+};
+
 struct StoreStats {
   // Keyspace.
   uint64_t keyspace_hits = 0;
@@ -41,6 +46,9 @@ struct StoreStats {
   uint64_t compaction_read_bytes = 0;
   uint64_t compaction_written_bytes = 0;
   uint64_t compactions = 0;
+  uint64_t rewrites = 0;  // that Store::Compact began and that came to their end
+  bool rewriting = false;
+  int64_t last_rewrite_us = -1;  // none yet
   uint64_t appended_lsn = 0;
   uint64_t durable_lsn = 0;
   uint64_t indexed_lsn = 0;

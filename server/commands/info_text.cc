@@ -119,8 +119,9 @@ void ClientsSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("client_recent_max_input_buffer", s.clients.max_input_buffer);
   out.Number("client_recent_max_output_buffer", s.clients.max_output_buffer);
   out.Number("blocked_clients", s.clients.blocked);
-  out.Zeros({"tracking_clients", "clients_in_timeout_table", "total_blocking_keys",
-             "total_blocking_keys_on_nokey"});
+  out.Number("tracking_clients", s.clients.tracking);
+  out.Number("pubsub_clients", s.clients.pubsub);
+  out.Zeros({"clients_in_timeout_table", "total_blocking_keys", "total_blocking_keys_on_nokey"});
 }
 
 void AllocatorLines(Lines& out, const MemoryReport& m) {
@@ -194,11 +195,13 @@ void PersistenceSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("rdb_saves", s.saves.saves);
   out.Zeros({"rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"});
   out.Number("aof_enabled", options->appendonly ? 1 : 0);
-  out.Zeros({"aof_rewrite_in_progress", "aof_rewrite_scheduled"});
-  out.Signed("aof_last_rewrite_time_sec", -1);
+  out.Number("aof_rewrite_in_progress", store.rewriting ? 1 : 0);
+  out.Number("aof_rewrite_scheduled", 0);
+  out.Signed("aof_last_rewrite_time_sec",
+             store.last_rewrite_us < 0 ? -1 : store.last_rewrite_us / 1'000'000);
   out.Signed("aof_current_rewrite_time_sec", -1);
   out.Text("aof_last_bgrewrite_status", "ok");
-  out.Number("aof_rewrites", store.compactions);
+  out.Number("aof_rewrites", store.rewrites);
   out.Number("aof_rewrites_consecutive_failures", 0);
   out.Text("aof_last_write_status", store.last_write_ok ? "ok" : "err");
   out.Zeros({"aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"});
@@ -234,12 +237,16 @@ void StatsSection(Lines& out, const Snapshot& s) {
   out.Zeros({"total_eviction_exceeded_time", "current_eviction_exceeded_time"});
   out.Number("keyspace_hits", s.store.keyspace_hits);
   out.Number("keyspace_misses", s.store.keyspace_misses);
-  out.Zeros({"pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
-             "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
+  out.Number("pubsub_channels", s.listening.channels);
+  out.Number("pubsub_patterns", s.listening.patterns);
+  out.Number("pubsubshard_channels", s.listening.shard_channels);
+  out.Zeros({"latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
              "active_defrag_misses", "active_defrag_key_hits",
-             "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time",
-             "tracking_total_keys", "tracking_total_items", "tracking_total_prefixes",
-             "unexpected_error_replies"});
+             "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"});
+  out.Number("tracking_total_keys", s.listening.tracked_keys);
+  out.Number("tracking_total_items", s.listening.tracked_items);
+  out.Number("tracking_total_prefixes", s.listening.tracked_prefixes);
+  out.Number("unexpected_error_replies", 0);
   out.Number("active_defrag_hits", s.store.defragmented_blocks);
   out.Number("scripts_suspended", s.scripts.suspensions);
   out.Number("total_error_replies", c.error_replies);
@@ -249,6 +256,8 @@ void StatsSection(Lines& out, const Snapshot& s) {
   out.Zeros({"io_threaded_reads_processed", "io_threaded_writes_processed", "reply_buffer_shrinks",
              "reply_buffer_expands"});
   out.Number("eventloop_cycles", c.loop_iterations);
+  out.Number("client_query_buffer_limit_disconnections", c.query_limit_disconnections);
+  out.Number("client_output_buffer_limit_disconnections", c.output_limit_disconnections);
   out.Zeros({"eventloop_duration_sum", "eventloop_duration_cmd_sum",
              "instantaneous_eventloop_cycles_per_sec", "instantaneous_eventloop_duration_usec"});
   out.Number("acl_access_denied_auth", c.denied_auth);

@@ -190,6 +190,10 @@ constexpr std::string_view kWaitTips[] = {"request_policy:all_shards", "response
 constexpr CommandArgument kWaitArguments[] = {{.name = "numreplicas", .type = Type::kInteger},
                                               {.name = "timeout", .type = Type::kInteger}};
 
+constexpr CommandArgument kWaitAofArguments[] = {{.name = "numlocal", .type = Type::kInteger},
+                                                 {.name = "numreplicas", .type = Type::kInteger},
+                                                 {.name = "timeout", .type = Type::kInteger}};
+
 constexpr Command kCommands[] = {
     {.name = "copy",
      .arity = -3,
@@ -499,7 +503,18 @@ constexpr Command kCommands[] = {
      .complexity = "O(1)",
      .summary = "Waits until replicas have the preceding writes of this connection.",
      .tips = kWaitTips,
-     .arguments = kWaitArguments}};
+     .arguments = kWaitArguments},
+    {.name = "waitaof",
+     .arity = 4,
+     .flags = kNoscript,
+     .acl_categories = kAclConnection,
+     .function = WaitAofCommand,
+     .group = "generic",
+     .since = "7.2.0",
+     .complexity = "O(1)",
+     .summary = "Waits until the preceding writes of this connection are on the disk.",
+     .tips = kWaitTips,
+     .arguments = kWaitAofArguments}};
 
 }  // namespace
 

@@ -35,6 +35,7 @@ void TouchCommand(CommandContext& context);
 void TtlCommand(CommandContext& context);
 void TypeCommand(CommandContext& context);
 void UnlinkCommand(CommandContext& context);
+void WaitAofCommand(CommandContext& context);
 void WaitCommand(CommandContext& context);
 
 }  // namespace firn::server

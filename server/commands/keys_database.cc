@@ -1,5 +1,7 @@
-// Commands on whole databases, and WAIT.
+// Commands on whole databases, WAIT and WAITAOF.
+#include <algorithm>
 #include <limits>
+#include <memory>
 
 #include "server/commands/common.h"
 #include "server/commands/keys.h"
@@ -7,6 +9,9 @@
 
 namespace firn::server {
 namespace {
+
+// No timer needs to be longer than a century.
+constexpr int64_t kLongestWaitMs = 100LL * 365 * 24 * 3600 * 1000;
 
 // FLUSHALL and FLUSHDB take ASYNC or SYNC. Both mean the same here: the keys are gone at once, the
 // memory is freed in slices.
@@ -84,11 +89,48 @@ void WaitCommand(CommandContext& context) {
   if (replicas <= 0) return context.reply.Integer(0);
   SuspendedCommand suspended = context.Suspend();
   if (timeout_ms == 0) return;
-  // No timer needs to be longer than a century.
-  constexpr int64_t kLongestMs = 100LL * 365 * 24 * 3600 * 1000;
-  context.server.loop().AddTimer(std::min(timeout_ms, kLongestMs) * 1000, [suspended] {
+  context.server.loop().AddTimer(std::min(timeout_ms, kLongestWaitMs) * 1000, [suspended] {
     suspended.Resume([](CommandContext& context) { context.reply.Integer(0); });
   });
+}
+
+void WaitAofCommand(CommandContext& context) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  int64_t local, replicas, timeout_ms;
+  if (!ParseRangeOr(context, context.args[1], {0, 1}, &local) ||
+      !ParseRangeOr(context, context.args[2], {0, kMost}, &replicas,
+                    "ERR value is out of range, must be positive") ||
+      !ParseIntegerOr(context, context.args[3], &timeout_ms,
+                      "ERR timeout is not an integer or out of range")) {
+    return;
+  }
+  if (timeout_ms < 0) return context.reply.Error("ERR timeout is negative");
+  if (timeout_ms > kMost - context.now_ms()) {
+    return context.reply.Error("ERR timeout is out of range");
+  }
+  if (local > 0 && !context.server.options()->appendonly) {
+    return context.reply.Error(
+        "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+  }
+  Store& store = context.server.store();
+  auto synced = std::make_shared<bool>(store.Stats().durable_lsn >= store.executed_lsn());
+  auto reply = [synced](CommandContext& context) {
+    context.reply.ArrayHeader(2);
+    context.reply.Integer(*synced ? 1 : 0);
+    context.reply.Integer(0);
+  };
+  const bool enough = replicas == 0 && (local == 0 || *synced);
+  if (enough || context.client.transaction().running) return reply(context);
+  SuspendedCommand suspended = context.Suspend();
+  if (!*synced) {
+    store.SyncNow([synced, suspended, reply, waits = replicas > 0](Status status) {
+      *synced = status.ok();
+      if (!waits) suspended.Resume(reply);
+    });
+  }
+  if (timeout_ms == 0) return;
+  context.server.loop().AddTimer(std::min(timeout_ms, kLongestWaitMs) * 1000,
+                                 [suspended, reply] { suspended.Resume(reply); });
 }
 
 }  // namespace firn::server

@@ -49,7 +49,10 @@ void LolwutCommand(CommandContext& context) {
 }
 
 void BgRewriteAofCommand(CommandContext& context) {
-  context.reply.Error("ERR The log is compacted all the time, there is nothing to rewrite");
+  if (!context.server.store().Compact()) {
+    return context.reply.Error("ERR Background append only file rewriting already in progress");
+  }
+  context.reply.SimpleString("Background append only file rewriting started");
 }
 
 void ClusterCommand(CommandContext& context) {

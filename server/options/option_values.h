@@ -158,6 +158,11 @@ struct OptionValues {
   // Persistence.
   bool appendonly = true;
   AppendFsync appendfsync = AppendFsync::kEverySecond;
+  std::string appendfilename;
+  std::string appenddirname;
+  int64_t auto_aof_rewrite_percentage = 0;
+  int64_t auto_aof_rewrite_min_size = 0;
+  bool aof_load_truncated = true;
   std::vector<SaveRule> save;
   std::string dbfilename;
   bool rdb_compression = true;

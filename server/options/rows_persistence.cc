@@ -26,32 +26,36 @@ constexpr OptionRow kLogRows[] = {
          "kernel likes.")
         .Store<&V::appendfsync>(),
     String("appendfilename", "appendonly.aof",
-           "The name of Redis' AOF files; Firn's log has its "
+           "The name of Redis' AOF files, which are loaded at the first start; Firn's log has its "
            "own names in DIR/log.")
         .With(kImmutable)
         .Check(CheckAppendFilename)
-        .Ignored(),
-    String("appenddirname", "appendonlydir",
-           "The directory of Redis' AOF files; Firn's log lies "
-           "in DIR/log.")
+        .Store<&V::appendfilename>(),
+    String(
+        "appenddirname", "appendonlydir",
+        "The directory of Redis' AOF files, which are loaded at the first start; Firn's log lies "
+        "in DIR/log.")
         .With(kImmutable)
         .Check(CheckAppendDirname)
-        .Ignored(),
+        .Store<&V::appenddirname>(),
     Bool("no-appendfsync-on-rewrite", "no", "Whether Redis stops flushing while a child rewrites.")
         .Ignored(),
     Integer("auto-aof-rewrite-percentage", "100", {0, kIntMax},
-            "Growth at which Redis rewrites its AOF; Firn compacts its log all the time.")
+            "Growth of the log since the last rewrite at which all its garbage is collected, as "
+            "BGREWRITEAOF does; 0 never. Most of it is collected all the time.")
         .In(Unit::kPercent)
-        .Ignored(),
+        .Store<&V::auto_aof_rewrite_percentage>(),
     Integer("auto-aof-rewrite-min-size", "64mb", {0, kLongMax},
-            "Size below which Redis does not rewrite its AOF.")
+            "Size of the log below which growth begins no rewrite.")
         .In(Unit::kMemory)
-        .Ignored(),
+        .Store<&V::auto_aof_rewrite_min_size>(),
     Bool("aof-rewrite-incremental-fsync", "yes", "How Redis flushes the AOF it rewrites.")
         .Ignored(),
     Bool("aof-load-truncated", "yes",
-         "Cuts and logs a record that a crash left incomplete at the end of the log.")
-        .Future("refusing a log with an incomplete last record"),
+         "Whether an AOF file of Redis is loaded whose last command is incomplete. Firn's own log "
+         "is "
+         "always cut behind its last whole record.")
+        .Store<&V::aof_load_truncated>(),
     Bool("aof-use-rdb-preamble", "yes", "Whether Redis' AOF starts with a snapshot.").Ignored(),
     Bool("aof-timestamp-enabled", "no", "Whether Redis' AOF holds timestamps.").Ignored(),
     Bool("aof-disable-auto-gc", "no", "For tests of Redis: keeps old AOF files.")

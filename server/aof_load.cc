@@ -1,0 +1,238 @@
+#include "server/aof_load.h"
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+
+#include "server/options/config_syntax.h"
+
+namespace firn::server {
+namespace {
+
+constexpr size_t kReadBytes = 256 << 10;
+constexpr uint64_t kMaxManifestBytes = 1 << 20;
+
+struct ManifestLine {
+  std::string file;
+  uint64_t sequence = 0;
+  char type = 0;
+};
+
+Result<std::string> ReadSmallFile(io::FileSystem* files, const std::string& path) {
+  auto file = files->Open(path, {.writable = false});
+  if (!file) return std::unexpected(file.error());
+  auto size = (*file)->Size();
+  if (!size) return std::unexpected(size.error());
+  if (*size > kMaxManifestBytes) {
+    return std::unexpected(Status::Corruption(path + " is too long for a manifest"));
+  }
+  std::string bytes(*size, 0);
+  auto read = (*file)->ReadAt(0, bytes);
+  if (!read) return std::unexpected(read.error());
+  bytes.resize(*read);
+  return bytes;
+}
+
+bool ParseManifestLine(std::string_view line, ManifestLine* parsed) {
+  auto words = SplitWords(line);
+  if (!words || words->size() < 6 || words->size() % 2 != 0) return false;
+  for (size_t i = 0; i < words->size(); i += 2) {
+    const std::string& name = (*words)[i];
+    const std::string& value = (*words)[i + 1];
+    if (name == "file") {
+      if (value.empty() || value.find('/') != std::string::npos) return false;
+      parsed->file = value;
+    } else if (name == "seq") {
+      auto [end, error] =
+          std::from_chars(value.data(), value.data() + value.size(), parsed->sequence);
+      if (error != std::errc() || end != value.data() + value.size()) return false;
+    } else if (name == "type") {
+      if (value.size() != 1 || std::string_view("bih").find(value) == std::string_view::npos) {
+        return false;
+      }
+      parsed->type = value[0];
+    }
+  }
+  return !parsed->file.empty() && parsed->sequence != 0 && parsed->type != 0;
+}
+
+Result<std::vector<std::string>> ReadManifest(io::FileSystem* files, const std::string& folder,
+                                              const std::string& path) {
+  auto text = ReadSmallFile(files, path);
+  if (!text) return std::unexpected(text.error());
+  auto fail = [&](int number, const char* reason) {
+    return std::unexpected(Status::Corruption("The manifest " + path + " is damaged at line " +
+                                              std::to_string(number) + ": " + reason));
+  };
+  std::string base;
+  std::map<uint64_t, std::string> increments;
+  std::string_view rest = *text;
+  int number = 0;
+  while (!rest.empty()) {
+    ++number;
+    size_t end = rest.find('\n');
+    if (end == std::string_view::npos) return fail(number, "it has no end");
+    std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(end + 1);
+    if (line.starts_with('#')) continue;
+    ManifestLine parsed;
+    if (!ParseManifestLine(line, &parsed)) return fail(number, "it names no file");
+    if (parsed.type == 'b' && !std::exchange(base, parsed.file).empty()) {
+      return fail(number, "a second base file");
+    }
+    if (parsed.type == 'i') {
+      if (!increments.empty() && increments.rbegin()->first >= parsed.sequence) {
+        return fail(number, "the sequence numbers don't rise");
+      }
+      increments[parsed.sequence] = parsed.file;
+    }
+  }
+  if (number == 0) return fail(1, "it is empty");
+  std::vector<std::string> paths;
+  if (!base.empty()) paths.push_back(folder + "/" + base);
+  for (auto& [sequence, name] : increments) paths.push_back(folder + "/" + name);
+  for (const std::string& file : paths) {
+    if (!files->Exists(file)) {
+      return std::unexpected(Status::Corruption("The file " + file + ", which the manifest " +
+                                                path + " names, is not there"));
+    }
+  }
+  return paths;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> FindAofFiles(io::FileSystem* files, const AofNames& names) {
+  const std::string folder = names.directory + "/" + names.folder;
+  const std::string manifest = folder + "/" + names.name + ".manifest";
+  if (files->Exists(manifest)) return ReadManifest(files, folder, manifest);
+  const std::string single = names.directory + "/" + names.name;
+  if (files->Exists(single)) return std::vector<std::string>{single};
+  return std::vector<std::string>{};
+}
+
+// --- requests
+
+bool AofReader::Fill() {
+  if (begin_ > 0) {
+    buffer_.erase(0, begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  size_t wanted = std::max<size_t>(kReadBytes, std::min<uint64_t>(parser_.needed(), 64 << 20));
+  size_t had = buffer_.size();
+  buffer_.resize(had + wanted);
+  auto read = file_.ReadAt(next_, std::span(buffer_.data() + had, wanted));
+  if (!read) {
+    buffer_.resize(had);
+    status_ = read.error();
+    return false;
+  }
+  buffer_.resize(had + *read);
+  next_ += *read;
+  at_end_ = *read == 0;
+  return true;
+}
+
+AofReader::Outcome AofReader::Fail(std::string_view reason) {
+  status_ = Status::Corruption(file_.path() + ": bad file format at offset " +
+                               std::to_string(offset_) + ": " + std::string(reason));
+  return Outcome::kError;
+}
+
+AofReader::Outcome AofReader::Next() {
+  offset_ += end_ - begin_;
+  begin_ = end_;
+  parser_.Restart();
+  while (true) {
+    std::string_view rest(buffer_.data() + begin_, buffer_.size() - begin_);
+    if (rest.empty() && at_end_) return Outcome::kEnd;
+    if (rest.starts_with('#')) {
+      size_t line = rest.find('\n');
+      if (line != std::string_view::npos) {
+        begin_ = end_ = begin_ + line + 1;
+        offset_ += line + 1;
+        continue;
+      }
+      if (at_end_) return Outcome::kTruncated;
+    } else if (!rest.empty()) {
+      if (rest[0] != '*') return Fail("no request begins there");
+      auto outcome = parser_.Parse(rest, {});
+      if (outcome == RequestParser::Outcome::kRequest) {
+        end_ = begin_ + parser_.consumed();
+        if (!parser_.args().empty()) return Outcome::kRequest;
+        return Fail("an empty request");
+      }
+      if (outcome != RequestParser::Outcome::kNeedMore) return Fail(parser_.error());
+      if (at_end_) return Outcome::kTruncated;
+    }
+    if (!Fill()) return Outcome::kError;
+    end_ = begin_;
+  }
+}
+
+// --- replies
+
+void ReplyCounter::Add(std::string_view bytes) {
+  while (!bytes.empty()) {
+    if (skip_ > 0) {
+      uint64_t part = std::min<uint64_t>(skip_, bytes.size());
+      bytes.remove_prefix(part);
+      skip_ -= part;
+      if (skip_ == 0) EndValue();
+      continue;
+    }
+    size_t end = bytes.find('\n');
+    line_.append(bytes.substr(0, end));
+    if (end == std::string_view::npos) return;
+    bytes.remove_prefix(end + 1);
+    EndLine();
+    line_.clear();
+  }
+}
+
+void ReplyCounter::EndLine() {
+  if (line_.ends_with('\r')) line_.pop_back();
+  if (line_.empty()) return;
+  int64_t number = 0;
+  std::from_chars(line_.data() + 1, line_.data() + line_.size(), number);
+  switch (line_[0]) {
+    case '-':
+      if (first_error_.empty()) first_error_ = line_.substr(1);
+      return EndValue();
+    case '$':
+      if (number < 0) return EndValue();
+      skip_ = static_cast<uint64_t>(number) + 2;
+      return;
+    case '*':
+      if (number <= 0) return EndValue();
+      remaining_.push_back(static_cast<uint64_t>(number));
+      return;
+    default:
+      return EndValue();
+  }
+}
+
+void ReplyCounter::EndValue() {
+  while (!remaining_.empty()) {
+    if (--remaining_.back() > 0) return;
+    remaining_.pop_back();
+  }
+  ++replies_;
+}
+
+void AofFeed::Send(std::span<const iovec> parts) {
+  for (const iovec& part : parts) {
+    replies_.Add({static_cast<const char*>(part.iov_base), part.iov_len});
+  }
+  sent_ = true;
+}
+
+void AofFeed::FinishSend() {
+  if (std::exchange(sent_, false) && handler_ != nullptr) handler_->OnSent();
+}
+
+}  // namespace firn::server
