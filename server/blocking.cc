@@ -6,6 +6,7 @@
 #include "server/client.h"
 #include "server/commands/common.h"
 #include "server/dispatcher.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -52,7 +53,9 @@ bool ParseBlockTimeout(CommandContext& context, std::string_view text, int64_t* 
 }
 
 void BlockOnKeys(CommandContext& context, const BlockOptions& options) {
-  if (context.client.transaction().running) return AnswerTimeout(context, options.on_timeout);
+  if (context.client.transaction().running || context.server.scripting().runner().running()) {
+    return AnswerTimeout(context, options.on_timeout);
+  }
   context.server.blocking().Block(context, options);
 }
 

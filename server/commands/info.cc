@@ -10,6 +10,7 @@
 #include "server/commands/common.h"
 #include "server/commands/info_text.h"
 #include "server/commands/server_commands.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -33,6 +34,14 @@ void TakeProcess(Server& server, InfoSnapshot* snapshot) {
 void TakeClients(Server& server, InfoSnapshot* snapshot) {
   snapshot->clients.connected = server.clients().size();
   snapshot->clients.blocked = server.blocked_clients();
+  snapshot->clients.tracking = server.tracking().clients();
+  snapshot->clients.pubsub = server.pubsub().clients();
+  snapshot->listening = {.channels = server.pubsub().topics(TopicKind::kChannel),
+                         .patterns = server.pubsub().topics(TopicKind::kPattern),
+                         .shard_channels = server.pubsub().topics(TopicKind::kShardChannel),
+                         .tracked_keys = server.tracking().keys(),
+                         .tracked_items = server.tracking().items(),
+                         .tracked_prefixes = server.tracking().prefixes()};
   for (const auto& [id, client] : server.clients()) {
     uint64_t& output = snapshot->clients.max_output_buffer;
     uint64_t& input = snapshot->clients.max_input_buffer;
@@ -54,6 +63,9 @@ void TakeCounters(Server& server, InfoSnapshot* snapshot) {
   counters.input_kib_per_second = stats.input_kbps;
   counters.output_kib_per_second = stats.output_kbps;
   counters.error_replies = stats.error_replies;
+  counters.evicted_clients = stats.evicted_clients;
+  counters.output_limit_disconnections = stats.output_limit_disconnections;
+  counters.query_limit_disconnections = stats.query_limit_disconnections;
   counters.changes = stats.changes;
   const AclLog::Counters& denied = server.acl().log().counters();
   counters.denied_auth = denied.auth;
@@ -87,6 +99,22 @@ void TakeCommands(Server& server, InfoSnapshot* snapshot) {
 }
 
 // The counters of commands begin anew with CONFIG RESETSTAT; those of the disk never do.
+void TakeScripts(Server& server, InfoSnapshot* snapshot) {
+  Scripting& scripting = server.scripting();
+  InfoSnapshot::Scripts& scripts = snapshot->scripts;
+  scripts.vm_bytes = scripting.vm_bytes();
+  scripts.cached = scripting.cached_scripts();
+  scripts.cached_bytes = scripting.cached_bytes();
+  const Functions& functions = scripting.functions();
+  scripts.functions_vm_bytes = functions.vm_bytes();
+  scripts.functions = functions.function_count();
+  scripts.libraries = functions.libraries().size();
+  for (const auto& [name, library] : functions.libraries()) {
+    scripts.function_bytes += name.size() + library->code.size();
+  }
+  scripts.suspensions = scripting.runner().suspensions();
+}
+
 void TakeStore(Server& server, InfoSnapshot* snapshot) {
   snapshot->store = server.store().Stats();
   const StoreStats& base = server.store_stats_base();
@@ -122,6 +150,7 @@ void InfoCommand(CommandContext& context) {
   if (sections.Has(InfoSections::kMemory)) snapshot.memory = ReportMemory(context.server);
   if (sections.Has(InfoSections::kKeyspace)) TakeKeyspaces(context.store, &snapshot);
   TakeStore(context.server, &snapshot);
+  TakeScripts(context.server, &snapshot);
   context.reply.Verbatim("txt", FormatInfo(snapshot, context.server.options(), sections));
 }
 

@@ -31,7 +31,20 @@ struct InfoSnapshot {
     uint64_t blocked = 0;  // parked ones included
     uint64_t max_input_buffer = 0;
     uint64_t max_output_buffer = 0;
+    uint64_t tracking = 0;
+    uint64_t pubsub = 0;  // with a subscription of any kind
   } clients;
+
+  struct Scripts {
+    uint64_t vm_bytes = 0;  // of the machine that runs EVAL's scripts
+    uint64_t functions_vm_bytes = 0;
+    uint64_t cached = 0;
+    uint64_t cached_bytes = 0;
+    uint64_t functions = 0;
+    uint64_t libraries = 0;
+    uint64_t function_bytes = 0;  // of their code
+    uint64_t suspensions = 0;     // waits of scripts for the disk, or for room to write
+  } scripts;
 
   struct Counters {
     uint64_t connections_received = 0;
@@ -47,6 +60,8 @@ struct InfoSnapshot {
     uint64_t error_replies = 0;
     uint64_t loop_iterations = 0;
     uint64_t evicted_clients = 0;
+    uint64_t output_limit_disconnections = 0;
+    uint64_t query_limit_disconnections = 0;
     uint64_t denied_auth = 0, denied_commands = 0, denied_keys = 0, denied_channels = 0;
     uint64_t changes = 0;  // since the last snapshot
   } counters;
@@ -61,6 +76,16 @@ struct InfoSnapshot {
   };
   std::vector<CommandUse> commands;                      // those that were called
   std::vector<std::pair<std::string, uint64_t>> errors;  // by their first word
+
+  // What clients listen to.
+  struct Listening {
+    uint64_t channels = 0;
+    uint64_t patterns = 0;
+    uint64_t shard_channels = 0;
+    uint64_t tracked_keys = 0;
+    uint64_t tracked_items = 0;
+    uint64_t tracked_prefixes = 0;
+  } listening;
 
   struct Keyspace {
     uint32_t number = 0;

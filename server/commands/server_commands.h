@@ -14,7 +14,6 @@ void ConfigResetStatCommand(CommandContext& context);
 void ConfigRewriteCommand(CommandContext& context);
 void ConfigSetCommand(CommandContext& context);
 void DebugCommand(CommandContext& context);
-void FunctionFlushCommand(CommandContext& context);
 void InfoCommand(CommandContext& context);
 void LastSaveCommand(CommandContext& context);
 void LolwutCommand(CommandContext& context);

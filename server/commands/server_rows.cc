@@ -77,26 +77,8 @@ constexpr Command kConfigSubcommands[] = {
      .history = kConfigSetHistory,
      .tips = kConfigResetStatTips,
      .arguments = kConfigSetArguments}};
-constexpr std::string_view kFunctionFlushTips[] = {"request_policy:all_shards",
+constexpr std::string_view kAllShardsTips[] = {"request_policy:all_shards",
                                                    "response_policy:all_succeeded"};
-constexpr CommandArgument kFunctionFlushFlushType[] = {
-    {.name = "async", .type = Type::kPureToken, .token = "ASYNC"},
-    {.name = "sync", .type = Type::kPureToken, .token = "SYNC"}};
-constexpr CommandArgument kFunctionFlushArguments[] = {{.name = "flush-type",
-                                                        .type = Type::kOneOf,
-                                                        .flags = CommandArgument::kOptional,
-                                                        .arguments = kFunctionFlushFlushType}};
-constexpr Command kFunctionSubcommands[] = {{.name = "flush",
-                                             .arity = -2,
-                                             .flags = kNoscript | kWrite,
-                                             .acl_categories = kAclScripting,
-                                             .function = FunctionFlushCommand,
-                                             .group = "scripting",
-                                             .since = "7.0.0",
-                                             .complexity = "O(N), N: the number of functions",
-                                             .summary = "Deletes all functions.",
-                                             .tips = kFunctionFlushTips,
-                                             .arguments = kFunctionFlushArguments}};
 constexpr CommandHistory kInfoHistory[] = {{"7.0.0", "Several sections."}};
 constexpr std::string_view kInfoTips[] = {"nondeterministic_output", "request_policy:all_shards",
                                           "response_policy:special"};
@@ -154,7 +136,7 @@ constexpr Command kMemorySubcommands[] = {
      .since = "4.0.0",
      .complexity = "O(1)",
      .summary = "Asks the allocator to give memory back.",
-     .tips = kFunctionFlushTips},
+     .tips = kAllShardsTips},
     {.name = "stats",
      .arity = 2,
      .flags = 0,
@@ -374,15 +356,6 @@ constexpr Command kCommands[] = {
      .since = "1.0.0",
      .complexity = "As the subcommand says.",
      .summary = "Groups commands for tests."},
-    {.name = "function",
-     .arity = -2,
-     .flags = 0,
-     .acl_categories = 0,
-     .subcommands = kFunctionSubcommands,
-     .group = "scripting",
-     .since = "7.0.0",
-     .complexity = "As the subcommand says.",
-     .summary = "Groups the commands that deal with functions."},
     {.name = "info",
      .arity = -1,
      .flags = kLoading | kStale,
