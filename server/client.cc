@@ -76,6 +76,7 @@ void Client::OnReceived(std::string_view bytes) {
   }
   if (static_cast<int64_t>(input_.size()) > server_.options()->client_query_buffer_limit) {
     server_.Log(3, "Closing client that reached max query buffer length: " + Describe());
+    ++server_.stats().query_limit_disconnections;
     CloseSoon();
   }
   UpdateReceiving();

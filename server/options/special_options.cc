@@ -54,7 +54,7 @@ constexpr EventLetter kEventLetters[] = {
     {'g', kEventGeneric},  {'$', kEventString},  {'l', kEventList},    {'s', kEventSet},
     {'h', kEventHash},     {'z', kEventZset},    {'x', kEventExpired}, {'e', kEventEvicted},
     {'t', kEventStream},   {'d', kEventModule},  {'n', kEventNew},     {'K', kEventKeyspace},
-    {'E', kEventKeyevent}, {'m', kEventKeyMiss},  {'F', kEventTier},
+    {'E', kEventKeyevent}, {'m', kEventKeyMiss},
 };
 
 std::optional<uint32_t> EventsOf(std::string_view letters) {
@@ -220,7 +220,7 @@ Status ParseKeyspaceEvents(std::span<const std::string> words, OptionValue& valu
   }
   const std::optional<uint32_t> events = EventsOf(words[0]);
   if (!events) {
-    return Status::Invalid("Invalid event class character. Use 'Ag$lshzxeKEtmdnF'.");
+    return Status::Invalid("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
   }
   value.words = {LettersOf(*events)};
   value.number = *events;
