@@ -143,10 +143,9 @@ Dumped DumpKey(CommandContext& context, const HashedKey& key, std::string* paylo
     return Dumped::kYes;
   }
   Collection pages(context.db(), key, info.type, {.touch = false, .count_hit = false});
+  if (info.type == ValueType::kStream) return Dumped::kUnsupported;
   // Of a sorted set, its member index is not needed.
-  const bool all_here = info.type == ValueType::kStream ? CountedTree::WantValue(&pages)
-                                                        : CountedTree(&pages).WantAll();
-  if (!all_here) return Dumped::kMissing;
+  if (!CountedTree(&pages).WantAll()) return Dumped::kMissing;
   switch (writer.CollectionPayload(info.type, &pages)) {
     case RdbWriter::Written::kYes:
       *payload = sink.Take();
@@ -168,6 +167,8 @@ void DumpCommand(CommandContext& context) {
       return context.reply.Null();
     case Dumped::kMissing:
       return;
+    case Dumped::kUnsupported:
+      return context.reply.Error("ERR streams can't be dumped");
   }
 }
 

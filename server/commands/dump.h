@@ -11,10 +11,9 @@ namespace firn::server {
 
 void DumpCommand(CommandContext& context);
 void RestoreCommand(CommandContext& context);
-void MigrateCommand(CommandContext& context);
 
 // What DUMP gives of a key. REQUIRES: planned with kRead.
-enum class Dumped : uint8_t { kYes, kMissing, kAbsent };
+enum class Dumped : uint8_t { kYes, kMissing, kAbsent, kUnsupported };
 Dumped DumpKey(CommandContext& context, const HashedKey& key, std::string* payload);
 
 }  // namespace firn::server

@@ -1,4 +1,4 @@
-// The rows of DUMP, RESTORE and MIGRATE.
+// The rows of DUMP and RESTORE.
 #include "server/command.h"
 #include "server/commands/dump.h"
 
