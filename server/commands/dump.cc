@@ -118,7 +118,7 @@ bool ParsePayloadOr(CommandContext& context, RestoredValue* value) {
   PayloadBuilder builder(value);
   const Status status = RdbReader(&source, &builder).ReadValue();
   if (status.ok()) return true;
-  context.server.Log(kLogWarning, "RESTORE was given a bad payload: " + status.message());
+  context.server.Log(kLogWarning, "RESTORE: the integrity check failed: " + status.message());
   context.reply.Error(kBadFormatError);
   return false;
 }
