@@ -3,8 +3,10 @@
 #include <limits>
 #include <memory>
 
+#include "server/client.h"
 #include "server/commands/common.h"
 #include "server/commands/keys.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -86,7 +88,10 @@ void WaitCommand(CommandContext& context) {
   if (timeout_ms > std::numeric_limits<int64_t>::max() - context.now_ms()) {
     return context.reply.Error("ERR timeout is out of range");
   }
-  if (replicas <= 0) return context.reply.Integer(0);
+  // Nobody waits within a transaction or a script.
+  const bool atomic =
+      context.client.transaction().running || context.server.scripting().runner().running();
+  if (replicas <= 0 || atomic) return context.reply.Integer(0);
   SuspendedCommand suspended = context.Suspend();
   if (timeout_ms == 0) return;
   context.server.loop().AddTimer(std::min(timeout_ms, kLongestWaitMs) * 1000, [suspended] {

@@ -5,6 +5,7 @@
 #include "server/blocking.h"
 #include "server/client.h"
 #include "server/commands/streams.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -69,6 +70,11 @@ bool ParseReadArgumentsOr(CommandContext& context, ReadArguments* read) {
     const std::string_view option = args[i];
     std::string_view error;
     if (more >= 1 && EqualsIgnoreCase(option, "block")) {
+      if (context.server.scripting().runner().running()) {
+        context.reply.Error("ERR " + std::string(context.command.name) +
+                            " command is not allowed with BLOCK option from scripts");
+        return false;
+      }
       if (!ParseBlockMillisOr(context, args[++i], &read->timeout_ms)) return false;
       read->block = true;
     } else if (more >= 1 && EqualsIgnoreCase(option, "count")) {
