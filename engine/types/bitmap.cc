@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -290,6 +291,9 @@ bool AddToBitField(const BitField& field, int64_t value, int64_t by, BitOverflow
       *sum = Extend(field, static_cast<uint64_t>(wide));
       return true;
     case BitOverflow::kSaturate:
+      // Redis takes the distance of a value far below from the maximum in 64 bits, where it
+      // overflows, and saturates at the wrong end.
+      wide = field.bits < 64 && max - value > std::numeric_limits<int64_t>::max() ? max + 1 : wide;
       *sum = static_cast<int64_t>(wide > max ? max : min);
       return true;
     case BitOverflow::kFail:

@@ -161,6 +161,8 @@ TEST(BitFieldTest, OverflowsAsAsked) {
   EXPECT_EQ(Add(i64, kMax, 1, BitOverflow::kWrap), (Sum{true, kMin}));
   EXPECT_EQ(Add(i64, kMin, -1, BitOverflow::kSaturate), (Sum{true, kMin}));
   EXPECT_FALSE(Add(i64, kMax, kMax, BitOverflow::kFail).fits);
+  EXPECT_EQ(Add(i8, -200, 0, BitOverflow::kSaturate), (Sum{true, -128}));
+  EXPECT_EQ(Add(i8, kMin, 0, BitOverflow::kSaturate), (Sum{true, 127})) << "as Redis does";
 }
 
 }  // namespace
