@@ -64,7 +64,7 @@ TEST(GeoTest, DistancesHaveFourDigits) {
 }
 
 GeoShape RandomShape(Random* random) {
-  GeoShape shape{.center = RandomPoint(random), .unit_metres = random->Below(2) == 0 ? 1 : 1000};
+  GeoShape shape{.center = RandomPoint(random), .unit_metres = random->Below(2) == 0 ? 1.0 : 1000.0};
   const double metres = std::pow(10, Uniform(random, 0, 6)) / shape.unit_metres;
   shape.radius = metres;
   if (random->Below(2) == 0) {
@@ -86,7 +86,9 @@ TEST(GeoTest, TheFilterAgreesWithTheDistance) {
     double metres = -1;
     const bool inside = GeoFilter(shape).Contains(point, &metres);
     const double distance = GeoDistance(shape.center, point);
-    if (inside) ASSERT_EQ(metres, distance);
+    if (inside) {
+      ASSERT_EQ(metres, distance);
+    }
     if (shape.kind == GeoShape::Kind::kCircle) {
       ASSERT_EQ(inside, distance <= shape.radius * shape.unit_metres);
     } else {
