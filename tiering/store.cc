@@ -6,6 +6,7 @@
 #include "engine/types/root_format.h"
 #include "tiering/compactor.h"
 #include "tiering/defragmenter.h"
+#include "tiering/demoter.h"
 #include "tiering/fetcher.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
@@ -43,6 +44,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       compactor_(std::make_unique<Compactor>(this)),
       scanner_(std::make_unique<Scanner>(this)),
       reaper_(std::make_unique<Reaper>(this)),
+      demoter_(std::make_unique<Demoter>(this)),
       capture_(std::make_unique<Capture>(this)),
       memory_(environment.meter_process_memory),
       random_(options.random_seed != 0 ? options.random_seed : SystemRandomSeed()),
@@ -210,57 +212,7 @@ Tier Store::Where(uint32_t db, const HashedKey& key) {
 
 void Store::Demote(uint32_t db, std::vector<std::string> keys,
                    std::move_only_function<void(int64_t)> done) {
-  StoreImpl& impl = *impl_;
-  struct Target {
-    uint32_t keyspace;
-    std::string key;
-    bool is_page;
-  };
-  std::vector<Target> targets;
-  auto add = [&](Keyspace& keyspace, std::string_view name) {
-    HashedKey key{name, keyspace.table.HashOf(name)};
-    Entry* entry = impl.FindEntry(keyspace, key);
-    if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return true;
-    targets.push_back({keyspace.id, std::string(name), keyspace.holds_pages()});
-    return impl.Checkpoint(keyspace, key, entry);
-  };
-  Keyspace& keyspace = impl.KeyspaceOf(db);
-  for (const std::string& name : keys) {
-    Entry* entry = impl.FindEntry(keyspace, Key(name));
-    bool logged = true;
-    if (entry != nullptr && entry->kind() == Entry::Kind::kHot && IsCollection(entry->type()) &&
-        !RootView(entry->value()).small()) {
-      RootView root(entry->value());
-      uint64_t value_id = root.value_id();
-      uint32_t end = root.next_page();
-      for (uint32_t page = 1; page < end && logged; ++page) {
-        logged = add(*keyspace.pages, PageKey(value_id, page).view());
-      }
-    }
-    if (!logged || !add(keyspace, name)) break;
-  }
-  auto demote = [&impl, targets = std::move(targets),
-                 done = std::move(done)](Status status) mutable {
-    int64_t moved = 0;
-    if (status.ok()) {
-      for (const Target& target : targets) {
-        Keyspace* keyspace = impl.KeyspaceById(target.keyspace);
-        if (keyspace == nullptr) continue;
-        HashedKey key{target.key, keyspace->table.HashOf(target.key)};
-        Entry* entry = impl.FindEntry(*keyspace, key);
-        if (entry == nullptr || entry->kind() != Entry::Kind::kHot) continue;
-        if (!impl.IsDemotable(*entry)) continue;
-        impl.Demote(*keyspace, key, entry);
-        ++impl.stats_.demotions;
-        if (!target.is_page) ++moved;
-      }
-      impl.log_->HideWindow();
-    }
-    done(moved);
-  };
-  impl.settler_->WhenSettled([&impl, demote = std::move(demote)]() mutable {
-    impl.indexer_->WhenIndexed({.lsn = impl.log_->appended_lsn()}, std::move(demote));
-  });
+  impl_->demoter_->Start(db, std::move(keys), std::move(done));
 }
 
 bool Store::Promote(uint32_t db, const HashedKey& key) {

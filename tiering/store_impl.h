@@ -33,6 +33,7 @@ namespace firn {
 class Capture;
 class Compactor;
 class Defragmenter;
+class Demoter;
 class Fetcher;
 class Indexer;
 class MapRebuild;
@@ -263,6 +264,7 @@ class StoreImpl {
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Scanner> scanner_;
   std::unique_ptr<Reaper> reaper_;
+  std::unique_ptr<Demoter> demoter_;
   std::unique_ptr<Capture> capture_;
 
   std::vector<Keyspace*> slots_;

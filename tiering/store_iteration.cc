@@ -7,6 +7,7 @@
 #include "engine/base/check.h"
 #include "tiering/compactor.h"
 #include "tiering/defragmenter.h"
+#include "tiering/demoter.h"
 #include "tiering/fetcher.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
@@ -200,6 +201,7 @@ int64_t StoreImpl::EndIteration() {
   map_rebuild_->Step();
   compactor_->Step();
   busy |= reaper_->Step();
+  busy |= demoter_->Step();
   busy |= capture_->Step();
   if (!dropped_.empty()) {
     Keyspace& keyspace = *dropped_.front();
@@ -212,7 +214,7 @@ int64_t StoreImpl::EndIteration() {
   run_error_ = Status::Ok();
   if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
   if (busy) return 0;
-  bool waiting = !unsynced_.empty() || indexer_->busy() || settler_->busy();
+  bool waiting = !unsynced_.empty() || indexer_->busy() || settler_->busy() || demoter_->busy();
   return waiting ? kBusyWaitMicros : kIdleWaitMicros;
 }
 
