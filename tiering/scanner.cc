@@ -15,9 +15,12 @@ namespace {
 constexpr int kCursorShift = 12;
 constexpr int kRandomTries = 100;
 
+bool HasExpired(const Entry& entry, int64_t now_ms) {
+  return entry.Has(Entry::kHasExpiry) && entry.expiry_ms() <= now_ms;
+}
+
 bool IsLiveKey(const Entry& entry, int64_t now_ms) {
-  if (entry.kind() == Entry::Kind::kTombstone) return false;
-  return !entry.Has(Entry::kHasExpiry) || entry.expiry_ms() > now_ms;
+  return entry.kind() != Entry::Kind::kTombstone && !HasExpired(entry, now_ms);
 }
 
 }  // namespace
@@ -40,12 +43,22 @@ struct Scanner::ColdSlice {
   Store::ScanCallback done;
 };
 
+// As a look-up would, deletes the keys that have expired.
 void Scanner::AppendResident(Keyspace& keyspace, uint64_t first, uint64_t last,
                              Store::ScanResult* out) {
   int64_t now = store_.now_ms();
+  std::vector<std::string> expired;
   keyspace.table.WalkRange(first, last, [&](Entry* entry) {
-    if (IsLiveKey(*entry, now)) out->keys.push_back({std::string(entry->key()), entry->type()});
+    if (entry->kind() == Entry::Kind::kTombstone) return;
+    if (!HasExpired(*entry, now)) {
+      out->keys.push_back({std::string(entry->key()), entry->type()});
+    } else if (!entry->Has(Entry::kPinned)) {
+      expired.emplace_back(entry->key());
+    }
   });
+  for (const std::string& key : expired) {
+    store_.Expire(keyspace, {key, keyspace.table.HashOf(key)});
+  }
 }
 
 void Scanner::Scan(uint32_t db, uint64_t cursor, uint64_t count, Store::ScanCallback done) {
@@ -96,12 +109,27 @@ void Scanner::OnColdSlice(std::shared_ptr<ColdSlice> slice) {
     return;
   }
   int64_t now = store_.now_ms();
+  // A key too long for the index is deleted when it is next met by name.
   std::erase_if(slice->items, [&](const ColdSlice::Item& item) {
-    if (item.root.expiry_ms >= 0 && item.root.expiry_ms <= now) return true;
+    if (item.root.expiry_ms >= 0 && item.root.expiry_ms <= now) {
+      if (!item.is_long) ExpireCold(*keyspace, {item.key, item.hash}, item.root);
+      return true;
+    }
     // A key that was deleted since is in neither; one that compaction moved has another position.
     return keyspace->IsMapped(item.hash) && !keyspace->cold.MayContain(item.hash);
   });
   ReadLongKeys(slice, 0);
+}
+
+void Scanner::ExpireCold(Keyspace& keyspace, const HashedKey& key, const IndexRoot& root) {
+  PackedPosition position = store_.segments_->Pack(root.position);
+  if (position == kNoPosition || !keyspace.IsMapped(key.hash) ||
+      !keyspace.cold.Contains(key.hash, position) || store_.FindEntry(keyspace, key) != nullptr) {
+    return;
+  }
+  // Its record is the newest of the key, so that the root says all that a stub has to know.
+  store_.InstallStub(keyspace, key, position, root);
+  store_.Expire(keyspace, key);
 }
 
 // The bytes of keys that are too long for the index come from their records.

@@ -11,6 +11,7 @@
 
 namespace firn {
 
+struct IndexRoot;
 struct Keyspace;
 class StoreImpl;
 
@@ -26,6 +27,7 @@ class Scanner {
   struct ColdSlice;
   using RandomDone = std::move_only_function<void(std::optional<std::string>)>;
   void AppendResident(Keyspace& keyspace, uint64_t first, uint64_t last, Store::ScanResult* out);
+  void ExpireCold(Keyspace& keyspace, const HashedKey& key, const IndexRoot& root);
   void OnColdSlice(std::shared_ptr<ColdSlice> slice);
   void ReadLongKeys(std::shared_ptr<ColdSlice> slice, size_t next);
   void AppendCold(Keyspace& keyspace, ColdSlice* slice, Store::ScanResult* out);

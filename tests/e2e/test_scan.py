@@ -1,6 +1,7 @@
 """SCAN: every key that is there throughout is returned, whatever else happens."""
 
 import random
+import time
 
 import pytest
 
@@ -97,3 +98,18 @@ def test_databases_are_apart(resp):
     fill(resp, 10)
     resp("SELECT", 1)
     assert scan(resp) == []
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_deletes_the_expired_keys_that_it_meets(resp, cold):
+    resp("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    live = fill(resp, 50)
+    resp.pipeline([("SET", f"gone{i}", "v", "PX", 300) for i in range(50)])
+    if cold:
+        assert resp("TIER", "DEMOTE", *[f"gone{i}" for i in range(50)]) == 50
+    time.sleep(0.4)
+    assert resp("DBSIZE") == 100
+    assert set(scan(resp, "TYPE", "list")) == set()
+    assert resp("DBSIZE") == 50
+    assert set(scan(resp)) == live
+    resp("DEBUG", "SET-ACTIVE-EXPIRE", "1")
