@@ -18,7 +18,8 @@ constexpr uint64_t kFreeSlice = 4096;
 // Writers wait once this share of max_memory is in use.
 constexpr double kWriterShare = 0.98;
 // With less than this share in entries there is nothing to gain by waiting for demotion.
-constexpr uint64_t kNothingToDemoteShare = 32;
+constexpr int64_t kNothingToDemoteShare = 32;
+constexpr int64_t kHardlyAnyBytes = 1 << 20;
 constexpr int kEvictionSamples = 16;
 constexpr int kCheckpointsAtOnce = 16;
 
@@ -258,14 +259,26 @@ bool Sweeper::CheckpointDirty(DirtyValue* value, int* checkpoints) {
 
 // --- the writers' gate
 
+// What can't leave RAM is more than the limit, and all else has left: no wait makes room.
+bool Sweeper::CanNeverFit() const {
+  uint64_t limit = store_.options_.max_memory_bytes;
+  int64_t entries = store_.memory_.entries();
+  int64_t hardly_any = static_cast<int64_t>(limit) / kNothingToDemoteShare;
+  if (entries > std::max(hardly_any, kHardlyAnyBytes)) return false;
+  uint64_t temporary = static_cast<uint64_t>(std::max<int64_t>(entries, 0)) + store_.fetch_memory_;
+  uint64_t allocated = store_.memory_.Allocated();
+  return allocated > temporary && allocated - temporary > limit;
+}
+
 bool Sweeper::MayWrite() const {
   uint64_t limit = store_.options_.max_memory_bytes;
   if (limit == 0) return true;
+  if (CanNeverFit()) return true;  // to be refused
   uint64_t used = store_.GateMemory();
   if (static_cast<double>(used) < static_cast<double>(limit) * kWriterShare) return true;
   // Waiting is in vain if hardly any of the memory is entries.
   return !store_.options_.tiering ||
-         store_.memory_.entries() < static_cast<int64_t>(limit / kNothingToDemoteShare);
+         store_.memory_.entries() < static_cast<int64_t>(limit) / kNothingToDemoteShare;
 }
 
 Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
@@ -280,8 +293,9 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   }
   bool pressed = store_.MemoryPressure() > 0;
   if (!pressed) return MemoryGate::kOk;
+  if (CanNeverFit()) return MemoryGate::kFull;
   if (!MayWrite()) return MemoryGate::kWait;
-  if (store_.memory_.entries() < static_cast<int64_t>(limit / kNothingToDemoteShare)) {
+  if (store_.memory_.entries() < static_cast<int64_t>(limit) / kNothingToDemoteShare) {
     return MemoryGate::kOk;
   }
   if (write_credit_bytes_ <= 0) return MemoryGate::kWait;

@@ -48,6 +48,7 @@ class Sweeper {
   void CheckpointOldest();
   bool CheckpointDirty(DirtyValue* value, int* checkpoints);
   bool EvictOne();
+  bool CanNeverFit() const;
 
   StoreImpl& store_;
   std::vector<Entry*> visited_;

@@ -125,3 +125,44 @@ def test_whole_keyspace_commands_see_cold_keys(resp):
     assert resp("FLUSHALL") == "OK"
     assert resp("DBSIZE") == 0
     assert resp("GET", keys[10]) is None
+
+
+def test_demoting_a_big_value_lets_others_run(server, resp):
+    count = 200_000
+    for first in range(0, count, 1000):
+        pairs = [part for i in range(first, first + 1000) for part in (f"field{i}", f"value{i}")]
+        resp("HSET", "big", *pairs)
+    with server.resp() as demoter:
+        demoter.send("TIER", "DEMOTE", "big", "none", "small")
+        # Changes meanwhile may keep their pages in RAM, and are never lost.
+        for i in range(0, count, 500):
+            assert resp("HSET", "big", f"field{i}", "changed") == 0
+            assert resp("HGET", "big", f"field{i + 1}") == f"value{i + 1}".encode()
+        assert demoter.read() in (0, 1)
+        assert resp("TIER", "DEMOTE", "big") in (0, 1)
+        demoter.send("TIER", "DEMOTE", "big")
+        assert resp("FLUSHALL") == "OK"
+        assert demoter.read() in (0, 1)
+        resp("HSET", "big", "f", "v")
+        assert resp("HGETALL", "big") == [b"f", b"v"]
+
+
+def test_a_demoted_big_value_is_whole(resp):
+    count = 50_000
+    for first in range(0, count, 1000):
+        resp("RPUSH", "big", *range(first, first + 1000))
+    assert resp("TIER", "DEMOTE", "big") == 1
+    assert resp("TIER", "WHERE", "big") == b"cold"
+    assert resp("LRANGE", "big", 0, -1) == [str(i).encode() for i in range(count)]
+
+
+def test_a_limit_that_the_server_alone_exceeds_refuses_writes(resp):
+    resp("SET", "k", "v")
+    resp("CONFIG", "SET", "maxmemory", "1")
+    oom = "OOM command not allowed when used memory > 'maxmemory'."
+    assert resp("SET", "k", "w") == oom
+    assert resp("GET", "k") == b"v"
+    assert resp.pipeline([("MULTI",), ("SET", "k", "w"), ("DISCARD",)]) == ["OK", oom, "OK"]
+    assert resp("DEL", "k") == 1
+    resp("CONFIG", "SET", "maxmemory", "0")
+    assert resp("SET", "k", "w") == "OK"
