@@ -11,6 +11,7 @@
 #include "server/commands/object_encoding.h"
 #include "server/commands/server_commands.h"
 #include "server/server.h"
+#include "tiering/io/loop_base.h"
 
 namespace firn::server {
 namespace {
@@ -49,6 +50,8 @@ void Sleep(CommandContext& context) {
   seconds = std::min(seconds, kMaxSleepSeconds);
   // Blocks on purpose: that is what the command is for.
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  // A simulated loop's time is its own.
+  if (auto* loop = dynamic_cast<io::LoopBase*>(&context.server.loop())) loop->SampleClocks();
   context.reply.Ok();
 }
 

@@ -21,12 +21,13 @@ class LoopBase : public NetLoop {
   TimerId AddTimer(int64_t delay_micros, std::move_only_function<void()> task) final;
   void CancelTimer(TimerId id) final;
   void Wake() final;
+  // Reads the clocks, as each iteration does: for what blocks the thread in the middle of one.
+  void SampleClocks();
 
  protected:
   explicit LoopBase(int workers);
 
   Mailbox& mailbox() { return mailbox_; }
-  void SampleClocks();
   // `max_wait_micros` of RunOnce, cut to the next timer. It counts from the last sample, so a wait
   // may end late by what the iteration took: that saves a clock call in each.
   int64_t WaitUntilTimer(int64_t max_wait_micros) const;
