@@ -74,6 +74,12 @@ Status RdbLoader::Add(const RestoredValue::Element& element) {
   return AddPart();
 }
 
+Status RdbLoader::Stream(const StreamPiece& piece) {
+  if (skipped_) return {};
+  value_.Add(piece);
+  return value_.bytes() < kPartBytes ? Status() : AddPart();
+}
+
 Status RdbLoader::SkipEmptyKey() {
   ++report_.empty;
   if (options_.log) options_.log("skipping empty key: " + key_);

@@ -60,6 +60,7 @@ class RdbLoader final : public RdbBuilder {
   Status HashField(std::string_view field, std::string_view value, int64_t expiry_ms) override {
     return Add({.name = field, .value = value, .expiry_ms = expiry_ms});
   }
+  Status Stream(const StreamPiece& piece) override;
   Status EndKey() override;
   Status SkipEmptyKey() override;
 

@@ -38,6 +38,7 @@ void RestoredValue::Begin(ValueType type) {
 
 void RestoredValue::Clear() {
   elements_.clear();
+  pieces_.clear();
   bytes_ = 0;
   if (blocks_.size() > 1 || room_ > kBlockBytes) {
     blocks_.clear();
@@ -65,6 +66,12 @@ void RestoredValue::Add(const Element& element) {
   bytes_ += sizeof(Element) + element.name.size() + element.value.size();
 }
 
+void RestoredValue::Add(const StreamPiece& piece) {
+  pieces_.push_back(piece);
+  pieces_.back().bytes = Copy(piece.bytes);
+  bytes_ += sizeof(StreamPiece) + piece.bytes.size();
+}
+
 bool RestoredValue::IsDistinct() const {
   if (type_ == ValueType::kString || type_ == ValueType::kList) return true;
   std::vector<std::string_view> names;
@@ -84,11 +91,15 @@ void RestoredValue::DropExpired(int64_t now_ms) {
 // --- at once
 
 void RestoredValue::Create(Database& db, const HashedKey& key, const ValueLimits& limits) const {
-  CHECK(!elements_.empty());
+  CHECK(count() > 0);
   if (type_ == ValueType::kString) return CreateString(db, key, elements_.front().name);
   Collection pages(db, key, type_, kUnseen);
   CHECK(!pages.exists() && !pages.wrong_type());
   if (type_ == ValueType::kHash) return CreateHash(&pages, limits.hash);
+  if (type_ == ValueType::kStream) {
+    for (const StreamPiece& piece : pieces_) CHECK(AddStreamPiece(&pages, piece));
+    return;
+  }
   if (type_ == ValueType::kZset) {
     std::vector<ZsetElement> sorted;
     sorted.reserve(elements_.size());
@@ -119,9 +130,15 @@ void RestoredValue::CreateHash(Collection* pages, const HashLimits& limits) cons
 
 RestoredValue::Extended RestoredValue::Extend(Database& db, const HashedKey& key,
                                               const ValueLimits& limits, const Part& part) const {
-  CHECK(part.end <= elements_.size());
+  CHECK(part.end <= count());
   Collection pages(db, key, type_, kUnseen);
   CHECK(!pages.wrong_type());
+  if (type_ == ValueType::kStream) {
+    for (size_t& i = *part.first; i < part.end; ++i) {
+      if (!AddStreamPiece(&pages, pieces_[i])) return Extended::kMissing;
+    }
+    return Extended::kAll;
+  }
   ListValue list(&pages, limits.list);
   SetValue set(&pages, pages.secret());
   ZsetValue zset(&pages, pages.secret());

@@ -17,6 +17,7 @@
 #include "engine/types/hash_value.h"
 #include "engine/types/list_value.h"
 #include "engine/types/set_value.h"
+#include "engine/types/stream_piece.h"
 #include "engine/types/zset_value.h"
 #include "tiering/collection.h"
 #include "tiering/store.h"
@@ -44,11 +45,13 @@ class RestoredValue {
   void Begin(ValueType type);
   // Copies the bytes.
   void Add(const Element& element);
+  // Of a stream.
+  void Add(const StreamPiece& piece);
   // Forgets the elements, but stays of the type.
   void Clear();
 
   ValueType type() const { return type_; }
-  size_t count() const { return elements_.size(); }
+  size_t count() const { return elements_.size() + pieces_.size(); }
   // What the elements take, roughly.
   uint64_t bytes() const { return bytes_; }
   // Whether no member or field comes twice.
@@ -76,6 +79,7 @@ class RestoredValue {
 
   ValueType type_ = ValueType::kString;
   std::vector<Element> elements_;
+  std::vector<StreamPiece> pieces_;
   uint64_t bytes_ = 0;
   // The bytes of the elements.
   std::vector<std::unique_ptr<char[]>> blocks_;

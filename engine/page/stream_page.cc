@@ -36,6 +36,17 @@ bool IsNumber(std::string_view text, int64_t* number) {
   return error == std::errc() && at == end;
 }
 
+// What comes before an entry's fields; `delta` is the id, counted from the master's.
+void AppendHead(std::string* entry, StreamId delta, bool own_fields) {
+  const auto low_ms = static_cast<uint8_t>(delta.ms & ((1u << kMsBits) - 1));
+  const bool more = delta.ms >> kMsBits != 0;
+  const bool has_seq = delta.seq != 0;
+  entry->push_back(static_cast<char>(low_ms << kMsShift | (own_fields ? kOwnFields : 0) |
+                                     (has_seq ? kHasSeq : 0) | (more ? kMoreMs : 0)));
+  if (more) AppendVarint(entry, delta.ms >> kMsBits);
+  if (has_seq) AppendVarint(entry, ZigZag(static_cast<int64_t>(delta.seq)));
+}
+
 uint64_t WithBackLength(uint64_t size) {
   if (size <= 127) return size + 1;
   if (size < 16383) return size + 2;
@@ -177,6 +188,40 @@ std::string StreamPage::First(StreamId id, std::span<const std::string_view> fie
   return page;
 }
 
+StreamPageBuilder::StreamPageBuilder(StreamId master,
+                                     std::span<const std::string_view> master_fields)
+    : master_(master), page_(StreamPage::Header(master, 0)) {
+  AppendVarint(&page_, master_fields.size());
+  for (std::string_view name : master_fields) {
+    AppendVarint(&page_, name.size());
+    page_ += name;
+  }
+}
+
+void StreamPageBuilder::Add(StreamId id, std::span<const std::string_view> texts, bool own_fields) {
+  AppendHead(&page_, {id.ms - master_.ms, id.seq - master_.seq}, own_fields);
+  if (own_fields) AppendVarint(&page_, texts.size() / 2);
+  for (std::string_view text : texts) {
+    AppendVarint(&page_, text.size());
+    page_ += text;
+  }
+  ++count_;
+}
+
+std::string StreamPageBuilder::Finish(const Rest& rest) {
+  StoreFixed(page_.data() + StreamPage::kCountAt, count_);
+  StoreFixed(page_.data() + StreamPage::kListpackAt, rest.listpack_bytes);
+  StoreFixed(page_.data() + StreamPage::kDeletedAt, rest.deleted);
+  if (rest.last_deleted != kMinStreamId) {
+    page_[1] = StreamPage::kLastDeleted;
+    char id[sizeof(StreamId)];
+    StoreFixed(id, rest.last_deleted.ms);
+    StoreFixed(id + sizeof(uint64_t), rest.last_deleted.seq);
+    page_.insert(StreamPage::kHeaderSize, id, sizeof id);
+  }
+  return std::move(page_);
+}
+
 // --- edits
 
 bool StreamPage::Fits(std::span<const std::string_view> fields, const StreamLimits& limits) const {
@@ -203,14 +248,9 @@ void StreamPage::Append(StreamId id, std::span<const std::string_view> fields, s
   }
   const uint64_t ms = id.ms - master().ms;
   const auto seq = static_cast<int64_t>(id.seq - master().seq);
-  const auto low_ms = static_cast<uint8_t>(ms & ((1u << kMsBits) - 1));
-  uint8_t head = static_cast<uint8_t>(low_ms << kMsShift) | (same ? 0 : kOwnFields) |
-                 (seq != 0 ? kHasSeq : 0) | (ms >> kMsBits != 0 ? kMoreMs : 0);
   std::string& entry = *scratch;
   entry.clear();
-  entry.push_back(static_cast<char>(head));
-  if ((head & kMoreMs) != 0) AppendVarint(&entry, ms >> kMsBits);
-  if (seq != 0) AppendVarint(&entry, ZigZag(seq));
+  AppendHead(&entry, {ms, static_cast<uint64_t>(seq)}, !same);
   const auto pairs = static_cast<int64_t>(fields.size() / 2);
   if (!same) AppendVarint(&entry, static_cast<uint64_t>(pairs));
   uint64_t listpack = ListpackSize(int64_t{same ? 2 : 0}) + ListpackSize(static_cast<int64_t>(ms)) +

@@ -62,6 +62,13 @@ class StreamPage {
   uint32_t deleted() const { return LoadFixed<uint32_t>(bytes_.data() + kDeletedAt); }
   StreamId master() const { return LoadId(kMasterAt); }
   uint64_t size() const { return bytes_.size(); }
+  // What the entries, deleted ones as well, take in the listpack that Redis would have.
+  uint32_t EntryListpackBytes() const { return LoadFixed<uint32_t>(bytes_.data() + kListpackAt); }
+  // Whether the last entry that the page has had is one that was deleted.
+  bool last_deleted() const { return (flags() & kLastDeleted) != 0; }
+  // Calls visit(name) for each master field.
+  template <typename Visit>
+  void ForEachMasterField(Visit visit) const;
   // The greatest id that the page has ever had.
   StreamId LastId() const;
   // The size of the listpack that Redis would have for the page.
@@ -102,8 +109,31 @@ class StreamPage {
     return kHeaderSize + ((flags() & kLastDeleted) != 0 ? sizeof(StreamId) : 0);
   }
   static std::string Header(StreamId master, uint8_t flags);
+  friend class StreamPageBuilder;
 
   std::string_view bytes_;
+};
+
+// Makes a page of entries that are all there, for dumps.
+class StreamPageBuilder {
+ public:
+  StreamPageBuilder(StreamId master, std::span<const std::string_view> master_fields);
+  // Adds an entry behind the others: names and values alternate if it has names of its own, else
+  // there are only values, one for each master field. REQUIRES: id >= master.
+  void Add(StreamId id, std::span<const std::string_view> texts, bool own_fields);
+  uint32_t count() const { return count_; }
+  uint64_t size() const { return page_.size(); }
+  struct Rest {
+    uint32_t listpack_bytes = 0;  // of all entries, deleted ones as well
+    uint32_t deleted = 0;
+    StreamId last_deleted = {};  // if the last entry of all was deleted, else 0-0
+  };
+  std::string Finish(const Rest& rest);
+
+ private:
+  const StreamId master_;
+  uint32_t count_ = 0;
+  std::string page_;
 };
 
 class StreamPage::Cursor {
@@ -116,6 +146,8 @@ class StreamPage::Cursor {
   uint32_t offset() const { return static_cast<uint32_t>(at_ - page_.data()); }
   uint32_t end_offset() const { return static_cast<uint32_t>(end_ - page_.data()); }
   uint64_t fields() const { return fields_; }
+  // Whether it has not the master fields, but names of its own.
+  bool own_fields() const { return own_fields_; }
   // Bytes that the entry takes.
   uint64_t size() const { return static_cast<uint64_t>(end_ - at_); }
   // Calls visit(name, value) for each field.
@@ -123,6 +155,7 @@ class StreamPage::Cursor {
   void ForEachField(Visit visit) const;
 
  private:
+  friend class StreamPage;
   void Load();
   static std::string_view TakeString(const char** at) {
     uint64_t size;
@@ -155,6 +188,14 @@ void StreamPage::Cursor::ForEachField(Visit visit) const {
     std::string_view name = TakeString(own_fields_ ? &values : &names);
     visit(name, TakeString(&values));
   }
+}
+
+template <typename Visit>
+void StreamPage::ForEachMasterField(Visit visit) const {
+  const char* at = bytes_.data() + FieldsOffset();
+  uint64_t fields;
+  at += LoadVarint(reinterpret_cast<const uint8_t*>(at), &fields);
+  for (; fields > 0; --fields) visit(Cursor::TakeString(&at));
 }
 
 // The bytes that an element takes in a listpack, as text and as a number.

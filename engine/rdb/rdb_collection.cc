@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/rdb/rdb_stream.h"
 #include "engine/types/counted_tree.h"
 #include "engine/types/hash_value.h"
 #include "engine/types/list_value.h"
@@ -75,8 +76,10 @@ bool RdbCollection::Choose() {
       return ChooseZset();
     case ValueType::kHash:
       return ChooseHash();
+    case ValueType::kStream:
+      form_ = RdbType::kStreamListpacks2;
+      return true;
     default:
-      // Streams have no form here: a dump that should hold one fails.
       return false;
   }
 }
@@ -204,6 +207,8 @@ bool RdbCollection::Write(RdbPieces* out) {
     case RdbType::kHash:
     case RdbType::kHashMetadata:
       return WriteHash(out);
+    case RdbType::kStreamListpacks2:
+      return WriteRdbStream(&pages_, out);
     default:
       return WriteSet(out);
   }

@@ -4,6 +4,7 @@
 
 #include "engine/base/coding.h"
 #include "engine/rdb/crc64.h"
+#include "engine/rdb/rdb_stream.h"
 
 namespace firn {
 namespace {
@@ -228,7 +229,9 @@ bool RdbReader::Value(RdbType type) {
     case RdbType::kStreamListpacks:
     case RdbType::kStreamListpacks2:
     case RdbType::kStreamListpacks3:
-      return input_.Fail("streams can't be loaded");
+      // A stream may be empty.
+      ++elements_;
+      return RdbStreamReader(&input_, &builder_, type).Read();
     default:
       return Packed(type);
   }

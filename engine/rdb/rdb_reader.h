@@ -15,6 +15,7 @@
 #include "engine/rdb/rdb_format.h"
 #include "engine/rdb/rdb_input.h"
 #include "engine/rdb/rdb_source.h"
+#include "engine/types/stream_piece.h"
 
 namespace firn {
 
@@ -51,6 +52,7 @@ class RdbBuilder {
   virtual Status ZsetMember(std::string_view member, double score) = 0;
   // `expiry_ms` is -1 if the field does not expire; it may lie in the past.
   virtual Status HashField(std::string_view field, std::string_view value, int64_t expiry_ms) = 0;
+  virtual Status Stream(const StreamPiece& piece) = 0;
   virtual Status EndKey() = 0;
   // Instead of EndKey: the value has no elements, as some versions of Redis wrote them. There is
   // no such key.

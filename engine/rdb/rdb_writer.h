@@ -66,7 +66,7 @@ class RdbWriter {
   void StringKey(const Key& key, std::string_view value);
   enum class Written : uint8_t {
     kYes,
-    kMissing,  // a page is not in RAM, or the value is a stream: what was written is useless
+    kMissing,  // a page is not in RAM: what was written is useless
     kEmpty,    // all fields have expired: nothing was written
   };
   // REQUIRES: a collection that exists.

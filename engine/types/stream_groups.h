@@ -34,7 +34,7 @@ class StreamGroups {
   struct Group {
     uint32_t number = 0;
     uint32_t next_consumer = 1;
-    StreamId last_id;
+    StreamId last_id = {};
     int64_t entries_read = kUnknownReads;
     uint64_t pending = 0;
     uint32_t consumers = 0;

@@ -173,6 +173,37 @@ void StreamValue::Append(StreamId id, std::span<const std::string_view> fields,
   NoteAppended(id);
 }
 
+void StreamValue::AppendPage(std::string_view page) {
+  const std::string key(IdKey(StreamPage(page).master()).view());
+  const uint32_t entries = StreamPage(page).count();
+  if (!space_.exists()) {
+    CountedTree::CreateTree(&space_, {.leaf = {.packed = std::string(page), .separator = key},
+                                      .block = NewBlock(),
+                                      .word = entries});
+    return;
+  }
+  Leaf leaf;
+  CHECK(tree_.FindLast(&leaf));
+  tree_.AddLeafAfter(leaf, page, key);
+  PageEdit edit;
+  edit.Overwrite(kRootWordAt, length() + entries);
+  space_.Edit(kRootPage, edit);
+}
+
+void StreamValue::SetState(const State& state) {
+  char block[kNextGroupAt - kLastIdAt];
+  StoreFixed(block, state.last_id.ms);
+  StoreFixed(block + 8, state.last_id.seq);
+  StoreFixed(block + 16, state.entries_added);
+  StoreFixed(block + 24, state.first_id.ms);
+  StoreFixed(block + 32, state.first_id.seq);
+  StoreFixed(block + 40, state.max_deleted_id.ms);
+  StoreFixed(block + 48, state.max_deleted_id.seq);
+  PageEdit edit;
+  edit.Add(kLastIdAt, sizeof block, {block, sizeof block});
+  space_.Edit(kRootPage, edit);
+}
+
 void StreamValue::NoteAppended(StreamId id) {
   const bool only = length() == 0;
   char numbers[48];

@@ -82,6 +82,17 @@ class StreamValue {
   // Adds an entry, in a stream that needn't exist yet; names and values alternate and lie in no
   // page. REQUIRES: id > last_id(); WantAppend.
   void Append(StreamId id, std::span<const std::string_view> fields, const StreamLimits& limits);
+  // Adds a page behind all others, in a stream that needn't exist yet, and counts its entries; what
+  // else the root knows is for SetState. REQUIRES: all ids are greater than those of the other
+  // pages; WantAppend if the stream exists.
+  void AppendPage(std::string_view page);
+  struct State {
+    StreamId last_id;
+    StreamId first_id;  // 0-0 without entries
+    StreamId max_deleted_id;
+    uint64_t entries_added = 0;
+  };
+  void SetState(const State& state);
   bool WantTrim(const StreamTrim& trim);
   // Returns how many entries it has removed. REQUIRES: WantTrim; nothing has been changed since but
   // by Append.

@@ -41,6 +41,10 @@ class PayloadBuilder final : public RdbBuilder {
   Status HashField(std::string_view field, std::string_view value, int64_t expiry_ms) override {
     return Add({.name = field, .value = value, .expiry_ms = expiry_ms});
   }
+  Status Stream(const StreamPiece& piece) override {
+    value_.Add(piece);
+    return {};
+  }
   Status EndKey() override {
     return value_.IsDistinct() ? Status() : Status::Corruption("a member or field comes twice");
   }
@@ -143,9 +147,10 @@ Dumped DumpKey(CommandContext& context, const HashedKey& key, std::string* paylo
     return Dumped::kYes;
   }
   Collection pages(context.db(), key, info.type, {.touch = false, .count_hit = false});
-  if (info.type == ValueType::kStream) return Dumped::kUnsupported;
   // Of a sorted set, its member index is not needed.
-  if (!CountedTree(&pages).WantAll()) return Dumped::kMissing;
+  const bool all = info.type == ValueType::kStream ? CountedTree::WantValue(&pages)
+                                                   : CountedTree(&pages).WantAll();
+  if (!all) return Dumped::kMissing;
   switch (writer.CollectionPayload(info.type, &pages)) {
     case RdbWriter::Written::kYes:
       *payload = sink.Take();
@@ -167,8 +172,6 @@ void DumpCommand(CommandContext& context) {
       return context.reply.Null();
     case Dumped::kMissing:
       return;
-    case Dumped::kUnsupported:
-      return context.reply.Error("ERR streams can't be dumped");
   }
 }
 

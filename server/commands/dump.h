@@ -13,7 +13,7 @@ void DumpCommand(CommandContext& context);
 void RestoreCommand(CommandContext& context);
 
 // What DUMP gives of a key. REQUIRES: planned with kRead.
-enum class Dumped : uint8_t { kYes, kMissing, kAbsent, kUnsupported };
+enum class Dumped : uint8_t { kYes, kMissing, kAbsent };
 Dumped DumpKey(CommandContext& context, const HashedKey& key, std::string* payload);
 
 }  // namespace firn::server

@@ -155,3 +155,113 @@ def test_fields_keep_their_expiries(resp):
     assert resp("RESTORE", "h", 0, payload) == "OK"
     left = resp("HPTTL", "h", "FIELDS", 2, "a", "b")
     assert 90_000_000 < left[0] <= 100_000_000 and left[1] == -1
+
+
+def fill_streams(client):
+    rng = random.Random(2)
+    client.execute_command("CONFIG", "SET", "stream-node-max-entries", 20)
+    client.xgroup_create("empty", "g", mkstream=True)
+    client.xadd("trimmed", {"a": 1}, id="5-5")
+    client.xtrim("trimmed", 0, approximate=False)
+    for i in range(2000):
+        fields = {"user": i, "text": "x" * rng.randrange(100)}
+        if rng.random() < 0.2:
+            fields = {f"own{rng.randrange(3)}": -i, "n": 2 ** rng.randrange(63)}
+        client.xadd("st", fields, id=f"{1000 + i * rng.choice([1, 3])}-{i}" if i == 0 else
+                    f"{10_000 + i * 50 + rng.randrange(50)}-{rng.randrange(5)}")
+        client.xadd("one", {"f": i}, id=f"7-{i + 1}")
+    ids = [entry[0] for entry in client.xrange("st")]
+    client.xdel("st", *rng.sample(ids, 500), ids[-1])
+    client.xtrim("st", 1200, approximate=False)
+    client.xtrim("one", 700, approximate=False)
+    for group in ("g1", "g2"):
+        client.xgroup_create("st", group, id="0")
+        for consumer in ("alice", "bob", ""):
+            client.xreadgroup(group, consumer, {"st": ">"}, count=100)
+        client.xgroup_createconsumer("st", group, "idle")
+        pending = [p["message_id"] for p in client.xpending_range("st", group, "-", "+", 300)]
+        client.xack("st", group, *rng.sample(pending, 120))
+        client.xdel("st", *pending[:10])
+        client.xclaim("st", group, "bob", 0, pending[50:60])
+
+
+def stream(client, key):
+    """Everything that can be seen of a stream but times that go on."""
+    info = client.execute_command("XINFO", "STREAM", key)
+    info = dict(zip(info[::2], info[1::2])) if isinstance(info, list) else info
+    groups = []
+    for group in client.xinfo_groups(key):
+        name = group["name"]
+        pending = client.xpending_range(key, name, "-", "+", 10_000)
+        for entry in pending:
+            entry["time_since_delivered"] = entry["time_since_delivered"] // 60_000
+        consumers = [(c["name"], c["pending"]) for c in client.xinfo_consumers(key, name)]
+        groups.append((group, pending, consumers))
+    return client.xrange(key), {str(k): v for k, v in info.items()}, groups
+
+
+STREAMS = ("empty", "trimmed", "st", "one")
+
+
+def test_streams_go_to_redis_and_back(client, oracle):
+    fill_streams(client)
+    for key in STREAMS:
+        client.execute_command("TIER", "DEMOTE", key)
+        expected = stream(client, key)
+        payload = client.dump(key)
+        oracle.restore(key, 0, payload)
+        assert stream(oracle, key) == expected, key
+        client.delete(key)
+        client.restore(key, 0, oracle.dump(key))
+        assert stream(client, key) == expected, key
+        # Nodes are as full as they were.
+        assert client.dump(key) == payload
+
+
+def test_restored_streams_go_on_as_in_redis(client, oracle):
+    fill_streams(oracle)
+    client.execute_command("CONFIG", "SET", "stream-node-max-entries", 20)
+    for key in STREAMS:
+        client.restore(key, 0, oracle.dump(key))
+        assert stream(client, key) == stream(oracle, key)
+    for key in STREAMS:
+        replies = []
+        for each in (client, oracle):
+            said = [each.xadd(key, {"user": i, "text": "y" * 50}, id=f"999999-{i}")
+                    for i in range(1, 150)]
+            for length in (1300, 1100, 800, 120, 30):
+                said.append(each.xtrim(key, length, approximate=True))
+                said.append(each.xlen(key))
+            said.append(stream(each, key))
+            replies.append(said)
+        assert replies[0] == replies[1], key
+
+
+def test_streams_in_a_dump_of_redis_are_loaded_and_saved(oracle, start, tmp_path):
+    fill_streams(oracle)
+    expected = {key: stream(oracle, key) for key in STREAMS}
+    oracle.save()
+    directory = tmp_path / "firn"
+    directory.mkdir()
+    shutil.copy(tmp_path / "dump.rdb", directory)
+    server = start(directory=str(directory))
+    with server.redis() as client:
+        assert {key: stream(client, key) for key in STREAMS} == expected
+        client.save()
+    shutil.copy(directory / "dump.rdb", tmp_path)
+    port = free_port()
+    process = subprocess.Popen(
+        [shutil.which("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+         "--dir", str(tmp_path)], stdout=subprocess.DEVNULL)
+    try:
+        with redis.Redis(port=port) as second:
+            for _ in range(200):
+                try:
+                    second.ping()
+                    break
+                except (redis.ConnectionError, redis.BusyLoadingError):
+                    time.sleep(0.05)
+            assert {key: stream(second, key) for key in STREAMS} == expected
+    finally:
+        process.kill()
+        process.wait()

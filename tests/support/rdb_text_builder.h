@@ -46,6 +46,7 @@ class RdbTextBuilder : public RdbBuilder {
     if (expiry_ms >= 0) line += " expiry=" + std::to_string(expiry_ms);
     return Unique(field, line);
   }
+  Status Stream(const StreamPiece& piece) override;
   Status EndKey() override { return {}; }
   Status SkipEmptyKey() override { return Line("  empty"); }
 
@@ -64,5 +65,40 @@ class RdbTextBuilder : public RdbBuilder {
   std::string text_;
   std::set<std::string, std::less<>> names_;
 };
+
+inline Status RdbTextBuilder::Stream(const StreamPiece& piece) {
+  auto id = [](StreamId i) { return std::to_string(i.ms) + "-" + std::to_string(i.seq); };
+  auto number = [](auto n) { return " " + std::to_string(n); };
+  const std::string name(piece.bytes);
+  switch (piece.kind) {
+    case StreamPiece::Kind::kNode: {
+      if (!StreamPage::Validate(piece.bytes)) return Line("  INVALID PAGE");
+      const StreamPage page(piece.bytes);
+      std::string line = "  node " + id(page.master()) + number(page.count()) +
+                         number(page.deleted()) + number(page.ListpackBytes()) + " " +
+                         id(page.LastId());
+      for (StreamPage::Cursor cursor = page.begin(); cursor.valid(); cursor.Next()) {
+        line += "\n    " + id(cursor.id()) + (cursor.own_fields() ? " own" : "");
+        cursor.ForEachField([&](std::string_view field, std::string_view value) {
+          line += " " + std::string(field) + "=" + std::string(value);
+        });
+      }
+      return Line(line);
+    }
+    case StreamPiece::Kind::kState:
+      return Line("  state last=" + id(piece.id) + " first=" + id(piece.first_id) +
+                  " deleted=" + id(piece.max_deleted_id) + number(piece.entries_added));
+    case StreamPiece::Kind::kGroup:
+      return Line("  group " + name + " " + id(piece.id) + number(piece.entries_read) +
+                  number(piece.pending) + number(piece.consumers));
+    case StreamPiece::Kind::kConsumer:
+      return Line("  consumer " + name + number(piece.seen_ms) + number(piece.active_ms) +
+                  number(piece.pending));
+    case StreamPiece::Kind::kPending:
+      return Line("  pending " + id(piece.id) + number(piece.seen_ms) + number(piece.deliveries) +
+                  number(piece.consumer));
+  }
+  return {};
+}
 
 }  // namespace firn::test
