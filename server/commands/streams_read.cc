@@ -115,7 +115,7 @@ struct Source {
   bool is_new = false;  // ">"
   bool exists = false;
   bool serve = false;
-  uint64_t repeats = 1;  // how often the key has been named up to here
+  uint64_t earlier = 0;  // how often the key has been named with ">" before
 };
 
 // The id of the last entry, 0-0 if there is none. False if pages are missing.
@@ -224,7 +224,9 @@ bool Reader::Locate(size_t i, const std::string* state) {
   Source& source = sources_[i];
   source.name = context_.args[read_.first_key + i];
   source.key = context_.key(i);
-  for (size_t j = 0; j < i; ++j) source.repeats += sources_[j].name == source.name ? 1 : 0;
+  for (size_t j = 0; j < i; ++j) {
+    if (sources_[j].is_new && sources_[j].name == source.name) ++source.earlier;
+  }
   OpenStream stream(context_, source.key, OpenStream::Use::kRead);
   if (!stream.ok()) return false;
   source.exists = stream.exists();
@@ -278,11 +280,18 @@ bool Reader::LocateNew(OpenStream& stream, StreamGroups& groups, const StreamGro
   source->after = group.last_id;
   source->serve = top > group.last_id;
   if (!source->serve) return true;
-  // A key that is named again goes on where it was left.
-  const uint64_t limit =
-      read_.limit > UINT64_MAX / source->repeats ? UINT64_MAX : read_.limit * source->repeats;
-  const StreamRange range = RangeAfter(group.last_id, limit);
+  // A key that is named again goes on where it was left, if that leaves any entries.
+  const uint64_t times = source->earlier + 1;
+  const bool all_at_once = read_.limit > UINT64_MAX / times;
+  const StreamRange range =
+      RangeAfter(group.last_id, all_at_once ? UINT64_MAX : read_.limit * times);
   if (!WantEntries(context_, value, range)) return false;
+  if (source->earlier > 0) {
+    uint64_t entries = 0;
+    value.ForEach(range, [&](const StreamPage::Cursor&) { ++entries; });
+    source->serve = !all_at_once && entries > read_.limit * source->earlier;
+    if (!source->serve) return true;
+  }
   if (read_.no_ack) return true;
   bool all = true;
   value.ForEach(range, [&](const StreamPage::Cursor& entry) {

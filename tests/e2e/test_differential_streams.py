@@ -225,3 +225,17 @@ def test_pipelines_are_equal(pair):  # noqa: F811
                 f"batch {batch}: {command!r:.300}: {a!r:.300} instead of {b!r:.300}")
     ours.close()
     theirs.close()
+
+
+def test_key_named_twice_goes_on_where_it_was_left(client):
+    for i in range(1, 4):
+        client.xadd("s", {"a": i}, id=f"{i}-0")
+    client.xgroup_create("s", "g", id="0")
+    read = ["XREADGROUP", "GROUP", "g", "c", "COUNT", 2, "STREAMS"]
+    first, second = client.execute_command(*read, "s", "s", "s", ">", ">", ">")
+    assert [entry[0] for entry in first[1]] == [b"1-0", b"2-0"]
+    assert [entry[0] for entry in second[1]] == [b"3-0"]
+    client.xgroup_setid("s", "g", "0")
+    (everything,) = client.execute_command(
+        "XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", "s", ">", ">")
+    assert len(everything[1]) == 3
