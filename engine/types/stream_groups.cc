@@ -15,13 +15,6 @@ void AppendBig32(std::string* out, uint32_t value) {
   out->append(bytes, sizeof bytes);
 }
 
-void AppendId(std::string* out, StreamId id) {
-  char bytes[16];
-  StoreBig64(bytes, id.ms);
-  StoreBig64(bytes + 8, id.seq);
-  out->append(bytes, sizeof bytes);
-}
-
 std::string KeyOf(const PackedPage& page, uint32_t row) { return std::string(page.Row(row).bytes); }
 
 }  // namespace
@@ -34,16 +27,16 @@ std::string StreamGroups::Prefix(Kind kind, uint32_t group) {
   return key;
 }
 
-std::string StreamGroups::IdKey(Kind kind, uint32_t group, StreamId id) {
-  std::string key = Prefix(kind, group);
-  AppendId(&key, id);
+StreamGroups::ShortKey StreamGroups::IdKey(Kind kind, uint32_t group, StreamId id) {
+  ShortKey key(kind, group);
+  key.Add(id);
   return key;
 }
 
-std::string StreamGroups::OwnedKey(uint32_t group, uint32_t consumer, StreamId id) {
-  std::string key = Prefix(kOwned, group);
-  AppendBig32(&key, consumer);
-  AppendId(&key, id);
+StreamGroups::ShortKey StreamGroups::OwnedKey(uint32_t group, uint32_t consumer, StreamId id) {
+  ShortKey key(kOwned, group);
+  key.Add(consumer);
+  key.Add(id);
   return key;
 }
 

@@ -112,6 +112,30 @@ class StreamGroups {
   using Leaf = CountedTree::Leaf;
   enum Kind : char { kGroup = 1, kConsumer = 2, kName = 3, kPending = 4, kOwned = 5 };
 
+  // A key that ends with an id.
+  class ShortKey {
+   public:
+    ShortKey(Kind kind, uint32_t group) : size_(1 + sizeof group) {
+      bytes_[0] = kind;
+      StoreBig32(bytes_ + 1, group);
+    }
+    void Add(uint32_t number) {
+      StoreBig32(bytes_ + size_, number);
+      size_ += sizeof number;
+    }
+    void Add(StreamId id) {
+      StoreBig64(bytes_ + size_, id.ms);
+      StoreBig64(bytes_ + size_ + sizeof id.ms, id.seq);
+      size_ += sizeof id;
+    }
+    std::string_view view() const { return {bytes_, size_}; }
+    operator std::string_view() const { return view(); }  // NOLINT(google-explicit-constructor)
+
+   private:
+    char bytes_[1 + 2 * sizeof(uint32_t) + sizeof(StreamId)];
+    uint32_t size_;
+  };
+
   struct Row {
     Leaf leaf;
     uint32_t row = 0;
@@ -136,8 +160,8 @@ class StreamGroups {
   static Pending DecodePending(std::string_view value);
   static StreamId DecodeId(std::string_view key);
   static std::string Prefix(Kind kind, uint32_t group);
-  static std::string IdKey(Kind kind, uint32_t group, StreamId id);
-  static std::string OwnedKey(uint32_t group, uint32_t consumer, StreamId id);
+  static ShortKey IdKey(Kind kind, uint32_t group, StreamId id);
+  static ShortKey OwnedKey(uint32_t group, uint32_t consumer, StreamId id);
   template <typename Visit>  // visit(key, value)
   bool Walk(std::string_view first, std::string_view prefix, Visit visit);
 
@@ -195,8 +219,8 @@ bool StreamGroups::ForEachPending(const Group& group, StreamId first, Visit visi
 template <typename Visit>
 bool StreamGroups::ForEachPendingOf(const Group& group, uint32_t consumer, StreamId first,
                                     Visit visit) {
-  const std::string key = OwnedKey(group.number, consumer, first);
-  return Walk(key, std::string_view(key).substr(0, key.size() - sizeof(StreamId)),
+  const ShortKey key = OwnedKey(group.number, consumer, first);
+  return Walk(key, key.view().substr(0, key.view().size() - sizeof(StreamId)),
               [&](std::string_view row, std::string_view) { return visit(DecodeId(row)); });
 }
 
