@@ -12,6 +12,7 @@
 
 #include "engine/base/check.h"
 #include "server/acl/acl.h"
+#include "server/errands.h"
 #include "server/first_load.h"
 #include "server/net/tls_settings.h"
 #include "server/rdb_save.h"
@@ -80,6 +81,7 @@ Status Server::Start() {
   scripting_ = std::make_unique<Scripting>(this);
   FIRN_RETURN_IF_ERROR(scripting_->LoadFunctions());
   saver_ = std::make_unique<RdbSaver>(this);
+  errands_ = std::make_unique<Errands>(loop_.get());
   FIRN_RETURN_IF_ERROR(LoadFirst(&load));
   startup_memory_ = store_->UsedMemory();
   RegisterAppliers();
@@ -254,7 +256,7 @@ int Server::Run() {
     FlushReplies();
     if (options_->maxmemory_clients != 0) EvictClients();
     DeleteClosed();
-    if (reload_) DoReload();
+    if (reload_ && !dispatcher_->in_transaction()) DoReload();
   }
   Status status = Stop();
   if (!status.ok()) {
@@ -324,7 +326,7 @@ void Server::Cron() {
   }
   if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
   SampleRates();
-  if (!dispatcher_->in_transaction()) saver_->Step();
+  if (!dispatcher_->in_transaction() && !loading()) saver_->Step();
   RewriteIfGrown();
   dispatcher_->CalibrateClock();
   // everysec holds replies back only while a sync is late: look again.

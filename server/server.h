@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -54,6 +55,7 @@ class Acl;
 class Scripting;
 class TlsSettings;
 
+class Errands;
 class RdbSaver;
 class AofFeed;
 class FirstLoad;
@@ -76,8 +78,8 @@ class Server : public StoreListener {
   io::NetLoop& loop() { return *loop_; }
   // REQUIRES: not loading.
   Store& store() { return *store_; }
-  // While the store is being closed and opened again: commands wait.
-  bool loading() const { return store_ == nullptr; }
+  // While the store is being closed and opened again, or a dump loaded into it: commands wait.
+  bool loading() const { return store_ == nullptr || reloading_; }
   CommandTable& commands() { return commands_; }
   Dispatcher& dispatcher() { return *dispatcher_; }
   WatchTable& watches() { return watches_; }
@@ -85,6 +87,7 @@ class Server : public StoreListener {
   ServerStats& stats() { return stats_; }
   SlowLog& slow_log() { return slow_log_; }
   RdbSaver& saver() { return *saver_; }
+  Errands& errands() { return *errands_; }
   PubSub& pubsub() { return pubsub_; }
   KeyspaceEvents& events() { return events_; }
   Tracking& tracking() { return tracking_; }
@@ -165,6 +168,14 @@ class Server : public StoreListener {
   void RequestShutdown(ShutdownRequest request, std::move_only_function<void(Status)> done);
   // Closes the store and recovers it from its log, at the end of the iteration.
   void ReloadStore(std::move_only_function<void(Status)> done);
+  struct DumpReload {
+    bool save = true;
+    bool flush = true;
+    bool merge = false;  // a key of the dump takes the place of one that is there
+  };
+  // Writes the dump, empties all databases and loads the dump, all at the end of the iteration and
+  // blocking. After a failure the databases hold what was loaded until then.
+  void ReloadDump(DumpReload request, std::move_only_function<void(Status)> done);
   // From a signal handler.
   void OnSignal(int signal);
 
@@ -174,10 +185,14 @@ class Server : public StoreListener {
 
  private:
   Status OpenStore();
-  // And what lies in the directory of a new instance.
   // The first start in a directory with files of Redis.
   Status LoadFirst(FirstLoad* load);
-  Status LoadRdb(const std::string& path, uint64_t* end);
+  struct RdbLoad {
+    bool replace = false;     // keys that are there; else they are an error
+    bool stoppable = true;    // by a signal
+    uint64_t* end = nullptr;  // becomes the offset where the dump ends
+  };
+  Status LoadRdb(const std::string& path, const RdbLoad& load);
   Status LoadAof(const FirstLoad& load);
   Status LoadAofFile(const std::string& path, bool is_last, AofFeed* feed);
   Status Feed(std::string_view requests, AofFeed* feed);
@@ -212,6 +227,9 @@ class Server : public StoreListener {
   void EvictClients();
   void DeleteClosed();
   void DoReload();
+  void ReopenStore();
+  Status SaveAndLoad(const DumpReload& request);
+  void FlushEverything();
   Status Stop();
 
   Options& options_;
@@ -223,13 +241,14 @@ class Server : public StoreListener {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::vector<std::unique_ptr<io::Listener>> listeners_;
-  bool serving_ = false;        // everything that the start had to do is done
+  bool serving_ = false;  // everything that the start had to do is done
   uint64_t rewritten_log_bytes_ = 0;
-  uint64_t aof_requests_ = 0;  // run from append-only files
+  uint64_t aof_requests_ = 0;               // run from append-only files
   std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
   std::unique_ptr<TlsSettings> tls_;        // null without certificates
   SlowLog slow_log_;
   std::unique_ptr<RdbSaver> saver_;
+  std::unique_ptr<Errands> errands_;
   ServerStats stats_;
   StoreStats store_stats_base_;
   std::map<std::string, uint64_t> error_counts_;
@@ -258,6 +277,8 @@ class Server : public StoreListener {
   PauseKind pause_ = PauseKind::kNone;
   int64_t pause_until_ms_ = 0;
   std::move_only_function<void(Status)> reload_;
+  std::optional<DumpReload> reload_dump_;  // else the store is opened anew
+  bool reloading_ = false;
   bool stopping_ = false;
   int exit_code_ = 0;
   std::atomic<int> signal_{0};

@@ -113,21 +113,19 @@ void Server::HandleSignals() {
   ++signals_seen_;
   Log(kLogWarning, std::string("Received ") + (signal == SIGINT ? "SIGINT" : "SIGTERM") +
                        " scheduling shutdown...");
-  uint32_t flags =
-      signal == SIGINT ? options_->shutdown_on_sigint : options_->shutdown_on_sigterm;
-  RequestShutdown(
-      {.now = (flags & kShutdownNow) != 0,
-       .save = (flags & kShutdownSave) != 0,
-       .nosave = (flags & kShutdownNosave) != 0,
-       .force = (flags & kShutdownForce) != 0},
-      [this](Status status) {
-        if (status.ok()) return;
-        Log(kLogWarning, "The signal asked for a shutdown, which failed: " + status.message());
-      });
+  uint32_t flags = signal == SIGINT ? options_->shutdown_on_sigint : options_->shutdown_on_sigterm;
+  RequestShutdown({.now = (flags & kShutdownNow) != 0,
+                   .save = (flags & kShutdownSave) != 0,
+                   .nosave = (flags & kShutdownNosave) != 0,
+                   .force = (flags & kShutdownForce) != 0},
+                  [this](Status status) {
+                    if (status.ok()) return;
+                    Log(kLogWarning,
+                        "The signal asked for a shutdown, which failed: " + status.message());
+                  });
 }
 
-void Server::RequestShutdown(ShutdownRequest request,
-                             std::move_only_function<void(Status)> done) {
+void Server::RequestShutdown(ShutdownRequest request, std::move_only_function<void(Status)> done) {
   saver_->Abandon();
   if (!request.save && (options_->save.empty() || request.nosave)) {
     stopping_ = true;
@@ -166,10 +164,39 @@ Status Server::Stop() {
   return status;
 }
 
-void Server::ReloadStore(std::move_only_function<void(Status)> done) { reload_ = std::move(done); }
+void Server::ReloadStore(std::move_only_function<void(Status)> done) {
+  reload_ = std::move(done);
+  reload_dump_.reset();
+}
+
+void Server::ReloadDump(DumpReload request, std::move_only_function<void(Status)> done) {
+  reload_ = std::move(done);
+  reload_dump_ = request;
+}
 
 void Server::DoReload() {
   auto done = std::exchange(reload_, {});
+  Status status;
+  if (auto request = std::exchange(reload_dump_, {})) {
+    reloading_ = true;
+    status = SaveAndLoad(*request);
+    reloading_ = false;
+    // Whoever waits for a key looks again.
+    for (uint32_t db = 0; db < store_->databases(); ++db) blocking_.SignalDatabase(db);
+    Log(status.ok() ? kLogNotice : kLogWarning,
+        status.ok() ? "DB reloaded by DEBUG RELOAD" : "DEBUG RELOAD failed: " + status.message());
+  } else {
+    ReopenStore();
+  }
+  done(status);
+  // What they sent meanwhile was only kept.
+  for (const auto& [id, client] : clients_) {
+    NoteReady(id);
+    NoteActive(client.get());
+  }
+}
+
+void Server::ReopenStore() {
   for (const auto& [id, client] : clients_) client->ReleaseTickets();
   // It keeps the index open.
   saver_->Abandon();
@@ -183,12 +210,6 @@ void Server::DoReload() {
     std::_Exit(1);
   }
   store_stats_base_ = {};
-  done(status);
-  // What they sent meanwhile was only kept.
-  for (const auto& [id, client] : clients_) {
-    NoteReady(id);
-    NoteActive(client.get());
-  }
 }
 
 }  // namespace firn::server

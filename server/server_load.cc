@@ -3,6 +3,7 @@
 #include "server/aof_load.h"
 #include "server/first_load.h"
 #include "server/rdb_load.h"
+#include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
 #include "server/server.h"
 #include "server/value_limits.h"
@@ -24,7 +25,7 @@ Status WithPrefix(const std::string& prefix, const Status& status) {
 Status Server::LoadFirst(FirstLoad* load) {
   if (!load->due()) return Status::Ok();
   Status status = load->aof_paths().empty()
-                      ? WithPrefix("Can't load the RDB file: ", LoadRdb(load->rdb_path(), nullptr))
+                      ? WithPrefix("Can't load the RDB file: ", LoadRdb(load->rdb_path(), {}))
                       : WithPrefix("Can't load the append-only file: ", LoadAof(*load));
   if (status.ok()) status = SyncLoaded();
   if (status.ok()) return load->Finish();
@@ -34,8 +35,7 @@ Status Server::LoadFirst(FirstLoad* load) {
   return status;
 }
 
-// `*end`, unless null: where in the file the dump ends.
-Status Server::LoadRdb(const std::string& path, uint64_t* end) {
+Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
   Log(kLogNotice, "Loading RDB " + path);
   const MaxmemoryPolicy policy = options_->maxmemory_policy;
   RdbLoader loader(
@@ -44,10 +44,11 @@ Status Server::LoadRdb(const std::string& path, uint64_t* end) {
        .limits = ValueLimitsOf(options_.values()),
        .lfu = policy == MaxmemoryPolicy::kAllkeysLfu || policy == MaxmemoryPolicy::kVolatileLfu,
        .checksum = options_->rdb_checksum,
+       .replace = load.replace,
        .function = [this](std::string_view code) { return scripting_->LoadLibrary(code); },
-       .stopped = [this] { return signal_.load() != 0; },
+       .stopped = [this, &load] { return load.stoppable && signal_.load() != 0; },
        .log = [this](const std::string& line) { Log(kLogNotice, line); }});
-  FIRN_RETURN_IF_ERROR(LoadRdbFile(files_.get(), path, &loader, end));
+  FIRN_RETURN_IF_ERROR(LoadRdbFile(files_.get(), path, &loader, load.end));
   const RdbLoader::Report& report = loader.report();
   Log(kLogNotice, "Done loading RDB, keys loaded: " + std::to_string(report.keys) +
                       ", keys expired: " + std::to_string(report.expired) +
@@ -79,7 +80,7 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
   auto read = (*file)->ReadAt(0, magic);
   if (!read) return read.error();
   uint64_t begin = 0;
-  if (RdbReader::IsDump({magic, *read})) FIRN_RETURN_IF_ERROR(LoadRdb(path, &begin));
+  if (RdbReader::IsDump({magic, *read})) FIRN_RETURN_IF_ERROR(LoadRdb(path, {.end = &begin}));
   AofReader reader(file->get(), begin);
   std::string requests;
   while (true) {
@@ -128,6 +129,42 @@ Status Server::Feed(std::string_view requests, AofFeed* feed) {
     wait = store_->EndIteration();
     loop_->RunOnce(ready_.empty() && active_.empty() ? std::min(wait, kMaxWaitMicros) : 0);
   }
+}
+
+// --- DEBUG RELOAD
+
+// REQUIRES: no transaction is open. A signal waits: a last snapshot of half of the dump would take
+// the dump's place.
+Status Server::SaveAndLoad(const DumpReload& request) {
+  if (request.save) {
+    Status status;
+    bool done = false;
+    saver_->Abandon();
+    saver_->Save([&](Status saved) {
+      status = std::move(saved);
+      done = true;
+    });
+    while (!done) {
+      store_->EndIteration();
+      loop_->RunOnce(kMaxWaitMicros);
+    }
+    FIRN_RETURN_IF_ERROR(status);
+  }
+  if (request.flush) FlushEverything();
+  FIRN_RETURN_IF_ERROR(LoadRdb(options_->dir + "/" + options_->dbfilename,
+                               {.replace = request.merge, .stoppable = false}));
+  return SyncLoaded();
+}
+
+void Server::FlushEverything() {
+  store_->BeginGroup();
+  for (uint32_t db = 0; db < store_->databases(); ++db) {
+    watches_.TouchDatabase(db);
+    if (store_->EstimateKeys(db) > 0) store_->FlushDatabase(db);
+  }
+  store_->EndGroup();
+  tracking_.InvalidateAll();
+  scripting_->functions().Flush();
 }
 
 // Waits until all that was loaded is on the disk.

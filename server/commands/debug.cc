@@ -20,6 +20,7 @@ namespace {
 constexpr int64_t kPopulateStep = 1000;
 // Longest sleep; more than any test wants.
 constexpr double kMaxSleepSeconds = 3600;
+constexpr std::string_view kReloadInGroupError = "ERR Nothing can be loaded within a transaction";
 
 int64_t Leading(std::string_view text) { return std::atoll(std::string(text).c_str()); }
 
@@ -35,7 +36,8 @@ void Help(CommandContext& context) {
       {"POPULATE <count> [<prefix>] [<size>]", "Makes keys named <prefix>:<number>."},
       {"PROTOCOL <type>", "Answers with a test value of a protocol type."},
       {"QUICKLIST-PACKED-THRESHOLD <size>", "Accepted; means nothing here."},
-      {"RELOAD [<option> ...]", "Closes the store and recovers it from the log."},
+      {"RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+       "Saves the dump, empties all databases and loads the dump."},
       {"REPLYBUFFER <setting> <value>", "Accepted; means nothing here."},
       {"SET-ACTIVE-EXPIRE <0|1>", "Stops or starts the deletion of expired keys unasked."},
       {"SET-DISABLE-DENY-SCRIPTS <0|1>", "Accepted; means nothing here."},
@@ -189,6 +191,7 @@ void PopulateKeys(CommandContext& context) {
 
 // Closes the store and opens it again: whatever is wrong with the log or its recovery shows.
 void Recover(CommandContext& context) {
+  if (context.server.dispatcher().in_transaction()) return context.reply.Error(kReloadInGroupError);
   SuspendedCommand suspended = context.Suspend();
   context.server.ReloadStore([suspended](Status status) {
     suspended.Resume([status = std::move(status)](CommandContext& context) {
@@ -199,14 +202,27 @@ void Recover(CommandContext& context) {
 }
 
 void Reload(CommandContext& context) {
+  Server::DumpReload request;
   for (std::string_view option : context.args.subspan(2)) {
-    if (!EqualsIgnoreCase(option, "merge") && !EqualsIgnoreCase(option, "noflush") &&
-        !EqualsIgnoreCase(option, "nosave")) {
+    if (EqualsIgnoreCase(option, "merge")) {
+      request.merge = true;
+    } else if (EqualsIgnoreCase(option, "noflush")) {
+      request.flush = false;
+    } else if (EqualsIgnoreCase(option, "nosave")) {
+      request.save = false;
+    } else {
       return context.reply.Error(
           "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
     }
   }
-  Recover(context);
+  if (context.server.dispatcher().in_transaction()) return context.reply.Error(kReloadInGroupError);
+  SuspendedCommand suspended = context.Suspend();
+  context.server.ReloadDump(request, [suspended](Status status) {
+    suspended.Resume([status = std::move(status)](CommandContext& context) {
+      if (status.ok()) return context.reply.Ok();
+      context.reply.Error("ERR Error trying to load the RDB dump, check server logs.");
+    });
+  });
 }
 
 }  // namespace

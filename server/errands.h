@@ -1,0 +1,37 @@
+// Errands: threads of their own for what may wait long for something outside, such as another
+// server: the loop's workers have better things to do.
+//
+// Executor thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <thread>
+
+#include "tiering/io/loop.h"
+
+namespace firn::server {
+
+class Errands {
+ public:
+  explicit Errands(io::Loop* loop) : loop_(*loop) {}
+  // Tells the jobs under way to stop, and waits until they have; none is answered.
+  ~Errands();
+  Errands(const Errands&) = delete;
+  Errands& operator=(const Errands&) = delete;
+
+  // `job` runs on another thread and should end soon once `*stop` is true; `done` then runs on the
+  // executor.
+  using Job = std::move_only_function<void(const std::atomic<bool>* stop)>;
+  void Run(Job job, std::move_only_function<void()> done);
+
+ private:
+  io::Loop& loop_;
+  std::atomic<bool> stop_{false};
+  std::map<uint64_t, std::thread> threads_;
+  uint64_t last_id_ = 0;
+};
+
+}  // namespace firn::server
