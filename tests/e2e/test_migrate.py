@@ -1,0 +1,129 @@
+"""MIGRATE between Firn and Redis, both ways."""
+
+import random
+import shutil
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import Error, Server, free_port
+from test_snapshot import contents, fill
+
+REDIS = shutil.which("redis-server")
+
+
+@pytest.fixture
+def redis():
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    server = Server("--save", "", "--appendonly", "no", "--daemonize", "no", binary=REDIS,
+                    wait=None)
+    yield server
+    server.remove()
+
+
+def begin_redis(redis):
+    return redis.start()
+
+
+@pytest.mark.parametrize("way", ["to redis", "from redis", "to firn"])
+def test_all_types_move(start, redis, way):
+    ours = start("--save", "")
+    other = start("--save", "") if way == "to firn" else begin_redis(redis)
+    source, target = (other, ours) if way == "from redis" else (ours, other)
+    with source.resp() as here, target.resp() as there:
+        fill(here, random.Random(2), keys=120)
+        everything = contents(here)
+        expected = {key: value for key, value in everything.items() if key[0] == 0}
+        names = sorted(key[1] for key in expected)
+        assert here("MIGRATE", "127.0.0.1", target.port, names[0], 0, 5000, "COPY") == "OK"
+        assert here("EXISTS", names[0]) == 1
+        assert "BUSYKEY" in here("MIGRATE", "127.0.0.1", target.port, names[0], 0, 5000)
+        assert here("EXISTS", names[0]) == 1
+        assert here("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS",
+                    *names, "absent") == "OK"
+        assert here("DBSIZE") == 0
+        found = contents(there)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert found[key][0] == value[0] and found[key][2] == value[2], key
+            # RESTORE is told what is left to live.
+            assert abs(found[key][1] - value[1]) < 3000, key
+        assert here("MIGRATE", "127.0.0.1", target.port, names[0], 0, 5000) == "NOKEY"
+
+
+def test_errors_leave_the_keys(start, redis):
+    ours = start("--save", "")
+    begin_redis(redis)
+    with ours.resp() as here, redis.resp() as there:
+        here("SET", "a", 1)
+        here("SET", "b", 2)
+        there("SET", "a", "there")
+        port = redis.port
+        assert here("MIGRATE", "127.0.0.1", free_port(), "a", 0, 500).startswith("IOERR")
+        assert here("MIGRATE", "127.0.0.1", port, "a", 99, 500).startswith("ERR Target instance")
+        assert here("MIGRATE", "127.0.0.1", port, "a", 0, 500, "NOSUCH") == "ERR syntax error"
+        assert isinstance(here("MIGRATE", "127.0.0.1", port, "a", 0, 500, "KEYS", "a"), Error)
+        assert isinstance(here("MIGRATE", "127.0.0.1", port, "a", "x", 500), Error)
+        # One is taken and deleted, the other stays.
+        assert "BUSYKEY" in here("MIGRATE", "127.0.0.1", port, "", 0, 500, "KEYS", "a", "b")
+        assert [here("GET", "a"), here("GET", "b")] == [b"1", None]
+        assert there("GET", "b") == b"2"
+        there("CONFIG", "SET", "requirepass", "secret")
+        assert "NOAUTH" in here("MIGRATE", "127.0.0.1", port, "a", 0, 500, "REPLACE")
+        assert "WRONGPASS" in here("MIGRATE", "127.0.0.1", port, "a", 0, 500, "REPLACE",
+                                   "AUTH", "wrong")
+        assert here("EXISTS", "a") == 1
+        assert here("MIGRATE", "127.0.0.1", port, "a", 0, 500, "REPLACE", "AUTH2", "default",
+                    "secret") == "OK"
+        assert here("EXISTS", "a") == 0
+        assert there("GET", "a") == b"1"
+
+
+def test_a_silent_target_holds_up_nobody_else(start):
+    ours = start("--save", "")
+    with socket.socket() as silent, ours.resp() as here, ours.resp() as other:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        here("SET", "a", 1)
+        begin = time.monotonic()
+        here.send("MIGRATE", "127.0.0.1", silent.getsockname()[1], "a", 0, 1500)
+        for _ in range(20):
+            other("PING")
+        assert time.monotonic() - begin < 1
+        assert here.read().startswith("IOERR")
+        assert time.monotonic() - begin >= 1.4
+        assert other("GET", "a") == b"1"
+        # Nor the end of the server.
+        here.send("MIGRATE", "127.0.0.1", silent.getsockname()[1], "a", 0, 60_000)
+        time.sleep(0.2)
+        begin = time.monotonic()
+        other.send("SHUTDOWN")
+        ours.process.wait(timeout=10)
+        assert time.monotonic() - begin < 5
+
+
+def test_a_key_that_changes_meanwhile_stays(start):
+    ours = start("--save", "")
+
+    def serve(listener, resp):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"+OK\r\n")
+            connection.recv(1 << 16)
+            with ours.resp() as other:
+                other("APPEND", "a", "more")
+            connection.sendall(b"+OK\r\n")
+
+    with socket.socket() as listener, ours.resp() as here:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        here("SET", "a", "some")
+        thread = threading.Thread(target=serve, args=(listener, here))
+        thread.start()
+        assert "changed" in here("MIGRATE", "127.0.0.1", listener.getsockname()[1], "a", 0, 5000)
+        thread.join()
+        assert here("GET", "a") == b"somemore"
