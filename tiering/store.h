@@ -200,8 +200,8 @@ class Store {
   enum class WriteGate : uint8_t { kOk, kOutOfMemory, kOutOfSpace, kDiskFull, kLogFailed, kWait };
   // Whether a command that may write `bytes` can run. kWait: the ticket's waiter will be called (a
   // segment is being made, or writers are being slowed). kFreesSpace commands (DEL, EXPIRE, FLUSH)
-  // pass where others are refused. kOutOfMemory: tiering is off and the policy found nothing to
-  // evict. kOutOfSpace: `maxdisk`; kDiskFull: the file system.
+  // pass where others are refused. kOutOfMemory: there is nothing to evict (tiering is off), or what
+  // can't be demoted exceeds the limit. kOutOfSpace: `maxdisk`; kDiskFull: the file system.
   WriteGate CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket);
   const Status& log_failure() const;  // why writes fail, for kLogFailed and kDiskFull
 
@@ -245,7 +245,7 @@ class Store {
     ValueType type;
   };
   // Collects at least `count` keys from `cursor` (0 begins; at most 52 bits) on; `next` is 0 at the
-  // end. Keys that expired are left out. Answers at once if nothing is cold.
+  // end. Keys that expired are deleted. Answers at once if nothing is cold.
   struct ScanResult {
     uint64_t next = 0;
     std::vector<ScanKey> keys;
