@@ -200,8 +200,8 @@ class Store {
   enum class WriteGate : uint8_t { kOk, kOutOfMemory, kOutOfSpace, kDiskFull, kLogFailed, kWait };
   // Whether a command that may write `bytes` can run. kWait: the ticket's waiter will be called (a
   // segment is being made, or writers are being slowed). kFreesSpace commands (DEL, EXPIRE, FLUSH)
-  // pass where others are refused. kOutOfMemory: there is nothing to evict (tiering is off), or what
-  // can't be demoted exceeds the limit. kOutOfSpace: `maxdisk`; kDiskFull: the file system.
+  // pass where others are refused. kOutOfMemory: there is nothing to evict (tiering is off), or
+  // what can't be demoted exceeds the limit. kOutOfSpace: `maxdisk`; kDiskFull: the file system.
   WriteGate CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket);
   const Status& log_failure() const;  // why writes fail, for kLogFailed and kDiskFull
 
