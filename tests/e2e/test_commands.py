@@ -10,7 +10,10 @@ CHANGED = {"cluster", "command|getkeys", "command|getkeysandflags", "config|rese
            # Allowed in scripts since 7.2.
            "blmove", "blpop", "brpop", "brpoplpush", "bzpopmax", "bzpopmin",
            # With WITHSCORE since 7.2, with NOVALUES since 7.4.
-           "zrank", "zrevrank", "hscan"}
+           "zrank", "zrevrank", "hscan",
+           # Other tips, or other arguments, since 7.2.
+           "latency|reset", "georadius", "georadiusbymember", "georadius_ro",
+           "georadiusbymember_ro"}
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,9 @@ NOT_SET = {"port", "bind", "requirepass", "oom-score-adj", "oom-score-adj-values
            "maxmemory-clients", "timeout", "protected-mode", "unixsocket",
            "client-output-buffer-limit", "locale-collate", "tls-port", "watchdog-period",
            # Redis 7.2 has a level more than 7.0 and names it in the error.
-           "loglevel"}
+           "loglevel",
+           # They act on what Firn does not have, and are remembered; Redis wants certificates.
+           "tls-cluster", "tls-replication"}
 
 
 @pytest.fixture(scope="module")

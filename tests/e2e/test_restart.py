@@ -143,8 +143,8 @@ def test_appendonly_no_refuses_a_directory_with_data(start):
         check(client, values)
 
 
-def test_appendonly_no_starts_empty_each_time(start):
-    server = start("--appendonly", "no")
+def test_appendonly_no_without_snapshots_starts_empty_each_time(start):
+    server = start("--appendonly", "no", "--save", "")
     with server.resp() as client:
         assert client("CONFIG", "GET", "appendonly")[1] == b"no"
         fill(client, 100)
