@@ -116,9 +116,11 @@ Status RdbLoader::Create() {
   FIRN_RETURN_IF_ERROR(Run(Access::kReplace, value_.bytes(), [&] {
     Database& db = store_.database(db_);
     const HashedKey key = store_.Key(key_);
-    twice = db.Lookup(key, {.touch = false, .count_hit = false}).exists();
+    const bool exists = db.Lookup(key, {.touch = false, .count_hit = false}).exists();
+    twice = exists && !options_.replace;
     if (twice) return true;
     store_.BeginGroup();
+    if (exists) db.Delete(key);
     value_.Create(db, key, options_.limits);
     SetDetails();
     store_.EndGroup();
@@ -146,8 +148,10 @@ Status RdbLoader::AddPart() {
       Database& db = store_.database(db_);
       const HashedKey key = store_.Key(key_);
       if (!partial_) {
-        twice = db.Lookup(key, {.touch = false, .count_hit = false}).exists();
+        const bool exists = db.Lookup(key, {.touch = false, .count_hit = false}).exists();
+        twice = exists && !options_.replace;
         if (twice) return true;
+        if (exists) db.Delete(key);
         partial_ = true;
       }
       result = value_.Extend(db, key, options_.limits, {.first = &first, .end = end});

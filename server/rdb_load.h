@@ -31,6 +31,7 @@ class RdbLoader final : public RdbBuilder {
     ValueLimits limits;
     bool lfu = false;  // maxmemory-policy is one of the LFU ones
     bool checksum = true;
+    bool replace = false;  // keys that are there; else they are an error
     // Takes the code of a library of functions. Null: dumps with functions are refused.
     std::function<Status(std::string_view code)> function = {};
     // Called now and then; true gives the loading up.

@@ -10,6 +10,7 @@
 namespace firn::server {
 
 void DumpCommand(CommandContext& context);
+void MigrateCommand(CommandContext& context);
 void RestoreCommand(CommandContext& context);
 
 // What DUMP gives of a key. REQUIRES: planned with kRead.
