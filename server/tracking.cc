@@ -58,6 +58,8 @@ void Tracking::RememberKeys(Client* client, const Command& command,
   const TrackingState* state = client->tracking().get();
   if (state == nullptr || state->broadcast) return;
   if ((command.flags & kReadonly) == 0 || (command.flags & kPubsub) != 0) return;
+  // A script's keys are those that it reads, not those that it declares.
+  if ((command.acl_categories & kAclScripting) != 0) return;
   if ((state->opt_in && !state->caching) || (state->opt_out && state->caching)) return;
   std::vector<FoundKey> found;
   if (!FindKeys(command, args, &found)) return;
