@@ -108,6 +108,17 @@ void Blocking::Block(CommandContext& context, const BlockOptions& options) {
   });
 }
 
+Blocking::Counts Blocking::CountWaits() const {
+  Counts counts{.keys = clients_of_key_.size()};
+  std::set<Key> awake;
+  for (const auto& [id, waiter] : waiters_) {
+    if (waiter.deadline_ms != 0) ++counts.with_timeout;
+    if (waiter.options.wake_whatever_type) awake.insert(waiter.keys.begin(), waiter.keys.end());
+  }
+  counts.keys_awake_on_nokey = awake.size();
+  return counts;
+}
+
 void Blocking::Signal(uint32_t db, std::string_view key) {
   if (waiters_.empty()) return;
   Key ready{db, std::string(key)};

@@ -88,6 +88,13 @@ class Blocking {
     return it == waiters_.end() ? nullptr : &it->second.options.state;
   }
   uint64_t count() const { return waiters_.size(); }
+  // What INFO tells of the waits. Looks at every blocked client.
+  struct Counts {
+    uint64_t keys = 0;                 // that some client waits for
+    uint64_t keys_awake_on_nokey = 0;  // of those, with a client that wakes when the key goes
+    uint64_t with_timeout = 0;         // clients
+  };
+  Counts CountWaits() const;
   // The client's command has ended, or the client is gone.
   void Forget(uint64_t client_id);
   // CLIENT UNBLOCK, and a timeout's end. False if the client is not blocked.

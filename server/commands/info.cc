@@ -36,6 +36,7 @@ void TakeClients(Server& server, InfoSnapshot* snapshot) {
   snapshot->clients.blocked = server.blocked_clients();
   snapshot->clients.tracking = server.tracking().clients();
   snapshot->clients.pubsub = server.pubsub().clients();
+  snapshot->clients.waits = server.blocking().CountWaits();
   snapshot->listening = {.channels = server.pubsub().topics(TopicKind::kChannel),
                          .patterns = server.pubsub().topics(TopicKind::kPattern),
                          .shard_channels = server.pubsub().topics(TopicKind::kShardChannel),

@@ -121,7 +121,9 @@ void ClientsSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("blocked_clients", s.clients.blocked);
   out.Number("tracking_clients", s.clients.tracking);
   out.Number("pubsub_clients", s.clients.pubsub);
-  out.Zeros({"clients_in_timeout_table", "total_blocking_keys", "total_blocking_keys_on_nokey"});
+  out.Number("clients_in_timeout_table", s.clients.waits.with_timeout);
+  out.Number("total_blocking_keys", s.clients.waits.keys);
+  out.Number("total_blocking_keys_on_nokey", s.clients.waits.keys_awake_on_nokey);
 }
 
 void AllocatorLines(Lines& out, const MemoryReport& m) {
@@ -240,8 +242,8 @@ void StatsSection(Lines& out, const Snapshot& s) {
   out.Number("pubsub_channels", s.listening.channels);
   out.Number("pubsub_patterns", s.listening.patterns);
   out.Number("pubsubshard_channels", s.listening.shard_channels);
-  out.Zeros({"latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
-             "active_defrag_misses", "active_defrag_key_hits",
+  out.Zeros({"latest_fork_usec", "total_forks", "migrate_cached_sockets",
+             "slave_expires_tracked_keys", "active_defrag_misses", "active_defrag_key_hits",
              "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"});
   out.Number("tracking_total_keys", s.listening.tracked_keys);
   out.Number("tracking_total_items", s.listening.tracked_items);

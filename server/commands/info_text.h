@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/blocking.h"
 #include "server/memory_report.h"
 #include "server/options/options.h"
 #include "server/rdb_save.h"
@@ -33,6 +34,7 @@ struct InfoSnapshot {
     uint64_t max_output_buffer = 0;
     uint64_t tracking = 0;
     uint64_t pubsub = 0;  // with a subscription of any kind
+    Blocking::Counts waits;
   } clients;
 
   struct Scripts {
