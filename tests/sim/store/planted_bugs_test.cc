@@ -188,7 +188,8 @@ TEST(PlantedBugsTest, ForgottenSyncOfWhatCompactionCopies) {
 }
 
 TEST(PlantedBugsTest, RecordsInTheIndexThatAreNotSynced) {
-  EXPECT_NE(Find({.policy = SyncPolicy::kNo, .bug = PlantedBug::kIndexUnsynced}), "");
+  EXPECT_NE(Find({.policy = SyncPolicy::kNo, .first_seed = 9, .bug = PlantedBug::kIndexUnsynced}),
+            "");
 }
 
 TEST(PlantedBugsTest, ASegmentRemovedBeforeTheIndexIsFlushed) {
@@ -218,14 +219,14 @@ TEST(PlantedBugsTest, EffectsBeforeTheReplayPosition) {
 TEST(PlantedBugsTest, ATailOfADeadProcessThatWasNeverSynced) {
   EXPECT_NE(Find({.policy = SyncPolicy::kNo,
                   .commands = 3000,
-                  .first_seed = 26,
+                  .first_seed = 30,
                   .bug = PlantedBug::kTrustUnsyncedTail}),
             "");
 }
 
 TEST(PlantedBugsTest, AnOldRecordPutIntoTheIndexOverANewerOne) {
   EXPECT_NE(Find({.commands = 3000,
-                  .first_seed = 20,
+                  .first_seed = 30,
                   .bug = PlantedBug::kMoveOverNewer,
                   .overwrites = true}),
             "");
