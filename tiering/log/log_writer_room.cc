@@ -92,7 +92,14 @@ void LogWriter::Grant(MadeSegment made) {
   }
   // A long segment is no smaller than an ordinary one: whatever was granted, there is room.
   out_of_space_ = false;
-  spares_.push_back(std::move(mapping));
+  if (!window_.empty() && mapping->id < window_.back()->id) {
+    // It was under way when a later one had to be made at once, and can't follow that.
+    Discard(mapping);
+    return;
+  }
+  auto later = std::find_if(spares_.begin(), spares_.end(),
+                            [&](const MappingPtr& spare) { return spare->id > mapping->id; });
+  spares_.insert(later, std::move(mapping));
 }
 
 void LogWriter::Refuse(const Status& status, uint64_t room_bytes) {

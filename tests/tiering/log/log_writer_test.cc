@@ -63,6 +63,24 @@ TEST_P(LogWriterTest, ChainsOverManySegments) {
   }
 }
 
+TEST_P(LogWriterTest, ASegmentThatIsMadeMeanwhileNeverFollowsALaterOne) {
+  Start();
+  uint64_t last = 0;
+  auto set = [&](const std::string& key, size_t size) {
+    Set(key, std::string(size, 'v'));
+    EXPECT_GE(writer_->active()->id, last);
+    last = writer_->active()->id;
+  };
+  for (int i = 0; i < 60; ++i) {
+    set("key" + std::to_string(i), 200'000);
+    // Too long for any spare: its segment is made on the spot, while others are under way.
+    if (i % 11 == 0) set("long" + std::to_string(i), 3 * kMiB);
+    if (i % 3 == 0) loop_.RunAll();
+  }
+  loop_.RunAll();
+  EXPECT_EQ(ReadLog().size(), 66u);
+}
+
 TEST_P(LogWriterTest, NextStartContinuesTheChain) {
   Start();
   Set("a", "1");
