@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A queue of jobs that loses none: a worker moves a job into a list of its own while it works on it,
-so that the jobs of a worker that died can be given to others.
+"""A queue of jobs that loses none: a worker moves a job into a list of its own while it works on
+it, so that the jobs of a worker that died can be given to others.
 
 A backlog larger than RAM is no harm: both ends of the list stay in RAM, the middle lies on disk.
 """
@@ -34,7 +34,7 @@ class Queue:
         self.client.lrem(self.working(worker), 1, text)
 
     def give_back(self, worker):
-        """The jobs of a worker that is gone wait again, the next to be taken. How many they were."""
+        """The jobs of a worker that is gone wait again, the next to be taken; how many."""
         count = 0
         while self.client.lmove(self.working(worker), self.waiting, "LEFT", "RIGHT") is not None:
             count += 1

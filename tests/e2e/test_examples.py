@@ -1,5 +1,5 @@
-"""The programs in docs/examples run as they stand, also when everything but what is in use right now
-lies on disk, and leave nothing behind."""
+"""The programs in docs/examples run as they stand, also when everything but what is in use right
+now lies on disk, and leave nothing behind."""
 
 import glob
 import os

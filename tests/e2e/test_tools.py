@@ -1,4 +1,4 @@
-"""Programs that people point at a Redis: redis-cli's modes, and Debian's exporter for Prometheus."""
+"""Programs that people point at a Redis: redis-cli's modes, Debian's exporter for Prometheus."""
 
 import re
 import shutil
