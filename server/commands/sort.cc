@@ -22,6 +22,8 @@
 #include "server/commands/lists.h"
 #include "server/commands/set_common.h"
 #include "server/commands/zset_common.h"
+#include "server/scripting/scripting.h"
+#include "server/server.h"
 
 namespace firn::server {
 namespace {
@@ -298,8 +300,9 @@ bool SortRun::LoadZset(CommandContext& context, const HashedKey& key) {
 }
 
 bool SortRun::LoadSet(CommandContext& context, const HashedKey& key) {
-  // A list that is stored must not depend on the order in which a set happens to lie.
-  if (request_.unsorted && request_.store) {
+  // What is stored, or what a script does with it, must not depend on the order in which a set
+  // happens to lie.
+  if (request_.unsorted && (request_.store || context.server.scripting().runner().running())) {
     request_.unsorted = false;
     request_.alpha = true;
     request_.by.reset();
