@@ -10,6 +10,7 @@
 #include "server/commands/debug_digest.h"
 #include "server/commands/object_encoding.h"
 #include "server/commands/server_commands.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 #include "tiering/io/loop_base.h"
 
@@ -40,7 +41,7 @@ void Help(CommandContext& context) {
        "Saves the dump, empties all databases and loads the dump."},
       {"REPLYBUFFER <setting> <value>", "Accepted; means nothing here."},
       {"SET-ACTIVE-EXPIRE <0|1>", "Stops or starts the deletion of expired keys unasked."},
-      {"SET-DISABLE-DENY-SCRIPTS <0|1>", "Accepted; means nothing here."},
+      {"SET-DISABLE-DENY-SCRIPTS <0|1>", "Lets scripts call DEBUG, or no longer."},
       {"SLEEP <seconds>", "Stops the server for a while."},
       {"STRINGMATCH-LEN <pattern> <text>", "Matches a pattern, and answers 1 or 0."}};
   ReplyHelp(context, "DEBUG", kLines);
@@ -52,6 +53,8 @@ void Sleep(CommandContext& context) {
   seconds = std::min(seconds, kMaxSleepSeconds);
   // Blocks on purpose: that is what the command is for.
   std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  // Time stands still for a script.
+  if (context.server.scripting().runner().running()) return context.reply.Ok();
   // A simulated loop's time is its own.
   if (auto* loop = dynamic_cast<io::LoopBase*>(&context.server.loop())) loop->SampleClocks();
   context.reply.Ok();
@@ -240,8 +243,14 @@ void DebugCommand(CommandContext& context) {
   if (is("populate", 3, 5)) return PopulateKeys(context);
   if (is("digest", 2, 2)) return DigestOfEverything(context);
   if (is("digest-value", 2, SIZE_MAX)) return DigestOfValues(context);
-  if (is("reload", 2, SIZE_MAX)) return Reload(context);
-  if (is("loadaof", 2, SIZE_MAX)) return Recover(context);
+  const bool reloads = is("reload", 2, SIZE_MAX);
+  if (reloads || is("loadaof", 2, SIZE_MAX)) {
+    // The store would go away under the script.
+    if (context.server.scripting().runner().running()) {
+      return context.reply.Error("ERR This Redis command is not allowed from script");
+    }
+    return reloads ? Reload(context) : Recover(context);
+  }
   if (is("error", 3, 3)) return context.reply.Error(args[2]);
   if (is("log", 3, 3)) {
     context.server.Log(kLogWarning, "DEBUG LOG: " + std::string(args[2]));
@@ -254,9 +263,12 @@ void DebugCommand(CommandContext& context) {
   if (is("stringmatch-len", 4, 4)) {
     return context.reply.Integer(GlobMatch(args[2], args[3]) ? 1 : 0);
   }
-  if (is("quicklist-packed-threshold", 3, 3) || is("set-disable-deny-scripts", 3, 3) ||
-      is("pause-cron", 3, 3) || is("replybuffer", 4, 4) || is("change-repl-id", 2, 2) ||
-      is("set-skip-checksum-validation", 3, 3) || is("jmap", 2, 2)) {
+  if (is("set-disable-deny-scripts", 3, 3)) {
+    context.server.scripting().runner().set_may_debug(Leading(args[2]) != 0);
+    return context.reply.Ok();
+  }
+  if (is("quicklist-packed-threshold", 3, 3) || is("pause-cron", 3, 3) || is("replybuffer", 4, 4) ||
+      is("change-repl-id", 2, 2) || is("set-skip-checksum-validation", 3, 3) || is("jmap", 2, 2)) {
     return context.reply.Ok();
   }
   SubcommandError(context);

@@ -320,7 +320,8 @@ bool ScriptRunner::MayCall(const Command& command) {
     return false;
   }
   // DEMOTE waits for the log to be synced, which can't be while a group is open.
-  if ((command.flags & kNoscript) != 0 || command.name == "demote") {
+  const bool denied = (command.flags & kNoscript) != 0 && !(may_debug_ && command.name == "debug");
+  if (denied || command.name == "demote") {
     error_ = "This Redis command is not allowed from script";
     return false;
   }

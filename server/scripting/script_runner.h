@@ -87,6 +87,8 @@ class ScriptRunner {
   int Call(lua_State* lua, bool raise);
   int CheckAcl(lua_State* lua);
   void Log(int level, std::string_view text);
+  // DEBUG SET-DISABLE-DENY-SCRIPTS, for tests: whether scripts may call DEBUG.
+  void set_may_debug(bool may) { may_debug_ = may; }
   void set_protocol(int protocol) { capture_reply_.set_protocol(protocol); }
   // Of the machine that runs `lua`.
   static void Hook(lua_State* lua, lua_Debug*);
@@ -138,6 +140,7 @@ class ScriptRunner {
   bool busy_ = false;
   bool killed_ = false;
   bool error_counted_ = false;
+  bool may_debug_ = false;
   Wait wait_ = Wait::kTicket;
   int64_t load_deadline_ms_ = 0;
 
