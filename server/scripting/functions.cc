@@ -285,17 +285,19 @@ const char* Functions::ReadField(lua_State* lua) {
   }
   const char* name = lua_tostring(lua, -2);
   if (EqualsIgnoreCase(name, "function_name")) {
-    const char* text = lua_tostring(lua, -1);
+    size_t size = 0;
+    const char* text = lua_tolstring(lua, -1, &size);
     if (text == nullptr) {
       return "function_name argument given to redis.register_function must be a string";
     }
-    pending_.name = text;
+    pending_.name.assign(text, size);
   } else if (EqualsIgnoreCase(name, "description")) {
-    const char* text = lua_tostring(lua, -1);
+    size_t size = 0;
+    const char* text = lua_tolstring(lua, -1, &size);
     if (text == nullptr) {
       return "description argument given to redis.register_function must be a string";
     }
-    pending_.description = text;
+    pending_.description.emplace(text, size);
   } else if (EqualsIgnoreCase(name, "callback")) {
     if (!lua_isfunction(lua, -1)) {
       return "callback argument given to redis.register_function must be a function";
@@ -332,12 +334,13 @@ const char* Functions::ReadNamed(lua_State* lua) {
 }
 
 const char* Functions::ReadPositional(lua_State* lua) {
-  const char* name = lua_tostring(lua, 1);
+  size_t size = 0;
+  const char* name = lua_tolstring(lua, 1, &size);
   if (name == nullptr) return "first argument to redis.register_function must be a string";
   if (!lua_isfunction(lua, 2)) {
     return "second argument to redis.register_function must be a function";
   }
-  pending_.name = name;
+  pending_.name.assign(name, size);
   lua_pushvalue(lua, 2);
   pending_.reference = luaL_ref(lua, LUA_REGISTRYINDEX);
   return nullptr;
