@@ -6,12 +6,14 @@
 #include "server/commands/common.h"
 #include "server/commands/server_commands.h"
 #include "server/options/version.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
 void TimeCommand(CommandContext& context) {
-  timeval now;
-  gettimeofday(&now, nullptr);
+  const ScriptRunner& script = context.server.scripting().runner();
+  timeval now = script.began_at();
+  if (!script.running()) gettimeofday(&now, nullptr);
   context.reply.ArrayHeader(2);
   context.reply.BulkInteger(now.tv_sec);
   context.reply.BulkInteger(now.tv_usec);

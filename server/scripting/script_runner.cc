@@ -107,6 +107,7 @@ void ScriptRunner::Run(CommandContext& context, const Script& script) {
   client_id_ = context.client.id();
   db_before_ = context.client.db();
   started_ms_ = SteadyMillis();
+  gettimeofday(&began_at_, nullptr);
   in_group_ = wrote_ = busy_ = killed_ = error_counted_ = false;
   capture_reply_.set_protocol(2);
   const uint64_t memory = server_.options()->maxmemory;

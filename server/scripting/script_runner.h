@@ -10,6 +10,8 @@
 // Executor thread.
 #pragma once
 
+#include <sys/time.h>
+
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -65,6 +67,8 @@ class ScriptRunner {
   const std::string& name() const { return name_; }
   std::span<const std::string_view> command_args() const { return command_args_; }
   int64_t running_ms() const;
+  // When it began, since 1970: the time that TIME tells it throughout.
+  timeval began_at() const { return began_at_; }
   // SCRIPT KILL, or FUNCTION KILL. Answers.
   enum class KillKind : uint8_t { kScript, kFunction };
   void Kill(Reply* reply, KillKind kind);
@@ -134,6 +138,7 @@ class ScriptRunner {
   uint64_t client_id_ = 0;
   uint32_t db_before_ = 0;
   int64_t started_ms_ = 0;
+  timeval began_at_ = {};
   bool exclusive_ = false;  // others are shut out on the script's behalf
   bool in_group_ = false;
   bool wrote_ = false;
