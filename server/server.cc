@@ -305,9 +305,10 @@ void Server::DeleteClosed() {
 void Server::RewriteIfGrown() {
   if (options_->auto_aof_rewrite_percentage == 0 || loading() || !options_->appendonly) return;
   const LogSize size = store_->SizeOfLog();
-  if (size.rewriting) {
-    rewritten_log_bytes_ = 0;
-    return;
+  if (size.rewriting) return;
+  if (size.rewrites != seen_rewrites_) {
+    seen_rewrites_ = size.rewrites;
+    rewritten_log_bytes_ = size.bytes;
   }
   // As long as the log was after the last rewrite, or at the start.
   if (rewritten_log_bytes_ == 0) rewritten_log_bytes_ = std::max<uint64_t>(size.bytes, 1);
@@ -315,6 +316,8 @@ void Server::RewriteIfGrown() {
   const double growth = static_cast<double>(size.bytes) / static_cast<double>(rewritten_log_bytes_);
   if (growth * 100 < 100 + static_cast<double>(options_->auto_aof_rewrite_percentage)) return;
   Log(kLogNotice, "Starting automatic rewriting of AOF");
+  // Until the rewrite's end is seen: it may come before the next look.
+  rewritten_log_bytes_ = size.bytes;
   store_->Compact();
 }
 

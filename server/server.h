@@ -243,6 +243,7 @@ class Server : public StoreListener {
   std::vector<std::unique_ptr<io::Listener>> listeners_;
   bool serving_ = false;  // everything that the start had to do is done
   uint64_t rewritten_log_bytes_ = 0;
+  uint64_t seen_rewrites_ = 0;
   uint64_t aof_requests_ = 0;               // run from append-only files
   std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
   std::unique_ptr<TlsSettings> tls_;        // null without certificates

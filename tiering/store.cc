@@ -255,7 +255,9 @@ void Store::set_listener(StoreListener* listener) { impl_->listener_ = listener;
 bool Store::Compact() { return impl_->compactor_->Rewrite(); }
 
 LogSize Store::SizeOfLog() const {
-  return {.bytes = impl_->segments_->total_bytes(), .rewriting = impl_->compactor_->rewriting()};
+  return {.bytes = impl_->segments_->total_bytes(),
+          .rewrites = impl_->stats_.rewrites,
+          .rewriting = impl_->compactor_->rewriting()};
 }
 
 // --- statistics

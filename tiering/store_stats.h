@@ -13,6 +13,7 @@ struct TierCounts {
 
 struct LogSize {
   uint64_t bytes = 0;
+  uint64_t rewrites = 0;  // that came to their end
   bool rewriting = false;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "engine/base/check.h"
 
@@ -19,6 +20,25 @@ SimLoop::SimLoop(SimDisk* disk, SimLoopOptions options)
       options_(std::move(options)),
       random_(options_.seed),
       wall_micros_(options_.wall_start_ms * 1000) {}
+
+namespace {
+
+// A read whose owner learns of its end in any case, also when the loop goes first.
+class ReadInFlight {
+ public:
+  explicit ReadInFlight(DiskRequest* request) : request_(request) {}
+  ReadInFlight(ReadInFlight&& other) noexcept : request_(std::exchange(other.request_, nullptr)) {}
+  ~ReadInFlight() { End(-ECANCELED); }
+
+  void End(int result) {
+    if (DiskRequest* request = std::exchange(request_, nullptr)) request->done(request, result);
+  }
+
+ private:
+  DiskRequest* request_;
+};
+
+}  // namespace
 
 SimLoop::~SimLoop() = default;
 
@@ -45,12 +65,13 @@ void SimLoop::Read(File* file, uint64_t offset, char* into, uint32_t size, DiskR
   CHECK(reinterpret_cast<uintptr_t>(into) % kDirectAlignment == 0);
   int64_t total = Draw(options_.read_micros_max);
   int64_t before = static_cast<int64_t>(random_.Below(total + 1));
-  Schedule(now_micros_ + before, {.step = Step::kWork, .action = [=, this] {
-                                    Result<size_t> count = file->ReadDirectAt(offset, {into, size});
-                                    int result =
-                                        count ? static_cast<int>(*count) : ErrorOf(count.error());
-                                    Complete(request, result, total - before);
-                                  }});
+  auto work = [=, this, read = ReadInFlight(request)]() mutable {
+    Result<size_t> count = file->ReadDirectAt(offset, {into, size});
+    int result = count ? static_cast<int>(*count) : ErrorOf(count.error());
+    auto end = [result, read = std::move(read)]() mutable { read.End(result); };
+    Schedule(now_micros_ + total - before, {.step = Step::kCallback, .action = std::move(end)});
+  };
+  Schedule(now_micros_ + before, {.step = Step::kWork, .action = std::move(work)});
 }
 
 void SimLoop::Sync(File* file, DiskRequest* request) {
