@@ -169,7 +169,9 @@ std::string Node(std::vector<int64_t> numbers) {
   for (int64_t number : numbers) block.AddInteger(number);
   std::string page;
   const Status status = StreamPageOfListpack({5, 5}, block.Finish(), &page);
-  if (status.ok()) EXPECT_TRUE(StreamPage::Validate(page));
+  if (status.ok()) {
+    EXPECT_TRUE(StreamPage::Validate(page));
+  }
   return status.ok() ? "ok" : status.message();
 }
 
