@@ -223,7 +223,7 @@ def test_a_transaction_is_whole_or_absent_after_a_kill(start):
 
 def test_pages_of_all_types_are_whole_or_absent_after_a_kill(start):
     """Each transaction adds the same items to large values of all types."""
-    server = start("--appendfsync", "no", "--maxmemory", "64mb")
+    server = start("--appendfsync", "no", "--maxmemory", "512mb")
     acknowledged = [0]
 
     def write():

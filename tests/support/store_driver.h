@@ -31,7 +31,13 @@ class StoreDriver {
     return status;
   }
   // As the death of the process: nothing is finished.
-  void Abandon() { store_.reset(); }
+  void Abandon() {
+    // Reads under way end: nobody frees what they read into once the loop is gone.
+    for (int i = 0; i < 10'000 && store_ != nullptr && store_->Stats().fetch_bytes > 0; ++i) {
+      environment_.loop->RunOnce(100);
+    }
+    store_.reset();
+  }
 
   Store& store() { return *store_; }
   StoreOptions& options() { return options_; }
