@@ -38,6 +38,9 @@ struct SnapshotSource {
   log::LogPosition end;           // behind the last record
   uint64_t lsn = 0;               // of the last record
   int64_t now_ms = 0;
+  // Without durability the index may keep a root for what was overwritten or deleted in RAM alone;
+  // its segment may be gone, since nothing in it was alive.
+  bool has_stale_roots = false;
   std::vector<Database> databases;
   uint64_t memory_bytes = 0;  // what reading it may take, besides what depends on the log's tail
 };

@@ -110,6 +110,7 @@ Status SnapshotView::ForPlaces(uint32_t keyspace, const std::function<void(Snaps
                    visited.root.expiry_ms <= source_->now_ms;
     if (superseded || expired) return failed.ok();
     SnapshotPlace place = PlaceOf(visited.root.position);
+    if (place == 0 && source_->has_stale_roots) return failed.ok();
     if (place == 0) {
       failed = Status::Corruption("the index points into segment " +
                                   std::to_string(visited.root.position.segment_id) +
@@ -250,6 +251,7 @@ Result<std::optional<std::string>> SnapshotView::ReadPage(uint32_t db, uint64_t 
     if (!root->has_value()) return std::nullopt;
     place = PlaceOf((*root)->position);
     ahead = (*root)->size;
+    if (place == 0 && source_->has_stale_roots) return std::nullopt;
     if (place == 0) {
       return std::unexpected(Status::Corruption("the index points into segment " +
                                                 std::to_string((*root)->position.segment_id) +
