@@ -32,7 +32,8 @@ class Sequence:
 
     def next_id(self, key):
         if self.random.random() < 0.05:
-            return self.id(key)
+            bad = self.id(key)
+            return b"x-*" if bad == b"*" else bad  # two servers' clocks differ by a millisecond
         step = self.random.choice([0, 0, 1, 1, 3, 50, 2000])
         self.top[key] += step
         if step == 0 or self.random.random() < 0.1:
