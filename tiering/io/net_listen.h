@@ -27,6 +27,9 @@ void StopListening(int fd, const ListenOptions& options);
 // Addresses of a connection accepted from a listener with `options`.
 SocketAddress DescribeConnection(int fd, const ListenOptions& options);
 
+// Sets what makes an accepted connection cheaper; never fails, since nothing depends on it.
+void TuneConnection(int fd);
+
 // As Socket::SetKeepAlive.
 void SetKeepAlive(int fd, int interval_seconds);
 

@@ -366,6 +366,7 @@ Result<std::unique_ptr<Listener>> ThreadLoop::Listen(const ListenOptions& option
 }
 
 void ThreadLoop::Adopt(int fd, const ListenOptions& options, NetLoop::AcceptCallback& on_accept) {
+  TuneConnection(fd);
   auto* socket = new ThreadSocket(this, fd, DescribeConnection(fd, options));
   socket->position = sockets_.size();
   sockets_.push_back(socket);

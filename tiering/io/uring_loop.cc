@@ -32,6 +32,11 @@ namespace {
 enum class Tag : uint64_t { kIgnored, kReceive, kSend, kAccept, kDisk, kWake };
 constexpr uint64_t kTagMask = 7;
 
+// With 50 clients that each wait for one cold value, these gave a tenth more than submitting
+// everything once an iteration.
+constexpr uint32_t kReadsBeforeSends = 4;
+constexpr uint32_t kReadsAtOnce = 16;
+
 uint64_t UserData(const void* object, Tag tag) {
   const auto address = reinterpret_cast<uintptr_t>(object);
   CHECK((address & kTagMask) == 0);
@@ -197,6 +202,7 @@ class UringLoop final : public LoopBase {
 
   std::vector<std::unique_ptr<DiskOperation>> disk_operations_;  // all
   std::vector<DiskOperation*> free_disk_operations_;
+  uint32_t reads_queued_ = 0;  // since the last submission
 };
 
 void UringSocket::Start(SocketHandler* handler) {
@@ -463,6 +469,7 @@ void UringLoop::SubmitDisk(DiskOperation* operation) {
   if (operation->is_sync) {
     io_uring_prep_fsync(entry, operation->fd, IORING_FSYNC_DATASYNC);
   } else {
+    ++reads_queued_;
     io_uring_prep_read(entry, operation->fd, operation->into + operation->done,
                        operation->size - operation->done, operation->offset + operation->done);
   }
@@ -495,6 +502,7 @@ Result<std::unique_ptr<Listener>> UringLoop::Listen(const ListenOptions& options
 }
 
 void UringLoop::Adopt(int fd, const ListenOptions& options, NetLoop::AcceptCallback& on_accept) {
+  TuneConnection(fd);
   auto* socket = new UringSocket(this, fd, DescribeConnection(fd, options));
   socket->position = sockets_.size();
   sockets_.push_back(socket);
@@ -553,15 +561,20 @@ void UringLoop::Dispatch(const Completion& completion) {
 }
 
 void UringLoop::RunOnce(int64_t max_wait_micros) {
+  // The kernel holds reads back until it has seen all that is submitted with them: many sends.
+  if (reads_queued_ >= kReadsBeforeSends && !sends_queued_.empty()) ring_->Enter(0);
+  reads_queued_ = 0;
   Flush();
-  int64_t wait_micros = deliveries_.empty() ? WaitUntilTimer(max_wait_micros) : 0;
+  int64_t wait_micros = deliveries_.empty() && ring_->CompletionsReady() == 0 ? WaitUntilTimer(max_wait_micros) : 0;
   if (wait_micros != 0 && !mailbox().PrepareToSleep()) wait_micros = 0;
   ring_->Enter(wait_micros);
   mailbox().AwakeNow();
   SampleClocks();
 
-  // Those that callbacks cause meanwhile are for the next iteration.
-  for (uint32_t left = ring_->CompletionsReady(); left > 0; --left) {
+  // Those that callbacks cause meanwhile are for the next iteration, and so is the rest when enough
+  // reads wait to be submitted: the device should work meanwhile.
+  for (uint32_t left = ring_->CompletionsReady(); left > 0 && reads_queued_ < kReadsAtOnce;
+       --left) {
     Dispatch(ring_->TakeCompletion());
   }
   ring_->PublishBuffers();
