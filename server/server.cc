@@ -12,6 +12,7 @@
 
 #include "engine/base/check.h"
 #include "server/acl/acl.h"
+#include "server/backups.h"
 #include "server/errands.h"
 #include "server/first_load.h"
 #include "server/net/tls_settings.h"
@@ -81,6 +82,7 @@ Status Server::Start() {
   scripting_ = std::make_unique<Scripting>(this);
   FIRN_RETURN_IF_ERROR(scripting_->LoadFunctions());
   saver_ = std::make_unique<RdbSaver>(this);
+  backups_ = std::make_unique<Backups>(this);
   errands_ = std::make_unique<Errands>(loop_.get());
   FIRN_RETURN_IF_ERROR(LoadFirst(&load));
   startup_memory_ = store_->UsedMemory();

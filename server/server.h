@@ -55,6 +55,7 @@ class Acl;
 class Scripting;
 class TlsSettings;
 
+class Backups;
 class Errands;
 class RdbSaver;
 class AofFeed;
@@ -87,6 +88,7 @@ class Server : public StoreListener {
   ServerStats& stats() { return stats_; }
   SlowLog& slow_log() { return slow_log_; }
   RdbSaver& saver() { return *saver_; }
+  Backups& backups() { return *backups_; }
   Errands& errands() { return *errands_; }
   PubSub& pubsub() { return pubsub_; }
   KeyspaceEvents& events() { return events_; }
@@ -249,6 +251,7 @@ class Server : public StoreListener {
   std::unique_ptr<TlsSettings> tls_;        // null without certificates
   SlowLog slow_log_;
   std::unique_ptr<RdbSaver> saver_;
+  std::unique_ptr<Backups> backups_;
   std::unique_ptr<Errands> errands_;
   ServerStats stats_;
   StoreStats store_stats_base_;

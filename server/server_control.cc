@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "server/backups.h"
 #include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
 #include "server/server.h"
@@ -146,6 +147,7 @@ Status Server::Stop() {
   Log(kLogWarning, "User requested shutdown...");
   (void)TellSupervisor(options_->supervised, SupervisedState::kStopping);
   saver_->Abandon();
+  backups_->Abandon();
   listeners_.clear();
   active_.clear();
   ready_.clear();
@@ -198,8 +200,9 @@ void Server::DoReload() {
 
 void Server::ReopenStore() {
   for (const auto& [id, client] : clients_) client->ReleaseTickets();
-  // It keeps the index open.
+  // They keep the index open.
   saver_->Abandon();
+  backups_->Abandon();
   Status status = store_->Close();
   // The old one holds the locks of its files until it is gone.
   store_.reset();

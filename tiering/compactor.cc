@@ -466,6 +466,7 @@ void Compactor::FinishVictim() {
 }
 
 void Compactor::UnlinkReady() {
+  if (store_.segments_->keeps_all()) return;
   std::erase_if(unlinkable_, [&](uint64_t id) {
     log::Segment* segment = store_.segments_->ById(id);
     if (segment->holds > 0) return false;

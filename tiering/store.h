@@ -40,6 +40,7 @@ namespace firn {
 
 class Database;
 class Store;
+class StoreBackup;
 class StoreImpl;
 struct SnapshotSource;
 
@@ -284,6 +285,9 @@ class Store {
   // The state after the last command, to be read by another thread (tiering/snapshot). REQUIRES: no
   // group is open; prepared. Must be gone before the store is opened again.
   Result<std::unique_ptr<SnapshotSource>> TakeSnapshot();
+  // A copy of the data directory (tiering/snapshot/backup.h) in `directory`, which must exist and
+  // be empty. kUnsupported without durability.
+  Result<std::unique_ptr<StoreBackup>> BeginBackup(std::string directory);
 
   // --- settings that change at run time
 

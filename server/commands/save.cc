@@ -1,9 +1,11 @@
-// SAVE, BGSAVE, LASTSAVE and SHUTDOWN.
+// SAVE, BGSAVE, LASTSAVE, BACKUP and SHUTDOWN.
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
+#include "server/backups.h"
 #include "server/commands/common.h"
 #include "server/commands/server_commands.h"
 #include "server/rdb_save.h"
@@ -67,6 +69,33 @@ void BgSaveCommand(CommandContext& context) {
   Status status = saver.Begin();
   if (status.ok()) return context.reply.SimpleString("Background saving started");
   context.reply.Error("ERR Saving failed: " + status.message());
+}
+
+void BackupToCommand(CommandContext& context) {
+  Backups& backups = context.server.backups();
+  if (backups.in_progress()) return context.reply.Error("ERR A backup is already in progress");
+  if (context.server.dispatcher().in_transaction()) {
+    return context.reply.Error("ERR BACKUP can't run within a transaction");
+  }
+  const std::string directory(context.args[2]);
+  if (directory.empty() || directory.find('\0') != std::string::npos) {
+    return context.reply.Error("ERR Invalid directory");
+  }
+  SuspendedCommand suspended = context.Suspend();
+  backups.Begin(directory, [suspended](Status status) {
+    suspended.Resume([status = std::move(status)](CommandContext& context) {
+      if (status.ok()) return context.reply.Ok();
+      context.reply.Error("ERR Backup failed: " + status.message());
+    });
+  });
+}
+
+void BackupHelpCommand(CommandContext& context) {
+  constexpr HelpLine kLines[] = {
+      {"TO <directory>",
+       "Makes a copy of the data directory that a server can be started on; it is hard links "
+       "where the file system has them. The directory must be empty or absent."}};
+  ReplyHelp(context, "BACKUP", kLines);
 }
 
 void ShutdownCommand(CommandContext& context) {

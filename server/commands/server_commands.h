@@ -6,6 +6,8 @@
 
 namespace firn::server {
 
+void BackupToCommand(CommandContext& context);
+void BackupHelpCommand(CommandContext& context);
 void BgRewriteAofCommand(CommandContext& context);
 void BgSaveCommand(CommandContext& context);
 void ConfigGetCommand(CommandContext& context);

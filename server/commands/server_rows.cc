@@ -78,7 +78,7 @@ constexpr Command kConfigSubcommands[] = {
      .tips = kConfigResetStatTips,
      .arguments = kConfigSetArguments}};
 constexpr std::string_view kAllShardsTips[] = {"request_policy:all_shards",
-                                                   "response_policy:all_succeeded"};
+                                               "response_policy:all_succeeded"};
 constexpr CommandHistory kInfoHistory[] = {{"7.0.0", "Several sections."}};
 constexpr std::string_view kInfoTips[] = {"nondeterministic_output", "request_policy:all_shards",
                                           "response_policy:special"};
@@ -308,7 +308,37 @@ constexpr Command kSlowLogSubcommands[] = {
      .summary = "Empties the log of slow commands.",
      .tips = kConfigResetStatTips}};
 
+constexpr CommandArgument kBackupToArguments[] = {{.name = "directory"}};
+constexpr Command kBackupSubcommands[] = {
+    {.name = "help",
+     .arity = 2,
+     .flags = kLoading | kStale,
+     .acl_categories = 0,
+     .function = BackupHelpCommand,
+     .group = "server",
+     .since = "7.2.0",
+     .complexity = "O(1)",
+     .summary = "Describes the subcommands."},
+    {.name = "to",
+     .arity = 3,
+     .flags = kNoAsyncLoading | kAdmin | kNoscript,
+     .acl_categories = 0,
+     .function = BackupToCommand,
+     .group = "server",
+     .since = "7.2.0",
+     .complexity = "O(N), N: the number of files",
+     .summary = "Makes a copy of the data directory that a server can be started on.",
+     .arguments = kBackupToArguments}};
 constexpr Command kCommands[] = {
+    {.name = "backup",
+     .arity = -2,
+     .flags = 0,
+     .acl_categories = 0,
+     .subcommands = kBackupSubcommands,
+     .group = "server",
+     .since = "7.2.0",
+     .complexity = "Depends on the subcommand.",
+     .summary = "Makes copies of the data directory."},
     {.name = "bgrewriteaof",
      .arity = 1,
      .flags = kNoAsyncLoading | kAdmin | kNoscript,

@@ -6,6 +6,7 @@
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 
@@ -239,6 +240,14 @@ Status Index::Flush() {
   flush.wait = true;
   flush.allow_write_stall = true;
   return FromRocks(db_->Flush(flush), "flush");
+}
+
+Status Index::Checkpoint(const std::string& directory) const {
+  rocksdb::Checkpoint* made = nullptr;
+  rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(directory);
+  return FromRocks(status, "checkpoint");
 }
 
 Result<std::string> Index::ReadMetaAt(const rocksdb::Snapshot* snapshot) const {

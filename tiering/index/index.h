@@ -81,6 +81,10 @@ class Index {
   Status Apply(const IndexBatch& batch);
   Status Flush();
 
+  // Makes a copy of the index as of now, flushed, in a directory that must not exist; with hard
+  // links where the file system has them. Blocking.
+  Status Checkpoint(const std::string& directory) const;
+
   // Empty if there is none yet.
   Result<std::string> ReadMeta() const { return ReadMetaAt(nullptr); }
   Result<std::optional<IndexRoot>> Find(const IndexKey& key) const { return FindAt(key, nullptr); }

@@ -79,11 +79,17 @@ class SegmentTable {
   uint64_t total_bytes() const;
   uint64_t live_bytes() const;
 
+  // While somebody keeps all, no segment is removed, as if each were held, those of the future too.
+  void KeepAll() { ++keepers_; }
+  void EndKeepAll() { --keepers_; }
+  bool keeps_all() const { return keepers_ > 0; }
+
  private:
   int offset_bits_;
   std::map<uint64_t, std::unique_ptr<Segment>> by_id_;
   std::vector<Segment*> by_slot_;  // slot 0 is never used: position 0 means none
   std::vector<uint32_t> free_slots_;
+  int keepers_ = 0;
 };
 
 std::string SegmentFileName(uint64_t id);  // "0000000000000001.seg"
