@@ -18,6 +18,7 @@
 #include "server/net/tls_settings.h"
 #include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
+#include "server/set_aside.h"
 #include "tiering/io/posix_file.h"
 
 namespace firn::server {
@@ -72,12 +73,18 @@ Status Server::Start() {
   // The ports first: a second server on them must not replay a log before it says so.
   FIRN_RETURN_IF_ERROR(Listen());
   Log(kLogNotice, "Server initialized");
+  bool set_aside = false;
+  FIRN_RETURN_IF_ERROR(SetAside(files_.get(), options_->dir, options_->appendonly, &set_aside));
+  if (set_aside) {
+    Log(kLogNotice, "Durable data that appendonly no leaves behind is in " + options_->dir + "/" +
+                        kAsideName);
+  }
   FirstLoad load(files_.get(), {.directory = options_->dir,
                                 .rdb_name = options_->dbfilename,
                                 .aof_folder = options_->appenddirname,
                                 .aof_name = options_->appendonly ? options_->appendfilename : ""});
   FIRN_RETURN_IF_ERROR(load.Prepare());
-  FIRN_RETURN_IF_ERROR(OpenStore());
+  FIRN_RETURN_IF_ERROR(OpenStore(MakeStoreOptions()));
   dispatcher_ = std::make_unique<Dispatcher>(this);
   scripting_ = std::make_unique<Scripting>(this);
   FIRN_RETURN_IF_ERROR(scripting_->LoadFunctions());
@@ -96,12 +103,12 @@ Status Server::Start() {
   return Status::Ok();
 }
 
-Status Server::OpenStore() {
+Status Server::OpenStore(const StoreOptions& options) {
   StoreEnvironment environment{
       .file_system = files_.get(),
       .loop = loop_.get(),
       .log = [this](int severity, const std::string& line) { Log(severity, line); }};
-  auto store = Store::Open(MakeStoreOptions(), environment);
+  auto store = Store::Open(options, environment);
   if (!store) return store.error();
   store_ = std::move(*store);
   store_->set_listener(this);
@@ -258,7 +265,7 @@ int Server::Run() {
     FlushReplies();
     if (options_->maxmemory_clients != 0) EvictClients();
     DeleteClosed();
-    if (reload_ && !dispatcher_->in_transaction()) DoReload();
+    if (reload_ && !dispatcher_->in_transaction() && !becoming_durable()) DoReload();
   }
   Status status = Stop();
   if (!status.ok()) {
@@ -332,6 +339,7 @@ void Server::Cron() {
   if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
   SampleRates();
   if (!dispatcher_->in_transaction() && !loading()) saver_->Step();
+  StepSwitch();
   RewriteIfGrown();
   dispatcher_->CalibrateClock();
   // everysec holds replies back only while a sync is late: look again.

@@ -178,6 +178,12 @@ class Server : public StoreListener {
   // Writes the dump, empties all databases and loads the dump, all at the end of the iteration and
   // blocking. After a failure the databases hold what was loaded until then.
   void ReloadDump(DumpReload request, std::move_only_function<void(Status)> done);
+  // --- durability
+  // CONFIG SET appendonly yes has begun to make all data durable that was not, and is not done.
+  bool becoming_durable() const { return switch_step_ != SwitchStep::kNone; }
+  // Calls back when what was executed before is as durable as it will be.
+  void WhenDurable(std::move_only_function<void(Status)> done);
+
   // From a signal handler.
   void OnSignal(int signal);
 
@@ -186,7 +192,7 @@ class Server : public StoreListener {
   void OnEvicted(uint32_t db, std::string_view key) override;
 
  private:
-  Status OpenStore();
+  Status OpenStore(const StoreOptions& options);
   // The first start in a directory with files of Redis.
   Status LoadFirst(FirstLoad* load);
   struct RdbLoad {
@@ -217,6 +223,10 @@ class Server : public StoreListener {
   void OnAccepted(io::Socket* socket);
   void RegisterAppliers();
   StoreOptions MakeStoreOptions() const;
+  SyncPolicy WantedSyncPolicy() const;
+  Status ApplyAppendOnly();
+  void StepSwitch();
+  void EndSwitch(const Status& status);
   void Cron();
   void SampleRates();
   void HandleSignals();
@@ -283,6 +293,11 @@ class Server : public StoreListener {
   std::move_only_function<void(Status)> reload_;
   std::optional<DumpReload> reload_dump_;  // else the store is opened anew
   bool reloading_ = false;
+  // Of CONFIG SET appendonly yes where the store was not durable.
+  enum class SwitchStep : uint8_t { kNone, kWanted, kPreparing, kPrepared, kRunning };
+  SwitchStep switch_step_ = SwitchStep::kNone;
+  int64_t switch_retry_micros_ = 0;
+  std::vector<std::move_only_function<void(Status)>> durable_waiters_;
   bool stopping_ = false;
   int exit_code_ = 0;
   std::atomic<int> signal_{0};

@@ -41,12 +41,16 @@ SyncPolicy SyncPolicyOf(AppendFsync fsync) {
 
 }  // namespace
 
+SyncPolicy Server::WantedSyncPolicy() const {
+  return options_->appendonly ? SyncPolicyOf(options_->appendfsync) : SyncPolicy::kNo;
+}
+
 StoreOptions Server::MakeStoreOptions() const {
   StoreOptions store;
   store.directory = options_->dir;
-  store.durable = options_->appendonly;
+  store.durable = options_->appendonly || (store_ != nullptr && store_->durable());
   store.tiering = options_->tiering;
-  store.sync_policy = SyncPolicyOf(options_->appendfsync);
+  store.sync_policy = WantedSyncPolicy();
   store.max_memory_bytes = options_->maxmemory;
   store.max_disk_bytes = options_->maxdisk;
   store.segment_size_bytes = options_->log_segment_size;
@@ -71,7 +75,8 @@ void Server::RegisterAppliers() {
   };
   on({"maxmemory"}, [this] { store_->SetMaxMemory(options_->maxmemory); });
   on({"maxdisk"}, [this] { store_->SetMaxDisk(options_->maxdisk); });
-  on({"appendfsync"}, [this] { store_->SetSyncPolicy(SyncPolicyOf(options_->appendfsync)); });
+  on({"appendfsync"}, [this] { store_->SetSyncPolicy(WantedSyncPolicy()); });
+  options_.OnChange({"appendonly"}, [this] { return ApplyAppendOnly(); });
   on({"tier-warm-memory"}, [this] { store_->SetWarmMemory(options_->tier_warm_memory); });
   on({"tier-min-value"}, [this] { store_->SetMinValue(options_->tier_min_value); });
   on({"tier-compression", "tier-compression-level"}, [this] {
@@ -127,6 +132,12 @@ void Server::HandleSignals() {
 }
 
 void Server::RequestShutdown(ShutdownRequest request, std::move_only_function<void(Status)> done) {
+  const bool underway = switch_step_ != SwitchStep::kNone && switch_step_ != SwitchStep::kWanted;
+  if (underway && options_->appendonly) {
+    Log(kLogWarning, request.force ? "Not all data is durable yet. Exiting all the same."
+                                   : "Not all data is durable yet, can't exit.");
+    if (!request.force) return done(Status(StatusCode::kBusy, "not all data is durable yet"));
+  }
   saver_->Abandon();
   if (!request.save && (options_->save.empty() || request.nosave)) {
     stopping_ = true;
@@ -203,10 +214,12 @@ void Server::ReopenStore() {
   // They keep the index open.
   saver_->Abandon();
   backups_->Abandon();
+  const StoreOptions options = MakeStoreOptions();
   Status status = store_->Close();
   // The old one holds the locks of its files until it is gone.
   store_.reset();
-  if (status.ok()) status = OpenStore();
+  if (status.ok()) status = OpenStore(options);
+  if (status.ok()) status = store_->LetDataBeLeft(!options_->appendonly);
   if (!status.ok()) {
     // Without a store there is nothing to go on with. What was acknowledged is in the log.
     Log(kLogWarning, "Reloading the store failed: " + status.message());

@@ -93,6 +93,8 @@ void Collection::ReplaceRoot(std::string_view bytes) {
 void Collection::ChangeRoot(std::span<const firn::Splice> splices) {
   uint64_t new_size = 0;
   CHECK(CheckSplices(splices, Root().size(), &new_size));
+  // A root that is new here has its image still to come.
+  if (!root_image_ && !store_.EnsureImage(keyspace_, key_, root_)) return;
   if (store_.BeginDirty(keyspace_, root_)) root_was_clean_ = true;
   root_ = store_.Splice(keyspace_, key_, root_, splices, new_size);
   dirty_ = true;
@@ -109,8 +111,9 @@ void Collection::Edit(PageNumber page, const PageEdit& edit) {
   uint64_t new_size = 0;
   CHECK(CheckSplices(edit.splices(), cached->entry->value().size(), &new_size));
   Keyspace& pages = *keyspace_.pages;
-  if (store_.BeginDirty(pages, cached->entry)) touched_.push_back(page);
   PageKey key(value_id(), page);
+  if (!store_.EnsureImage(pages, {key.view(), cached->hash}, cached->entry)) return;
+  if (store_.BeginDirty(pages, cached->entry)) touched_.push_back(page);
   cached->entry =
       store_.Splice(pages, {key.view(), cached->hash}, cached->entry, edit.splices(), new_size);
   AddPart(page, edit.splices(), &page_parts_);

@@ -187,7 +187,8 @@ void Database::SpliceString(const HashedKey& key, std::span<const Splice> splice
                       {.bytes = changed, .raw = true, .expiry_ms = entry->expiry_ms()});
     return;
   }
-  if (impl_->options_.durable) {
+  if (impl_->LogsChanges()) {
+    if (!impl_->EnsureImage(keyspace, key, entry)) return;
     // The layout of a collection's effect whose root alone has changed.
     std::string head(1, static_cast<char>(log::EffectCode::kSplices));
     AppendFixed(&head, uint64_t{0});

@@ -430,7 +430,7 @@ void Fetcher::Queue(Ticket* ticket, std::deque<uint64_t>* queue) {
 Store::WriteGate Fetcher::CheckWrite(uint64_t bytes, bool frees_space, Ticket* ticket) {
   using Gate = Store::WriteGate;
   if (!store_.log_->poison().ok()) return Gate::kLogFailed;
-  if (store_.options_.durable || store_.options_.tiering) {
+  if (store_.LogsChanges() || store_.options_.tiering) {
     auto urgency =
         frees_space ? log::LogWriter::Urgency::kFreesSpace : log::LogWriter::Urgency::kNormal;
     switch (store_.log_->CheckRoom(bytes, urgency)) {

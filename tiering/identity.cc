@@ -39,6 +39,7 @@ Result<Identity> ReadIdentity(io::FileSystem* file_system, const std::string& di
   identity.secret = {LoadFixed<uint64_t>(bytes + 24), LoadFixed<uint64_t>(bytes + 32)};
   identity.durable = bytes[40] != 0;
   identity.segment_size_log2 = static_cast<uint8_t>(bytes[41]);
+  identity.may_be_left = bytes[42] != 0;
   if (identity.segment_size_log2 < 20 || identity.segment_size_log2 > 30) {
     return std::unexpected(Status::Corruption(path + ": impossible segment size at offset 41"));
   }
@@ -55,6 +56,7 @@ Status WriteIdentity(io::FileSystem* file_system, const std::string& directory,
   StoreFixed(bytes + 32, identity.secret.high);
   bytes[40] = identity.durable ? 1 : 0;
   bytes[41] = static_cast<char>(identity.segment_size_log2);
+  bytes[42] = identity.may_be_left ? 1 : 0;
   StoreFixed(bytes + 12, Crc32c(0, bytes + kChecksummedFrom, kSize - kChecksummedFrom));
 
   std::string temporary = directory + "/IDENTITY.new";

@@ -10,7 +10,9 @@
 //   24     16   hash secret (low, high)
 //   40     1    durable: 1 if `appendonly` was on
 //   41     1    log2 of the segment size
-//   42     6    zero
+//   42     1    1 if `appendonly` was switched off since: a start without it may leave the data
+//               behind
+//   43     5    zero
 #pragma once
 
 #include <cstdint>
@@ -29,6 +31,7 @@ struct Identity {
   HashSecret secret;
   bool durable = true;
   uint8_t segment_size_log2 = 26;
+  bool may_be_left = false;  // for a start without durability
 };
 
 // kNotFound if there is none, kUnsupported for a newer format (named), kCorruption for damage.

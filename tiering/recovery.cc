@@ -106,6 +106,10 @@ Status Recovery::LoadIdentity() {
       FIRN_RETURN_IF_ERROR(WriteIdentity(&files, directory, store_.identity_));
     }
   }
+  if (store_.identity_.may_be_left) {
+    store_.identity_.may_be_left = false;
+    FIRN_RETURN_IF_ERROR(WriteIdentity(&files, directory, store_.identity_));
+  }
   uint64_t width = std::max<uint64_t>(1ull << store_.identity_.segment_size_log2,
                                       store_.options_.segment_size_bytes);
   if (width > 1ull << store_.identity_.segment_size_log2) {

@@ -15,6 +15,7 @@
 #include "tiering/scanner.h"
 #include "tiering/settler.h"
 #include "tiering/snapshot/capture.h"
+#include "tiering/snapshot/durability_switch.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
 
@@ -46,6 +47,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       reaper_(std::make_unique<Reaper>(this)),
       demoter_(std::make_unique<Demoter>(this)),
       capture_(std::make_unique<Capture>(this)),
+      durability_switch_(std::make_unique<DurabilitySwitch>(this)),
       memory_(environment.meter_process_memory),
       random_(options.random_seed != 0 ? options.random_seed : SystemRandomSeed()),
       alive_(std::make_shared<StoreImpl*>(this)) {

@@ -289,6 +289,18 @@ class Store {
   // be empty. kUnsupported without durability.
   Result<std::unique_ptr<StoreBackup>> BeginBackup(std::string directory);
 
+  // --- durability that changes at run time
+  // Whether every change is logged before its reply.
+  bool durable() const;
+  // Makes all data durable, and every change from then on (tiering/snapshot/durability_switch.h).
+  // `done` is called when a crash would lose nothing any more. REQUIRES: no group is open;
+  // not under way.
+  void MakeDurable(std::move_only_function<void(Status)> done);
+  bool making_durable() const;
+  // Whether a start without durability may leave the directory's data behind: for those who know
+  // that they do. Blocking: it is on the disk when it returns.
+  Status LetDataBeLeft(bool allowed);
+
   // --- settings that change at run time
 
   void SetMaxMemory(uint64_t bytes);

@@ -12,6 +12,8 @@
 namespace firn {
 namespace {
 
+constexpr uint64_t kVolatileValueIds = uint64_t{1} << 63;
+
 uint64_t ColdKeysGuess(const StoreOptions& options) {
   // Sized for values of about 256 bytes on a disk some 16 times the memory.
   uint64_t memory = options.max_memory_bytes != 0 ? options.max_memory_bytes : 4ull << 30;
@@ -44,10 +46,12 @@ Keyspace* StoreImpl::MakeKeyspace(uint32_t id, uint32_t slot) {
   return raw;
 }
 
-// An id is written only with records of later LSNs, so that the log's end is beyond every id that a
-// crash has left.
+// With durability an id is written only with records of later LSNs, so that the log's end is beyond
+// every id that a crash has left. Without, ids outrun the log: they are of a range of their own, in
+// case the store becomes durable.
 uint64_t StoreImpl::NewValueId() {
-  last_value_id_ = std::max(last_value_id_, log_->appended_lsn()) + 1;
+  const uint64_t others = options_.durable ? log_->appended_lsn() : kVolatileValueIds;
+  last_value_id_ = std::max(last_value_id_, others) + 1;
   return last_value_id_;
 }
 
@@ -417,8 +421,20 @@ void StoreImpl::Evict(Keyspace& keyspace, const HashedKey& key) {
   if (listener_ != nullptr) listener_->OnEvicted(keyspace.db(), name);
 }
 
+bool StoreImpl::EnsureImage(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  if (options_.durable || !LogsChanges() || IsLogPosition(entry->position())) return true;
+  return LogImage(keyspace, key, entry, 0);
+}
+
 bool StoreImpl::BeginDirty(Keyspace& keyspace, Entry* entry) {
-  if (entry->Has(Entry::kDirty)) return false;
+  if (entry->Has(Entry::kDirty)) {
+    // Its effects of the last capture are no longer all.
+    if (!LogsChanges()) {
+      entry->Clear(Entry::kDirty);
+      entry->set_position(kStalePosition);
+    }
+    return false;
+  }
   AddLive(keyspace, entry->position(), -static_cast<int64_t>(LogicalSizeOf(*entry)));
   if (LogsChanges()) {
     entry->Set(Entry::kDirty);
@@ -460,7 +476,8 @@ Entry* StoreImpl::Splice(Keyspace& keyspace, const HashedKey& key, Entry* entry,
 void StoreImpl::ApplyEffect(Keyspace& keyspace, const HashedKey& key, Entry* entry,
                             log::EffectCode code, uint64_t offset, std::string_view bytes) {
   CHECK(entry->Has(Entry::kPaged));
-  if (options_.durable) {
+  if (LogsChanges()) {
+    if (!EnsureImage(keyspace, key, entry)) return;
     std::string operands(1, static_cast<char>(code));
     if (code == log::EffectCode::kSetRange) AppendFixed(&operands, offset);
     auto appended = Append({.kind = log::RecordKind::kEffect,
@@ -496,6 +513,7 @@ void StoreImpl::SetExpiry(Keyspace& keyspace, const HashedKey& key, Entry* entry
   bool is_long = entry->Has(Entry::kPaged) ||
                  (entry->type() != ValueType::kString && entry->value().size() > kSmallRootBytes);
   if (is_long && LogsChanges()) {
+    if (!EnsureImage(keyspace, key, entry)) return;
     std::string operands(1, static_cast<char>(log::EffectCode::kSetExpiry));
     AppendFixed(&operands, expiry_ms);
     auto appended = Append({.kind = log::RecordKind::kEffect,

@@ -31,6 +31,7 @@
 namespace firn {
 
 class Capture;
+class DurabilitySwitch;
 class Compactor;
 class Defragmenter;
 class Demoter;
@@ -159,6 +160,9 @@ class StoreImpl {
   // which may be another one. REQUIRES: hot; checked splices.
   Entry* Splice(Keyspace& keyspace, const HashedKey& key, Entry* entry,
                 std::span<const firn::Splice> splices, uint64_t new_size);
+  // While a store without durability is captured: an effect has to have an image that it changes.
+  // False if the log refuses.
+  bool EnsureImage(Keyspace& keyspace, const HashedKey& key, Entry* entry);
   // Takes an entry out of the count of live bytes before its first change that its image does not
   // include; true if it was clean.
   bool BeginDirty(Keyspace& keyspace, Entry* entry);
@@ -266,6 +270,7 @@ class StoreImpl {
   std::unique_ptr<Reaper> reaper_;
   std::unique_ptr<Demoter> demoter_;
   std::unique_ptr<Capture> capture_;
+  std::unique_ptr<DurabilitySwitch> durability_switch_;
 
   std::vector<Keyspace*> slots_;
   std::map<uint32_t, std::unique_ptr<Keyspace>> keyspaces_;

@@ -29,6 +29,7 @@ void TakeProcess(Server& server, InfoSnapshot* snapshot) {
   process.uptime_seconds = (process.now_us / 1000 - server.start_time_ms()) / 1000;
   process.lru_clock = LruNow(process.now_us / 1000);
   snapshot->saves = server.saver().state();
+  snapshot->becoming_durable = server.becoming_durable() && server.options()->appendonly;
 }
 
 void TakeClients(Server& server, InfoSnapshot* snapshot) {

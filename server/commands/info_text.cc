@@ -197,7 +197,7 @@ void PersistenceSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("rdb_saves", s.saves.saves);
   out.Zeros({"rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"});
   out.Number("aof_enabled", options->appendonly ? 1 : 0);
-  out.Number("aof_rewrite_in_progress", store.rewriting ? 1 : 0);
+  out.Number("aof_rewrite_in_progress", store.rewriting || s.becoming_durable ? 1 : 0);
   out.Number("aof_rewrite_scheduled", 0);
   out.Signed("aof_last_rewrite_time_sec",
              store.last_rewrite_us < 0 ? -1 : store.last_rewrite_us / 1'000'000);

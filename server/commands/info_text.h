@@ -97,6 +97,7 @@ struct InfoSnapshot {
   std::vector<Keyspace> keyspaces;  // those with keys
 
   RdbSaver::State saves;
+  bool becoming_durable = false;
   MemoryReport memory;
   StoreStats store;
 };

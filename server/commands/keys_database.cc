@@ -118,7 +118,8 @@ void WaitAofCommand(CommandContext& context) {
         "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
   }
   Store& store = context.server.store();
-  auto synced = std::make_shared<bool>(store.Stats().durable_lsn >= store.executed_lsn());
+  auto synced = std::make_shared<bool>(!context.server.becoming_durable() &&
+                                       store.Stats().durable_lsn >= store.executed_lsn());
   auto reply = [synced](CommandContext& context) {
     context.reply.ArrayHeader(2);
     context.reply.Integer(*synced ? 1 : 0);
@@ -128,7 +129,7 @@ void WaitAofCommand(CommandContext& context) {
   if (enough || context.client.transaction().running) return reply(context);
   SuspendedCommand suspended = context.Suspend();
   if (!*synced) {
-    store.SyncNow([synced, suspended, reply, waits = replicas > 0](Status status) {
+    context.server.WhenDurable([synced, suspended, reply, waits = replicas > 0](Status status) {
       *synced = status.ok();
       if (!waits) suspended.Resume(reply);
     });

@@ -220,6 +220,7 @@ Status Options::Set(std::span<const Assignment> assignments, SetConditions condi
   for (const size_t index : touched) {
     entries_[index].given = true;
   }
+  DeriveDefaults();
   return Status::Ok();
 }
 

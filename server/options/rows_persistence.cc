@@ -18,8 +18,9 @@ constexpr std::string_view kSnapshots = "RDB snapshots";
 constexpr OptionRow kLogRows[] = {
     Bool("appendonly", "yes",
          "Makes every write durable in the log before it is acknowledged (no in Redis). With no, "
-         "the log only holds what does not fit RAM, and the data is gone with the process.")
-        .With(kDenyLoading | kStartOnly)
+         "the log only holds what does not fit RAM, and a start finds the last snapshot. Switched "
+         "off at run time, nobody waits for the log any more, which goes on until the next start.")
+        .With(kDenyLoading)
         .Store<&V::appendonly>(),
     Enum("appendfsync", "everysec", kFsyncPolicies,
          "When the log is flushed to the device: once a second, before each reply, or when the "

@@ -438,7 +438,7 @@ std::optional<std::string> Functions::Restore(std::string_view payload, RestoreP
 // --- the file
 
 void Functions::Save(std::move_only_function<void(Status)> done) {
-  if (!server_.options()->appendonly) return done(Status::Ok());
+  if (!server_.store().durable() && !server_.becoming_durable()) return done(Status::Ok());
   waiting_.emplace_back(++version_, std::move(done));
   if (!saving_) StartSave();
 }

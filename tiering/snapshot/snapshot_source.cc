@@ -4,6 +4,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/snapshot/capture.h"
+#include "tiering/snapshot/durability_switch.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -30,7 +31,7 @@ Result<std::unique_ptr<SnapshotSource>> Store::TakeSnapshot() {
   source->end = impl.log_->tail();
   source->lsn = impl.log_->appended_lsn();
   source->now_ms = impl.now_ms();
-  source->has_stale_roots = !impl.options_.durable;
+  source->has_stale_roots = !impl.options_.durable || impl.durability_switch_->running();
   for (const auto& [id, segment] : impl.segments_->all()) {
     bool is_last = id == source->end.segment_id;
     source->segments.push_back(

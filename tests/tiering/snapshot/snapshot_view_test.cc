@@ -392,6 +392,69 @@ TEST_F(RandomSnapshots, OfAVolatileStoreShowTheStateOfTheirMoment) {
   }
 }
 
+class StoreThatBecomesDurable : public RandomSnapshots {
+ protected:
+  void Begin() {
+    driver_->Abandon();
+    std::filesystem::remove_all(options_.directory);
+    std::filesystem::create_directory(options_.directory);
+    for (ModelDatabase& database : model_) database.clear();
+    options_.durable = false;
+    Open();
+  }
+  void Step(Random& random) {
+    auto db = static_cast<uint32_t>(random.Below(kDatabases));
+    random.Below(3) == 0 ? StringStep(random, db) : CollectionStep(random, db);
+    if (random.Below(300) == 0) RareStep(random);
+    if (random.Below(10) == 0) driver_->Turn(0);
+  }
+  void DieAndCompare() {
+    driver_->Abandon();
+    options_.durable = true;
+    Open();
+    ASSERT_FALSE(HasFatalFailure());
+    ExpectShows(Take().get(), model_);
+    for (uint32_t db = 0; db < kDatabases; ++db) EXPECT_EQ(driver_->Count(db), model_[db].size());
+  }
+};
+
+TEST_F(StoreThatBecomesDurable, LosesNothingFromThenOn) {
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    Begin();
+    bool done = false;
+    for (int step = 0; step < 6000 && !HasFatalFailure(); ++step) {
+      Step(random);
+      if (step == 2000 && seed % 2 == 0) Take();  // a save, and then changes that aren't logged
+      if (step == 4000) {
+        store().MakeDurable([&](Status status) {
+          done = true;
+          EXPECT_TRUE(status.ok()) << status.message();
+        });
+      }
+      // At the worst moment: just when it is done.
+      if (done && seed % 3 == 0) break;
+    }
+    ASSERT_TRUE(driver_->RunUntil([&] { return done; }));
+    EXPECT_TRUE(store().durable());
+    DieAndCompare();
+    // Ids of values that are given now must not be those of before.
+    for (int step = 0; step < 3000 && !HasFatalFailure(); ++step) Step(random);
+    DieAndCompare();
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_F(StoreThatBecomesDurable, IsEmptyAfterACrashAmidIt) {
+  Begin();
+  Set(0, "key", std::string(300, 'v'));
+  store().MakeDurable([](const Status&) {});
+  EXPECT_TRUE(store().making_durable());
+  model_[0].clear();
+  DieAndCompare();
+}
+
 TEST_F(RandomSnapshots, ShowTheStateOfTheirMoment) {
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
