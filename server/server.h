@@ -142,6 +142,9 @@ class Server : public StoreListener {
                     std::span<const std::string_view> args);
   // Remembers it for LATENCY if it took latency-monitor-threshold or more.
   void NoteLatency(std::string_view event, int64_t micros);
+  // DEBUG SET-SKIP-CHECKSUM-VALIDATION: those of dumps and of what DUMP gives are not looked at.
+  void set_skips_checksums(bool skips) { skips_checksums_ = skips; }
+  bool skips_checksums() const { return skips_checksums_; }
   // The store's counters as they were at the last ResetStatistics.
   const StoreStats& store_stats_base() const { return store_stats_base_; }
   // How long its calls took; null if it was not called, or latency-tracking is off.
@@ -299,6 +302,7 @@ class Server : public StoreListener {
   int64_t switch_retry_micros_ = 0;
   std::vector<std::move_only_function<void(Status)>> durable_waiters_;
   bool stopping_ = false;
+  bool skips_checksums_ = false;
   int exit_code_ = 0;
   std::atomic<int> signal_{0};
   int signals_seen_ = 0;

@@ -43,7 +43,7 @@ Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
        .loop = loop_.get(),
        .limits = ValueLimitsOf(options_.values()),
        .lfu = policy == MaxmemoryPolicy::kAllkeysLfu || policy == MaxmemoryPolicy::kVolatileLfu,
-       .checksum = options_->rdb_checksum,
+       .checksum = options_->rdb_checksum && !skips_checksums_,
        .replace = load.replace,
        .function = [this](std::string_view code) { return scripting_->LoadLibrary(code); },
        .stopped = [this, &load] { return load.stoppable && signal_.load() != 0; },

@@ -61,13 +61,14 @@ std::string ModuleName(uint64_t id) {
 
 }  // namespace
 
-std::optional<std::string_view> RdbReader::CheckPayload(std::string_view payload) {
+std::optional<std::string_view> RdbReader::CheckPayload(std::string_view payload,
+                                                        PayloadOptions options) {
   if (payload.size() < kFooterBytes) return std::nullopt;
   const size_t crc_at = payload.size() - sizeof(uint64_t);
   const auto version = LoadFixed<uint16_t>(payload.data() + crc_at - sizeof(uint16_t));
   if (version > kMaxRdbVersion) return std::nullopt;
   const auto crc = LoadFixed<uint64_t>(payload.data() + crc_at);
-  if (Crc64(0, payload.substr(0, crc_at)) != crc) return std::nullopt;
+  if (options.checksum && Crc64(0, payload.substr(0, crc_at)) != crc) return std::nullopt;
   return payload.substr(0, payload.size() - kFooterBytes);
 }
 
@@ -251,7 +252,9 @@ bool RdbReader::Quicklist(bool second) {
     const uint64_t container =
         second ? input_.Length() : static_cast<uint64_t>(RdbListNode::kPacked);
     if (!input_.String(&first_)) break;
-    if (container == static_cast<uint64_t>(RdbListNode::kPlain)) {
+    if (first_.empty()) {
+      input_.Fail("an empty node of a list");
+    } else if (container == static_cast<uint64_t>(RdbListNode::kPlain)) {
       ++elements_;
       Tell(builder_.ListElement(first_));
     } else if (container != static_cast<uint64_t>(RdbListNode::kPacked)) {

@@ -78,7 +78,14 @@ class RdbReader {
 
   // Checks the end of what DUMP gives, version and checksum, and cuts it off. Nothing if it is
   // wrong.
-  static std::optional<std::string_view> CheckPayload(std::string_view payload);
+  struct PayloadOptions {
+    bool checksum = true;  // false: a wrong one is none, for tests
+  };
+  static std::optional<std::string_view> CheckPayload(std::string_view payload,
+                                                      PayloadOptions options);
+  static std::optional<std::string_view> CheckPayload(std::string_view payload) {
+    return CheckPayload(payload, PayloadOptions());
+  }
   // Whether bytes begin as a dump does.
   static bool IsDump(std::string_view bytes) { return bytes.starts_with("REDIS"); }
 

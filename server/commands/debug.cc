@@ -42,6 +42,7 @@ void Help(CommandContext& context) {
       {"REPLYBUFFER <setting> <value>", "Accepted; means nothing here."},
       {"SET-ACTIVE-EXPIRE <0|1>", "Stops or starts the deletion of expired keys unasked."},
       {"SET-DISABLE-DENY-SCRIPTS <0|1>", "Lets scripts call DEBUG, or no longer."},
+      {"SET-SKIP-CHECKSUM-VALIDATION <0|1>", "Takes dumps whatever their checksum is, for tests."},
       {"SLEEP <seconds>", "Stops the server for a while."},
       {"STRINGMATCH-LEN <pattern> <text>", "Matches a pattern, and answers 1 or 0."}};
   ReplyHelp(context, "DEBUG", kLines);
@@ -262,6 +263,10 @@ void DebugCommand(CommandContext& context) {
   }
   if (is("stringmatch-len", 4, 4)) {
     return context.reply.Integer(GlobMatch(args[2], args[3]) ? 1 : 0);
+  }
+  if (is("set-skip-checksum-validation", 3, 3)) {
+    context.server.set_skips_checksums(Leading(args[2]) != 0);
+    return context.reply.Ok();
   }
   if (is("set-disable-deny-scripts", 3, 3)) {
     context.server.scripting().runner().set_may_debug(Leading(args[2]) != 0);

@@ -113,7 +113,8 @@ bool ParseTtlOr(CommandContext& context, RestoreRequest* request) {
 }
 
 bool ParsePayloadOr(CommandContext& context, RestoredValue* value) {
-  const std::optional<std::string_view> body = RdbReader::CheckPayload(context.args[3]);
+  const std::optional<std::string_view> body = RdbReader::CheckPayload(
+      context.args[3], {.checksum = !context.server.skips_checksums()});
   if (!body) {
     context.reply.Error(kBadPayloadError);
     return false;

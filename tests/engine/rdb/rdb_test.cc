@@ -405,6 +405,20 @@ TEST(RdbPayloads, EmptyValuesAreRefused) {
   EXPECT_EQ(ReadRaw(std::string("\x02\x00", 2)), "offset 2: a value without elements");
 }
 
+TEST(RdbPayloads, EmptyNodesOfListsAreRefused) {
+  EXPECT_EQ(ReadRaw(std::string("\x12\x01\x01\x00", 4)), "offset 4: an empty node of a list");
+  EXPECT_EQ(ReadRaw(std::string("\x12\x01\x02\x00", 4)), "offset 4: an empty node of a list");
+}
+
+TEST(RdbPayloads, AWrongChecksumMayBeLeftUnseen) {
+  std::string payload = StringPayload("text");
+  payload.back() ^= 1;
+  EXPECT_EQ(RdbReader::CheckPayload(payload), std::nullopt);
+  EXPECT_NE(RdbReader::CheckPayload(payload, {.checksum = false}), std::nullopt);
+  payload[payload.size() - 9] = 99;  // the version
+  EXPECT_EQ(RdbReader::CheckPayload(payload, {.checksum = false}), std::nullopt);
+}
+
 TEST(RdbPayloads, WithAWrongFooterAreRefused) {
   const std::string payload = StringPayload("abc");
   for (size_t at = 0; at < payload.size(); ++at) {
