@@ -145,6 +145,15 @@ void RdbSaver::Abandon() {
   job_.reset();
 }
 
+void RdbSaver::SaveEmpty() {
+  if (job_ != nullptr && !job_->done) Abandon();
+  if (server_.options()->save.empty()) return;
+  const bool atomic =
+      server_.dispatcher().in_transaction() || server_.scripting().runner().running();
+  if (in_progress() || atomic) return Schedule();
+  Save([](const Status&) {});  // a failure is in the server's log
+}
+
 void RdbSaver::Step() {
   if (in_progress()) return;
   if (scheduled_) {

@@ -45,6 +45,10 @@ class RdbSaver {
   // Ends what is in progress, without a dump; nobody is told. Before the store is closed.
   void Abandon();
 
+  // FLUSHALL: what is being saved in the background is of no use any more; with rules, an empty dump
+  // takes its place, soon.
+  void SaveEmpty();
+
   // Ten times a second, between commands: begins what is due.
   void Step();
   // stop-writes-on-bgsave-error.

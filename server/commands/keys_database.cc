@@ -6,6 +6,7 @@
 #include "server/client.h"
 #include "server/commands/common.h"
 #include "server/commands/keys.h"
+#include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
 #include "server/server.h"
 
@@ -28,13 +29,19 @@ bool ParseFlushOr(CommandContext& context) {
   return false;
 }
 
+// Each key that goes is a change since the last save.
+void Empty(CommandContext& context, uint32_t db) {
+  context.server.stats().changes += context.store.EstimateKeys(db);
+  context.store.FlushDatabase(db);
+}
+
 }  // namespace
 
 void FlushDbCommand(CommandContext& context) {
   if (!ParseFlushOr(context)) return;
   context.server.watches().TouchDatabase(context.db().number());
   context.server.tracking().InvalidateAll();
-  context.store.FlushDatabase(context.db().number());
+  Empty(context, context.db().number());
   context.server.blocking().SignalDatabase(context.db().number());
   context.reply.Ok();
 }
@@ -44,11 +51,12 @@ void FlushAllCommand(CommandContext& context) {
   context.store.BeginGroup();
   for (uint32_t db = 0; db < context.store.databases(); ++db) {
     context.server.watches().TouchDatabase(db);
-    if (context.store.EstimateKeys(db) > 0) context.store.FlushDatabase(db);
+    if (context.store.EstimateKeys(db) > 0) Empty(context, db);
     context.server.blocking().SignalDatabase(db);
   }
   context.server.tracking().InvalidateAll();
   context.store.EndGroup();
+  context.server.saver().SaveEmpty();
   context.reply.Ok();
 }
 
