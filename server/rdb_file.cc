@@ -6,7 +6,9 @@
 #include <chrono>
 #include <thread>
 
+#include "engine/base/siphash.h"
 #include "engine/rdb/rdb_writer.h"
+#include "engine/types/long_string.h"
 #include "server/options/version.h"
 #include "tiering/snapshot/snapshot_pages.h"
 
@@ -63,7 +65,7 @@ class DumpWriter {
     writer_.Aux("redis-bits", "64");
     writer_.Aux("ctime", std::to_string(view_.source().now_ms / 1000));
     writer_.Aux("used-mem", std::to_string(options_.used_memory));
-    writer_.Aux("aof-base", "0");
+    writer_.Aux("aof-base", options_.is_aof_base ? "1" : "0");
     for (const std::string& code : options_.functions) writer_.Function(code);
     for (uint32_t db = 0; db < view_.source().databases.size(); ++db) {
       bool any = false;
@@ -84,13 +86,20 @@ class DumpWriter {
   }
 
   Status WriteKey(uint32_t db, const SnapshotValue& value) {
-    const RdbWriter::Key key{.key = value.key, .expiry_ms = value.expiry_ms};
+    RdbWriter::Key key{.key = value.key, .expiry_ms = value.expiry_ms};
+    if (options_.access != nullptr) AddUse(db, &key);
     if (value.type == ValueType::kString) {
       if (value.is_integer) {
         writer_.StringKey(key, std::to_string(value.integer));
       } else {
         writer_.StringKey(key, value.bytes);
       }
+    } else if (value.type == ValueType::kLongString) {
+      SnapshotPages pages(&view_, db, value.bytes);
+      std::string bytes;
+      LongString(&pages).Read({}, &bytes);
+      FIRN_RETURN_IF_ERROR(pages.status());
+      writer_.StringKey(key, bytes);
     } else {
       SnapshotPages pages(&view_, db, value.bytes);
       RdbWriter::Written written = writer_.CollectionKey(key, value.type, &pages);
@@ -102,6 +111,16 @@ class DumpWriter {
     keys_.fetch_add(1, std::memory_order_relaxed);
     if (options_.key_delay_us != 0) Delay();
     return sink_.status();
+  }
+
+  void AddUse(uint32_t db, RdbWriter::Key* key) const {
+    const uint64_t hash = SipHash13(view_.source().secret, key->key);
+    const uint32_t use = options_.access->Find(db, hash);
+    if (options_.access->is_lfu()) {
+      key->frequency = static_cast<uint8_t>(std::min<uint32_t>(use, UINT8_MAX));
+    } else {
+      key->idle_seconds = use;
+    }
   }
 
   void Delay() {

@@ -6,12 +6,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/base/status.h"
 #include "tiering/io/file.h"
+#include "tiering/snapshot/access_survey.h"
 #include "tiering/snapshot/snapshot_view.h"
 
 namespace firn::server {
@@ -26,6 +28,9 @@ struct RdbFileOptions {
                              // to a microsecond
   std::vector<std::string> functions;  // code of libraries
   uint64_t used_memory = 0;            // to be told in the file
+  bool is_aof_base = false;            // of Redis' append-only files
+  // How much keys are used; null: not told in the file.
+  std::shared_ptr<const AccessSurvey> access = {};
 };
 
 // `keys` counts those that were written so far. The view must not be open yet; kBusy if it was

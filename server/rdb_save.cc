@@ -15,6 +15,8 @@ namespace {
 
 // Behind everything else: a save has time.
 constexpr int kNice = 10;
+// Keys whose use is noted at a time, before the moment that is saved.
+constexpr uint64_t kSurveyKeys = 16'384;
 // After a failure a rule waits so long before it tries again.
 constexpr int64_t kRetrySeconds = 5;
 
@@ -22,8 +24,9 @@ constexpr int64_t kRetrySeconds = 5;
 
 struct RdbSaver::Job {
   uint64_t serial = 0;
-  Done done;                           // none: in the background
-  std::unique_ptr<SnapshotView> view;  // once it is prepared
+  Done done;                             // none: in the background
+  std::shared_ptr<AccessSurvey> access;  // null: nobody wants to know
+  std::unique_ptr<SnapshotView> view;    // once it is prepared
   RdbFileOptions options;
   uint64_t changes = 0;  // at the moment that is saved
   uint64_t keys_total = 0;
@@ -50,8 +53,33 @@ void RdbSaver::MakeJob(Done done) {
   job_->serial = ++last_serial_;
   job_->done = std::move(done);
   job_->begin_seconds = NowSeconds();
+  const MaxmemoryPolicy policy = server_.options()->maxmemory_policy;
+  // As Redis does, which doesn't say how keys are used where nobody asks for it.
+  const bool tells_use =
+      policy == MaxmemoryPolicy::kAllkeysLru || policy == MaxmemoryPolicy::kVolatileLru ||
+      policy == MaxmemoryPolicy::kAllkeysLfu || policy == MaxmemoryPolicy::kVolatileLfu;
+  if (tells_use) job_->access = std::make_shared<AccessSurvey>();
+  Survey(job_->serial);
+}
+
+// In slices where the save is in the background.
+void RdbSaver::Survey(uint64_t serial) {
+  if (job_ == nullptr || job_->serial != serial) return;  // it was abandoned
+  if (job_->access != nullptr) {
+    const bool in_transaction = !job_->done && server_.dispatcher().in_transaction();
+    bool more = true;
+    while (!in_transaction && more) {
+      more = server_.store().SurveyAccess(job_->access.get(), kSurveyKeys);
+      if (!job_->done) break;
+    }
+    if (in_transaction || more) {
+      constexpr int64_t kPauseMicros = 200;
+      server_.loop().AddTimer(kPauseMicros, [this, serial] { Survey(serial); });
+      return;
+    }
+  }
   server_.store().PrepareSnapshot(
-      [this, serial = job_->serial](Status status) { OnPrepared(serial, std::move(status)); });
+      [this, serial](Status status) { OnPrepared(serial, std::move(status)); });
 }
 
 Status RdbSaver::Begin() {
@@ -94,13 +122,16 @@ void RdbSaver::StartWriting() {
                   .incremental_sync = options.rdb_save_incremental_fsync,
                   .key_delay_us = options.rdb_key_save_delay_us,
                   .functions = server_.scripting().functions().LibrariesAsCode(),
-                  .used_memory = server_.store().UsedMemory()};
+                  .used_memory = server_.store().UsedMemory(),
+                  .access = job->access};
   job->changes = server_.stats().changes;
   if (job->done) {
+    if (job->access != nullptr) job->access->Finish();
     return Finish(WriteRdbFile(&server_.files(), job->view.get(), job->options, &job->keys_done));
   }
   job->thread = io::StartQuietThread(
       kNice, [this, job, files = &server_.files(), loop = &server_.loop(), serial = job->serial] {
+        if (job->access != nullptr) job->access->Finish();
         job->status = WriteRdbFile(files, job->view.get(), job->options, &job->keys_done);
         loop->Post([this, serial] { OnWritten(serial); });
       });

@@ -74,6 +74,7 @@ class RdbSaver {
   bool StopsOnError() const;
   void MakeJob(Done done);
   void OnPrepared(uint64_t serial, Status status);
+  void Survey(uint64_t serial);
   void StartWriting();
   void OnWritten(uint64_t serial);
   void Finish(Status status);

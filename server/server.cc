@@ -73,6 +73,7 @@ Status Server::Start() {
   // The ports first: a second server on them must not replay a log before it says so.
   FIRN_RETURN_IF_ERROR(Listen());
   Log(kLogNotice, "Server initialized");
+  if (!options_->recover_until.empty()) FIRN_RETURN_IF_ERROR(BringLogForward());
   bool set_aside = false;
   FIRN_RETURN_IF_ERROR(SetAside(files_.get(), options_->dir, options_->appendonly, &set_aside));
   if (set_aside) {
@@ -92,6 +93,8 @@ Status Server::Start() {
   backups_ = std::make_unique<Backups>(this);
   errands_ = std::make_unique<Errands>(loop_.get());
   FIRN_RETURN_IF_ERROR(LoadFirst(&load));
+  // Its work is done: a start that is like this one must not try again.
+  if (!options_->recover_until.empty()) options_.SetInForce("recover-until", "");
   startup_memory_ = store_->UsedMemory();
   RegisterAppliers();
   Cron();

@@ -196,6 +196,8 @@ class Server : public StoreListener {
 
  private:
   Status OpenStore(const StoreOptions& options);
+  // recover-until.
+  Status BringLogForward();
   // The first start in a directory with files of Redis.
   Status LoadFirst(FirstLoad* load);
   struct RdbLoad {

@@ -60,6 +60,9 @@ StoreOptions Server::MakeStoreOptions() const {
   store.compression_level = options_->tier_compression_level;
   store.min_value_bytes = options_->tier_min_value;
   store.databases = static_cast<uint32_t>(options_->databases);
+  // While the log is brought back to an earlier moment, it is only read.
+  if (options_->recover_until.empty()) store.archive_directory = options_->log_archive_dir;
+  store.keep_hot_set = options_->tier_restore_hot_set;
   store.eviction = EvictionOf(options_->maxmemory_policy);
   store.lfu_log_factor = options_->lfu_log_factor;
   store.lfu_decay_time = options_->lfu_decay_time;

@@ -4,9 +4,11 @@
 #include "server/first_load.h"
 #include "server/rdb_load.h"
 #include "server/rdb_save.h"
+#include "server/recovery_moment.h"
 #include "server/scripting/scripting.h"
 #include "server/server.h"
 #include "server/value_limits.h"
+#include "tiering/point_in_time.h"
 
 namespace firn::server {
 namespace {
@@ -17,6 +19,11 @@ constexpr size_t kFeedBytes = 256 << 10;
 
 Status WithPrefix(const std::string& prefix, const Status& status) {
   return Status(status.code(), prefix + status.message(), status.error_number());
+}
+
+std::string SecondsText(int64_t unix_ms) {
+  const std::string millis = std::to_string(1000 + unix_ms % 1000);
+  return std::to_string(unix_ms / 1000) + "." + millis.substr(1);
 }
 
 }  // namespace
@@ -129,6 +136,35 @@ Status Server::Feed(std::string_view requests, AofFeed* feed) {
     wait = store_->EndIteration();
     loop_->RunOnce(ready_.empty() && active_.empty() ? std::min(wait, kMaxWaitMicros) : 0);
   }
+}
+
+// --- recover-until
+
+Status Server::BringLogForward() {
+  if (!options_->appendonly) return Status::Invalid("recover-until needs appendonly yes");
+  if (options_->log_archive_dir.empty()) {
+    return Status::Invalid("recover-until needs log-archive-dir: there lies the log that followed");
+  }
+  auto target = ParseMoment(options_->recover_until);
+  if (!target) return target.error();
+  Log(kLogNotice, "Recovering until " + options_->recover_until + " with the log in " +
+                      options_->log_archive_dir);
+  auto report = BringLogTo(
+      files_.get(),
+      {.directory = options_->dir, .archive = options_->log_archive_dir, .target = *target});
+  if (!report) return WithPrefix("Can't recover: ", report.error());
+  Log(kLogNotice, "Recovered: the last record is LSN " + std::to_string(report->lsn) +
+                      ", of UNIX time " + SecondsText(report->unix_ms) + "; " +
+                      std::to_string(report->bytes) + " bytes of log were added, in " +
+                      std::to_string(report->segments) + " segments");
+  if (!report->is_reached) {
+    Log(kLogWarning, "The log in " + options_->log_archive_dir +
+                         " ends there, before the moment that recover-until names");
+  }
+  Log(kLogWarning,
+      "The log is not kept in log-archive-dir in this run. Start next time without recover-until "
+      "and with another log-archive-dir, and make a backup");
+  return Status::Ok();
 }
 
 // --- DEBUG RELOAD

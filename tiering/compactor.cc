@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/store_impl.h"
 
@@ -469,7 +470,7 @@ void Compactor::UnlinkReady() {
   if (store_.segments_->keeps_all()) return;
   std::erase_if(unlinkable_, [&](uint64_t id) {
     log::Segment* segment = store_.segments_->ById(id);
-    if (segment->holds > 0) return false;
+    if (segment->holds > 0 || !store_.archiver_->MayUnlink(*segment)) return false;
     std::string path = segment->file->path();
     uint64_t as_of_lsn = segment->as_of_lsn;
     removed_as_of_lsns_.push_back(as_of_lsn);

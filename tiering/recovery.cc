@@ -7,6 +7,7 @@
 #include "tiering/compactor.h"
 #include "tiering/index_rebuild.h"
 #include "tiering/indexer.h"
+#include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
 
 namespace firn {
@@ -470,6 +471,9 @@ Status Recovery::StartLog() {
       store_.environment_.file_system, store_.environment_.loop, store_.segments_.get(), options);
   store_.log_->set_max_bytes(store_.options_.max_disk_bytes);
   store_.last_wall_ms_ = last_wall_ms_;
+  if (store_.options_.durable) {
+    FIRN_RETURN_IF_ERROR(store_.archiver_->Begin(store_.options_.archive_directory, last_lsn_));
+  }
   FIRN_RETURN_IF_ERROR(store_.log_->Start());
   log::LogPosition indexed = meta_.replay_position;
   if (indexed.segment_id == 0) {

@@ -8,7 +8,9 @@
 #include "tiering/defragmenter.h"
 #include "tiering/demoter.h"
 #include "tiering/fetcher.h"
+#include "tiering/hot_set.h"
 #include "tiering/indexer.h"
+#include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/reaper.h"
 #include "tiering/recovery.h"
@@ -47,6 +49,8 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       reaper_(std::make_unique<Reaper>(this)),
       demoter_(std::make_unique<Demoter>(this)),
       capture_(std::make_unique<Capture>(this)),
+      archiver_(std::make_unique<LogArchiver>(this)),
+      hot_set_(std::make_unique<HotSet>(this)),
       durability_switch_(std::make_unique<DurabilitySwitch>(this)),
       memory_(environment.meter_process_memory),
       random_(options.random_seed != 0 ? options.random_seed : SystemRandomSeed()),
@@ -56,6 +60,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
 
 StoreImpl::~StoreImpl() {
   reaper_->Stop();
+  hot_set_->Stop();
   // Jobs and reads that are still on their way find nobody.
   alive_.reset();
 }
@@ -94,7 +99,9 @@ Status StoreImpl::Close() {
     wait([&] { return indexed; });
   }
   while (jobs_in_flight_ > 0 || log_->sync_in_flight()) loop.RunOnce(10'000);
-  return log_->Stop();
+  hot_set_->Finish();
+  FIRN_RETURN_IF_ERROR(log_->Stop());
+  return archiver_->Finish();
 }
 
 void StoreImpl::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time) {
@@ -301,6 +308,10 @@ StoreStats Store::Stats() const {
   stats.used_memory = impl.memory_.Allocated();
   stats.resident_bytes = impl.memory_.resident();
   stats.index_bytes = impl.index_->MemoryBytes();
+  stats.hot_set_restored = impl.hot_set_->restored();
+  stats.hot_set_left = impl.hot_set_->left();
+  stats.archived_segments = impl.archiver_->kept();
+  stats.archive_failing = impl.archiver_->failing();
   stats.fetch_bytes = impl.fetch_memory_;
   return stats;
 }

@@ -38,6 +38,7 @@ class Env;
 
 namespace firn {
 
+class AccessSurvey;
 class Database;
 class Store;
 class StoreBackup;
@@ -140,7 +141,10 @@ struct StoreOptions {
   bool skip_damage = false;  // start although the log is damaged, leaving out what is
   uint64_t replay_limit_bytes = 256 << 20;
   uint64_t replay_limit_records = 300'000;
-  uint64_t random_seed = 0;  // 0: from the system; anything else makes a run repeatable
+  // Where full segments of the log are kept (log_archiver.h); empty: nowhere.
+  std::string archive_directory = {};
+  bool keep_hot_set = false;  // what was hot comes back after a start (hot_set.h)
+  uint64_t random_seed = 0;   // 0: from the system; anything else makes a run repeatable
 };
 
 // The environment: real, or simulated.
@@ -285,6 +289,9 @@ class Store {
   // The state after the last command, to be read by another thread (tiering/snapshot). REQUIRES: no
   // group is open; prepared. Must be gone before the store is opened again.
   Result<std::unique_ptr<SnapshotSource>> TakeSnapshot();
+  // Notes how much the keys in RAM are used (tiering/snapshot/access_survey.h), some at a time. True
+  // if there is more to do.
+  bool SurveyAccess(AccessSurvey* survey, uint64_t max_entries);
   // A copy of the data directory (tiering/snapshot/backup.h) in `directory`, which must exist and
   // be empty. kUnsupported without durability.
   Result<std::unique_ptr<StoreBackup>> BeginBackup(std::string directory);

@@ -36,7 +36,9 @@ class Compactor;
 class Defragmenter;
 class Demoter;
 class Fetcher;
+class HotSet;
 class Indexer;
+class LogArchiver;
 class MapRebuild;
 class Reaper;
 class Scanner;
@@ -270,6 +272,8 @@ class StoreImpl {
   std::unique_ptr<Reaper> reaper_;
   std::unique_ptr<Demoter> demoter_;
   std::unique_ptr<Capture> capture_;
+  std::unique_ptr<LogArchiver> archiver_;
+  std::unique_ptr<HotSet> hot_set_;
   std::unique_ptr<DurabilitySwitch> durability_switch_;
 
   std::vector<Keyspace*> slots_;

@@ -9,7 +9,9 @@
 #include "tiering/defragmenter.h"
 #include "tiering/demoter.h"
 #include "tiering/fetcher.h"
+#include "tiering/hot_set.h"
 #include "tiering/indexer.h"
+#include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/reaper.h"
 #include "tiering/settler.h"
@@ -203,6 +205,8 @@ int64_t StoreImpl::EndIteration() {
   busy |= reaper_->Step();
   busy |= demoter_->Step();
   busy |= capture_->Step();
+  archiver_->Step();
+  busy |= hot_set_->Step();
   if (!dropped_.empty()) {
     Keyspace& keyspace = *dropped_.front();
     // The values first: they are what memory waits for.

@@ -47,6 +47,10 @@ struct StoreStats {
   uint64_t compaction_read_bytes = 0;
   uint64_t compaction_written_bytes = 0;
   uint64_t compactions = 0;
+  uint64_t hot_set_restored = 0;   // values that came back after the start
+  uint64_t hot_set_left = 0;       // that may still, now
+  uint64_t archived_segments = 0;  // kept in the archive since the start
+  bool archive_failing = false;
   uint64_t rewrites = 0;  // that Store::Compact began and that came to their end
   bool rewriting = false;
   int64_t last_rewrite_us = -1;  // none yet

@@ -395,6 +395,10 @@ void TieringSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("last_start_replayed_bytes", t.replayed_bytes);
   out.Number("last_start_replay_usec", t.replay_us);
   out.Number("last_start_torn_bytes", t.torn_bytes);
+  out.Number("hot_set_restored_keys", t.hot_set_restored);
+  out.Number("hot_set_pending_keys", t.hot_set_left);
+  out.Number("archived_segments", t.archived_segments);
+  out.Number("archive_failing", t.archive_failing ? 1 : 0);
 }
 
 void KeyspaceSection(Lines& out, const Snapshot& s) {

@@ -160,6 +160,8 @@ struct OptionValues {
   AppendFsync appendfsync = AppendFsync::kEverySecond;
   std::string appendfilename;
   std::string appenddirname;
+  std::string log_archive_dir;
+  std::string recover_until;
   int64_t auto_aof_rewrite_percentage = 0;
   int64_t auto_aof_rewrite_min_size = 0;
   bool aof_load_truncated = true;
@@ -175,6 +177,7 @@ struct OptionValues {
   bool tiering = true;
   IoBackend io_backend = IoBackend::kAuto;
   uint64_t maxdisk = 0;            // bytes; 0: by the free space of the file system
+  bool tier_restore_hot_set = false;
   uint64_t log_segment_size = 0;   // bytes, a power of two
   uint64_t tier_warm_memory = 0;   // bytes; 0: automatic
   uint64_t tier_index_memory = 0;  // bytes; 0: automatic

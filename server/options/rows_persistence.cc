@@ -1,6 +1,7 @@
 // The log, which is Firn's append-only file, and snapshots.
 #include "server/options/option_table.h"
 #include "server/options/special_options.h"
+#include "server/recovery_moment.h"
 
 namespace firn::server {
 namespace {
@@ -14,6 +15,12 @@ constexpr EnumName kFsyncPolicies[] = {
 };
 constexpr EnumName kSanitize[] = {{"no", 0}, {"yes", 1}, {"clients", 2}};
 constexpr std::string_view kSnapshots = "RDB snapshots";
+
+Status CheckRecoverUntil(OptionValue& value) {
+  if (value.text.empty()) return {};
+  auto moment = ParseMoment(value.text);
+  return moment ? Status() : moment.error();
+}
 
 constexpr OptionRow kLogRows[] = {
     Bool("appendonly", "yes",
@@ -39,6 +46,19 @@ constexpr OptionRow kLogRows[] = {
         .With(kImmutable)
         .Check(CheckAppendDirname)
         .Store<&V::appenddirname>(),
+    String("log-archive-dir", "",
+           "A directory in which the log's segments are kept once they are full, also when "
+           "compaction has removed them; with a backup they bring back any later moment. A relative "
+           "path begins in dir. Empty: they are not kept.")
+        .With(kImmutable)
+        .Store<&V::log_archive_dir>(),
+    String("recover-until", "",
+           "For a start on a backup: brings it forward, with what log-archive-dir holds, to a "
+           "moment: \"2026-11-21 10:15:00\" (local time), \"2026-11-21 10:15:00 +01:00\", UNIX "
+           "time, or lsn:N.")
+        .With(kImmutable)
+        .Check(CheckRecoverUntil)
+        .Store<&V::recover_until>(),
     Bool("no-appendfsync-on-rewrite", "no", "Whether Redis stops flushing while a child rewrites.")
         .Ignored(),
     Integer("auto-aof-rewrite-percentage", "100", {0, kIntMax},

@@ -52,6 +52,11 @@ constexpr OptionRow kRows[] = {
             "Values shorter than this stay in RAM as long as others can leave it.")
         .In(Unit::kMemory)
         .Store<&V::tier_min_value>(),
+    Bool("tier-restore-hot-set", "yes",
+         "Remembers once a minute which values are in RAM, and brings them back in the background "
+         "after a start, those used most first.")
+        .With(kImmutable)
+        .Store<&V::tier_restore_hot_set>(),
     Enum("tier-compression", "none", kCompressions,
          "How records are compressed when they are written anew for the cold tier. Records that "
          "would not shrink stay as they are.")
