@@ -7,9 +7,13 @@
 //   Prepare; open the store; if (load.due()) { load aof_paths() or rdb_path(); SyncNow; Finish; }
 //   after a failure: close the store; Abandon
 //
+// A tool may name files that lie elsewhere (import_paths). Its mark then tells which, and a server
+// that finds it refuses to start, since only the tool can begin again.
+//
 // Blocking calls, before the server serves.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,6 +22,15 @@
 
 namespace firn::server {
 
+// What a load has come to.
+struct LoadTotals {
+  uint64_t bytes = 0;     // read of the files
+  uint64_t keys = 0;      // of dumps, those that are preambles too
+  uint64_t expired = 0;   // of those: left out
+  uint64_t empty = 0;     // of those: left out
+  uint64_t requests = 0;  // of append-only files
+};
+
 class FirstLoad {
  public:
   struct Names {
@@ -25,6 +38,9 @@ class FirstLoad {
     std::string rdb_name;
     std::string aof_folder = {};  // appenddirname
     std::string aof_name = {};    // empty: append-only files are not looked at
+    // Instead of all these; in order, each a dump, an append-only file, or one with a dump before
+    // it.
+    std::vector<std::string> import_paths = {};
   };
   FirstLoad(io::FileSystem* files, Names names)
       : files_(*files),
@@ -36,6 +52,7 @@ class FirstLoad {
   // there is one to do: there is such a file, and the store has no data yet.
   Status Prepare();
   bool due() const { return due_; }
+  bool is_import() const { return !names_.import_paths.empty(); }
   // In order; if there are none, the dump is to be loaded.
   const std::vector<std::string>& aof_paths() const { return aof_paths_; }
   const std::string& rdb_path() const { return rdb_path_; }
@@ -46,6 +63,8 @@ class FirstLoad {
 
  private:
   std::string MarkPath() const { return directory_ + "/LOADING"; }
+  Status CheckMark();
+  Status WriteMark();
   Status Wipe();
 
   io::FileSystem& files_;

@@ -1,7 +1,9 @@
 #include "server/rdb_load.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
+#include <thread>
 
 #include "engine/base/check.h"
 #include "server/value_limits.h"
@@ -20,10 +22,12 @@ constexpr int64_t kMaxWaitMicros = 10'000;
 
 class FileSource final : public RdbSource {
  public:
-  FileSource(io::File* file, uint64_t size) : file_(*file), size_(size) {}
+  FileSource(io::File* file, uint64_t size, const std::function<void(uint64_t)>& read)
+      : file_(*file), size_(size), read_(read) {}
   Result<size_t> Read(char* to, size_t size) override {
     Result<size_t> got = file_.ReadAt(at_, {to, size});
     if (got) at_ += *got;
+    if (got && read_) read_(*got);
     return got;
   }
   uint64_t size() const override { return size_; }
@@ -31,6 +35,7 @@ class FileSource final : public RdbSource {
  private:
   io::File& file_;
   const uint64_t size_;
+  const std::function<void(uint64_t)>& read_;
   uint64_t at_ = 0;
 };
 
@@ -104,7 +109,15 @@ Status RdbLoader::EndKey() {
     FIRN_RETURN_IF_ERROR(Create());
   }
   ++report_.keys;
-  return {};
+  return options_.key_delay_us == 0 ? Status() : Delay();
+}
+
+// A negative delay: the share of a microsecond, as Redis has it.
+Status RdbLoader::Delay() {
+  const int64_t delay = options_.key_delay_us;
+  if (delay < 0 && report_.keys % static_cast<uint64_t>(-delay) != 0) return {};
+  std::this_thread::sleep_for(std::chrono::microseconds(std::max<int64_t>(delay, 1)));
+  return Breathe(0);
 }
 
 Status RdbLoader::Twice() const { return Status::Corruption("the key '" + key_ + "' comes twice"); }
@@ -242,7 +255,7 @@ Status LoadRdbFile(io::FileSystem* files, const std::string& path, RdbLoader* lo
   if (!file) return file.error();
   auto size = (*file)->Size();
   if (!size) return size.error();
-  FileSource source(file->get(), *size);
+  FileSource source(file->get(), *size, loader->options().read);
   RdbReader reader(&source, loader, {.checksum = loader->options().checksum});
   const Status status = reader.ReadFile();
   if (end != nullptr) *end = reader.offset();

@@ -34,8 +34,11 @@ class RdbLoader final : public RdbBuilder {
     bool replace = false;  // keys that are there; else they are an error
     // Takes the code of a library of functions. Null: dumps with functions are refused.
     std::function<Status(std::string_view code)> function = {};
+    int64_t key_delay_us = 0;  // key-load-delay: a pause after each key, for tests
     // Called now and then; true gives the loading up.
     std::function<bool()> stopped = {};
+    // Told how many bytes of the file were read since it was told last.
+    std::function<void(uint64_t bytes)> read = {};
     // For what is strange, but no reason to give up.
     std::function<void(const std::string& line)> log = {};
   };
@@ -75,6 +78,7 @@ class RdbLoader final : public RdbBuilder {
   Status Run(Access access, uint64_t bytes, const std::function<bool()>& step);
   Status Wait(const bool& ready);
   Status Breathe(int64_t max_wait_micros);
+  Status Delay();
   Status Twice() const;
 
   const Options options_;

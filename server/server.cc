@@ -14,7 +14,6 @@
 #include "server/acl/acl.h"
 #include "server/backups.h"
 #include "server/errands.h"
-#include "server/first_load.h"
 #include "server/net/tls_settings.h"
 #include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
@@ -83,7 +82,8 @@ Status Server::Start() {
   FirstLoad load(files_.get(), {.directory = options_->dir,
                                 .rdb_name = options_->dbfilename,
                                 .aof_folder = options_->appenddirname,
-                                .aof_name = options_->appendonly ? options_->appendfilename : ""});
+                                .aof_name = options_->appendonly ? options_->appendfilename : "",
+                                .import_paths = import_.paths});
   FIRN_RETURN_IF_ERROR(load.Prepare());
   FIRN_RETURN_IF_ERROR(OpenStore(MakeStoreOptions()));
   dispatcher_ = std::make_unique<Dispatcher>(this);

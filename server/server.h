@@ -16,6 +16,7 @@
 #include "server/client.h"
 #include "server/command.h"
 #include "server/dispatcher.h"
+#include "server/first_load.h"
 #include "server/keyspace_events.h"
 #include "server/latency_histogram.h"
 #include "server/latency_monitor.h"
@@ -59,7 +60,6 @@ class Backups;
 class Errands;
 class RdbSaver;
 class AofFeed;
-class FirstLoad;
 
 enum class PauseKind : uint8_t { kNone, kWrite, kAll };
 
@@ -71,6 +71,15 @@ class Server : public StoreListener {
   // Opens the store and the sockets. On failure everything is closed again; the status is the line
   // to print.
   Status Start();
+  // For tools, before Start: these files of Redis are loaded, and not those that lie in dir (which
+  // must hold no data). `progress` is called now and then until Start returns.
+  struct Import {
+    std::vector<std::string> paths;
+    std::function<void(const LoadTotals& totals)> progress;
+  };
+  void SetImport(Import import) { import_ = std::move(import); }
+  // Of the load at the start.
+  const LoadTotals& load_totals() const { return load_totals_; }
   // Runs until a shutdown. Returns the process's exit code.
   int Run();
 
@@ -207,6 +216,7 @@ class Server : public StoreListener {
   };
   Status LoadRdb(const std::string& path, const RdbLoad& load);
   Status LoadAof(const FirstLoad& load);
+  void NoteLoadedBytes(uint64_t bytes);
   Status LoadAofFile(const std::string& path, bool is_last, AofFeed* feed);
   Status Feed(std::string_view requests, AofFeed* feed);
   void RewriteIfGrown();
@@ -261,7 +271,8 @@ class Server : public StoreListener {
   bool serving_ = false;  // everything that the start had to do is done
   uint64_t rewritten_log_bytes_ = 0;
   uint64_t seen_rewrites_ = 0;
-  uint64_t aof_requests_ = 0;               // run from append-only files
+  Import import_;
+  LoadTotals load_totals_;
   std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
   std::unique_ptr<TlsSettings> tls_;        // null without certificates
   SlowLog slow_log_;

@@ -31,9 +31,14 @@ std::string SecondsText(int64_t unix_ms) {
 // REQUIRES: the store and the dispatcher are there.
 Status Server::LoadFirst(FirstLoad* load) {
   if (!load->due()) return Status::Ok();
-  Status status = load->aof_paths().empty()
-                      ? WithPrefix("Can't load the RDB file: ", LoadRdb(load->rdb_path(), {}))
-                      : WithPrefix("Can't load the append-only file: ", LoadAof(*load));
+  Status status;
+  if (load->is_import()) {
+    status = LoadAof(*load);
+  } else if (load->aof_paths().empty()) {
+    status = WithPrefix("Can't load the RDB file: ", LoadRdb(load->rdb_path(), {}));
+  } else {
+    status = WithPrefix("Can't load the append-only file: ", LoadAof(*load));
+  }
   if (status.ok()) status = SyncLoaded();
   if (status.ok()) return load->Finish();
   // As a crash would leave it, and then nothing.
@@ -54,13 +59,22 @@ Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
        .replace = load.replace,
        .function = [this](std::string_view code) { return scripting_->LoadLibrary(code); },
        .stopped = [this, &load] { return load.stoppable && signal_.load() != 0; },
+       .read = [this](uint64_t bytes) { NoteLoadedBytes(bytes); },
        .log = [this](const std::string& line) { Log(kLogNotice, line); }});
   FIRN_RETURN_IF_ERROR(LoadRdbFile(files_.get(), path, &loader, load.end));
   const RdbLoader::Report& report = loader.report();
+  load_totals_.keys += report.keys;
+  load_totals_.expired += report.expired;
+  load_totals_.empty += report.empty;
   Log(kLogNotice, "Done loading RDB, keys loaded: " + std::to_string(report.keys) +
                       ", keys expired: " + std::to_string(report.expired) +
                       ", empty keys skipped: " + std::to_string(report.empty) + ".");
   return Status::Ok();
+}
+
+void Server::NoteLoadedBytes(uint64_t bytes) {
+  load_totals_.bytes += bytes;
+  if (import_.progress) import_.progress(load_totals_);
 }
 
 Status Server::LoadAof(const FirstLoad& load) {
@@ -99,10 +113,11 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
                                   std::to_string(reader.offset()));
       }
       requests.append(reader.bytes());
-      ++aof_requests_;
+      ++load_totals_.requests;
       if (requests.size() < kFeedBytes) continue;
     }
     FIRN_RETURN_IF_ERROR(Feed(requests, feed));
+    NoteLoadedBytes(requests.size());
     requests.clear();
     if (outcome == AofReader::Outcome::kRequest) continue;
     if (outcome == AofReader::Outcome::kError) return reader.status();
@@ -132,7 +147,7 @@ Status Server::Feed(std::string_view requests, AofFeed* feed) {
     if (error.starts_with("OOM") || error.starts_with("MISCONF")) {
       return Status::Invalid("a command of the file was refused: " + error);
     }
-    if (requests.empty() && feed->replies().replies() >= aof_requests_) return Status::Ok();
+    if (requests.empty() && feed->replies().replies() >= load_totals_.requests) return Status::Ok();
     wait = store_->EndIteration();
     loop_->RunOnce(ready_.empty() && active_.empty() ? std::min(wait, kMaxWaitMicros) : 0);
   }
