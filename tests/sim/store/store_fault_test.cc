@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "crash_explorer.h"
 
@@ -245,6 +246,12 @@ TEST(StoreDiskErrorTest, DisksThatAreFullNowAndThen) {
 
 // --- bits turned over
 
+// Of each kind of file. A long run is for what tools/test has no time for.
+int BitFlips() {
+  const char* text = std::getenv("FIRN_BIT_FLIPS");
+  return text != nullptr ? std::atoi(text) : 150;
+}
+
 // A closed store of hot, cold, expiring and long values.
 class BitFlipTest : public StoreFaultTest {
  protected:
@@ -325,12 +332,12 @@ class BitFlipTest : public StoreFaultTest {
 
 TEST_F(BitFlipTest, SegmentsNeverGiveWrongData) {
   Fill();
-  FlipBitsOf("/data/log", ".seg", 150);
+  FlipBitsOf("/data/log", ".seg", BitFlips());
 }
 
 TEST_F(BitFlipTest, TheIndexNeverGivesWrongData) {
   Fill();
-  FlipBitsOf("/data/index", "", 150);
+  FlipBitsOf("/data/index", "", BitFlips());
 }
 
 TEST_F(BitFlipTest, TheIdentityIsRightOrRefused) {
