@@ -58,6 +58,8 @@ StoreOptions Server::MakeStoreOptions() const {
   store.index_memory_bytes = options_->tier_index_memory;
   store.compress = options_->tier_compression == TierCompression::kZstd;
   store.compression_level = options_->tier_compression_level;
+  store.compaction_target_percent = options_->log_compaction_target;
+  store.compaction_share_percent = options_->log_compaction_share;
   store.min_value_bytes = options_->tier_min_value;
   store.databases = static_cast<uint32_t>(options_->databases);
   // While the log is brought back to an earlier moment, it is only read.
@@ -85,6 +87,10 @@ void Server::RegisterAppliers() {
   on({"tier-compression", "tier-compression-level"}, [this] {
     store_->SetCompression(options_->tier_compression == TierCompression::kZstd,
                            options_->tier_compression_level);
+  });
+  on({"log-compaction-target", "log-compaction-share"}, [this] {
+    store_->SetCompactionPace({.target_percent = options_->log_compaction_target,
+                               .share_percent = options_->log_compaction_share});
   });
   on({"maxmemory-policy", "lfu-log-factor", "lfu-decay-time"}, [this] {
     store_->SetEviction(EvictionOf(options_->maxmemory_policy), options_->lfu_log_factor,

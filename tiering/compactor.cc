@@ -10,8 +10,12 @@
 namespace firn {
 namespace {
 
-// Garbage is collected once the log takes this many times the bytes that are alive.
-constexpr double kSpaceTarget = 1.4;
+// Compaction takes all the time there is once the log is larger than its target by this share.
+constexpr double kUrgentExcess = 0.25;
+// A pause is cut off here: a slow disk must not make compaction stand still.
+constexpr int64_t kMaxPauseMicros = 2'000'000;
+// A segment with as little alive in it is emptied although the log is within its target.
+constexpr double kLittleLeft = 0.02;
 constexpr uint64_t kChunkBytes = 2 << 20;
 constexpr int64_t kPickEveryMicros = 50'000;
 // Payloads shorter than this don't pay for being uncompressed.
@@ -39,6 +43,8 @@ struct Compactor::Chunk {
     uint32_t to_offset = 0;
     uint32_t to_size = 0;
     bool keep = false;
+    // What expires lies together, so that its segments die as a whole.
+    int lifetime() const { return record.expiry_ms == log::kNoExpiry ? kLasting : kExpiring; }
   };
   std::vector<Item> items;
   std::string bytes;
@@ -48,7 +54,7 @@ struct Compactor::Chunk {
   uint64_t read_bytes = 0;
   uint64_t written_bytes = 0;
   uint64_t synced_offset = 0;
-  std::shared_ptr<ColdFile> target;
+  std::array<std::shared_ptr<ColdFile>, kColdFiles> targets;  // null: nothing for it
   bool compress = false;
   int compression_level = 3;
   Status status;
@@ -61,6 +67,9 @@ struct Compactor::Chunk {
   }
   void Read(log::LogReader* reader, HashSecret secret);
   void Write();
+
+ private:
+  void WriteTo(int lifetime);
 };
 
 void Compactor::Chunk::Read(log::LogReader* reader, HashSecret secret) {
@@ -98,10 +107,17 @@ void Compactor::Chunk::Read(log::LogReader* reader, HashSecret secret) {
 
 // Appends the copies of what is kept, and syncs them.
 void Compactor::Chunk::Write() {
+  for (int lifetime = 0; lifetime < kColdFiles && status.ok(); ++lifetime) {
+    if (targets[lifetime] != nullptr) WriteTo(lifetime);
+  }
+}
+
+void Compactor::Chunk::WriteTo(int lifetime) {
   std::string out;
+  ColdFile* target = targets[lifetime].get();
   uint64_t begin = target->end_offset;
   for (Item& item : items) {
-    if (!item.keep) continue;
+    if (!item.keep || item.lifetime() != lifetime) continue;
     log::RecordSpec spec{
         .kind = item.record.kind,
         .flags = static_cast<uint8_t>(item.record.flags & ~log::kFlagInGroup),
@@ -140,7 +156,7 @@ void Compactor::Chunk::Write() {
   if (status.ok()) status = target->file->Sync();
   if (!status.ok()) return;
   target->end_offset += out.size();
-  written_bytes = out.size();
+  written_bytes += out.size();
 }
 
 // --- picking
@@ -153,7 +169,9 @@ bool Compactor::IsEligible(const log::Segment& segment) const {
   if (std::find(unreadable_.begin(), unreadable_.end(), segment.id) != unreadable_.end()) {
     return false;
   }
-  if (cold_file_ != nullptr && segment.id == cold_file_->segment_id) return false;
+  for (const ColdStream& stream : cold_streams_) {
+    if (stream.file != nullptr && segment.id == stream.file->segment_id) return false;
+  }
   // A restart would still replay from a fresh segment behind the flushed replay position.
   if (segment.stream == log::Stream::kFresh) {
     return segment.id < store_.indexer_->flushed_replay_position().segment_id;
@@ -161,15 +179,32 @@ bool Compactor::IsEligible(const log::Segment& segment) const {
   return true;
 }
 
-uint64_t Compactor::PickVictim(bool* needs_flush) const {
-  uint64_t total = store_.segments_->total_bytes();
+// By how much the log is larger than it should be, as a share of its target.
+double Compactor::Excess() const {
   uint64_t live = 0;
   for (const auto& [id, segment] : store_.segments_->all()) {
     live += static_cast<uint64_t>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes)));
   }
-  uint64_t slack = 3 * store_.options_.segment_size_bytes;
-  bool wanted = static_cast<double>(total) > kSpaceTarget * static_cast<double>(live) + slack ||
-                store_.log_->out_of_space() || rewriting_;
+  // What is being written and what waits for the index is no garbage yet.
+  const auto slack = static_cast<double>(3 * store_.options_.segment_size_bytes);
+  const double target =
+      store_.options_.compaction_target_percent / 100.0 * static_cast<double>(live) + slack;
+  return static_cast<double>(store_.segments_->total_bytes()) / target - 1;
+}
+
+// How long to rest after `worked_micros`, so that compaction takes its share of the time; the share
+// grows to all of it as garbage gets the better of compaction.
+int64_t Compactor::PauseAfter(int64_t worked_micros) const {
+  if (store_.log_->out_of_space()) return 0;
+  const double least = store_.options_.compaction_share_percent / 100.0;
+  const double urgency = std::clamp(Excess() / kUrgentExcess, 0.0, 1.0);
+  const double share = least + (1 - least) * urgency;
+  const double pause = static_cast<double>(worked_micros) * (1 - share) / share;
+  return std::min(static_cast<int64_t>(pause), kMaxPauseMicros);
+}
+
+uint64_t Compactor::PickVictim(bool* needs_flush) const {
+  bool wanted = Excess() > 0 || store_.log_->out_of_space() || rewriting_;
   uint64_t best = 0;
   double best_score = 0;
   uint64_t appended = store_.log_->appended_lsn();
@@ -179,7 +214,9 @@ uint64_t Compactor::PickVictim(bool* needs_flush) const {
         static_cast<double>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes))) /
         static_cast<double>(segment->end_offset);
     bool oversized = segment->end_offset > 2 * store_.options_.segment_size_bytes;
-    if (used > 0.95 || (oversized && used > 0) || (!wanted && used > 0.02)) continue;
+    // What expires by itself isn't worth a copy just because little of it is left.
+    const double little = segment->max_expiry_ms == UINT64_MAX ? kLittleLeft : 0;
+    if (used > 0.95 || (oversized && used > 0) || (!wanted && used > little)) continue;
     if (!IsEligible(*segment)) {
       // Full of garbage, but the index on disk does not know that yet.
       *needs_flush |= wanted && segment->sealed && segment->holds == 0 &&
@@ -206,8 +243,12 @@ bool Compactor::Rewrite() {
 void Compactor::Step() {
   if (failed_ || store_.closing_ || !store_.log_->poison().ok()) return;
   UnlinkReady();
-  if (victim_ != 0 || job_running_ || !store_.map_rebuild_->complete()) return;
   int64_t now = store_.environment_.loop->NowMicros();
+  if (paused_ && now >= resume_micros_) {
+    paused_ = false;
+    ReadChunk();
+  }
+  if (victim_ != 0 || job_running_ || !store_.map_rebuild_->complete()) return;
   if (now - last_pick_micros_ < kPickEveryMicros) return;
   last_pick_micros_ = now;
   bool needs_flush = false;
@@ -228,8 +269,13 @@ void Compactor::BeginVictim(uint64_t id) {
   log::Segment* segment = store_.segments_->ById(id);
   victim_ = id;
   ++segment->holds;
-  saw_keyspace_names_ = false;
+  saw_keyspace_names_ = segment->has_keyspace_names;
   tear_.clear();
+  if (MayDropUnread(*segment)) {
+    ++store_.stats_.segments_dropped_unread;
+    FinishVictim();
+    return;
+  }
   log::LogReader::Options options{.direct = true};
   reader_ = std::make_shared<log::LogReader>(
       std::vector<log::ReadableSegment>{{id, segment->file, segment->end_offset}},
@@ -237,7 +283,22 @@ void Compactor::BeginVictim(uint64_t id) {
   ReadChunk();
 }
 
+// All that it holds has expired and is gone, and none of its deletes hides anything.
+bool Compactor::MayDropUnread(const log::Segment& segment) const {
+  return segment.live_bytes == 0 &&
+         segment.max_expiry_ms < static_cast<uint64_t>(store_.now_ms()) &&
+         !KeepsDelete(segment.last_delete_lsn);
+}
+
+void Compactor::NextChunk() {
+  const int64_t now = store_.environment_.loop->NowMicros();
+  resume_micros_ = now + PauseAfter(now - chunk_begun_micros_);
+  paused_ = resume_micros_ > now;
+  if (!paused_) ReadChunk();
+}
+
 void Compactor::ReadChunk() {
+  chunk_begun_micros_ = store_.environment_.loop->NowMicros();
   auto chunk = std::make_shared<Chunk>();
   chunk->max_bytes = std::min(kChunkBytes, store_.options_.segment_size_bytes / 4);
   job_running_ = true;
@@ -293,17 +354,25 @@ void Compactor::OnChunkRead(std::shared_ptr<Chunk> chunk) {
   } else if (chunk->at_end) {
     FinishVictim();
   } else {
-    ReadChunk();
+    NextChunk();
   }
 }
 
 void Compactor::WriteChunk(std::shared_ptr<Chunk> chunk) {
-  uint64_t most = chunk->bytes.size() + chunk->items.size() * (sizeof(log::RecordHeader) + 24);
-  if (cold_file_ == nullptr || cold_file_->end_offset + most > store_.options_.segment_size_bytes) {
-    OpenColdFile(chunk);
-    return;
+  std::array<uint64_t, kColdFiles> most = {};
+  for (const Chunk::Item& item : chunk->items) {
+    if (!item.keep) continue;
+    most[item.lifetime()] += item.key_size + item.payload_size + sizeof(log::RecordHeader) + 24;
   }
-  chunk->target = cold_file_;
+  for (int lifetime = 0; lifetime < kColdFiles; ++lifetime) {
+    const std::shared_ptr<ColdFile>& file = cold_streams_[lifetime].file;
+    chunk->targets[lifetime] = most[lifetime] > 0 ? file : nullptr;
+    if (most[lifetime] == 0) continue;
+    if (file == nullptr || file->end_offset + most[lifetime] > store_.options_.segment_size_bytes) {
+      OpenColdFile(chunk, lifetime);
+      return;
+    }
+  }
   chunk->compress = store_.options_.compress;
   chunk->compression_level = store_.options_.compression_level;
   job_running_ = true;
@@ -330,25 +399,26 @@ static Status MakeColdFile(io::FileSystem* files, const std::string& path,
   return Status::Ok();
 }
 
-void Compactor::OpenColdFile(std::shared_ptr<Chunk> chunk) {
-  if (cold_file_ != nullptr) {
-    if (log::Segment* old = store_.segments_->ById(cold_file_->segment_id)) old->sealed = true;
-    previous_cold_segment_ = cold_file_->segment_id;
-    previous_cold_crc_ = cold_file_->previous_crc;
-    cold_file_ = nullptr;
+void Compactor::OpenColdFile(std::shared_ptr<Chunk> chunk, int lifetime) {
+  ColdStream& stream = cold_streams_[lifetime];
+  if (stream.file != nullptr) {
+    if (log::Segment* old = store_.segments_->ById(stream.file->segment_id)) old->sealed = true;
+    stream.previous_segment = stream.file->segment_id;
+    stream.previous_crc = stream.file->previous_crc;
+    stream.file = nullptr;
   }
   auto cold = std::make_shared<ColdFile>();
   cold->segment_id = store_.log_->AllocateSegmentId();
   cold->end_offset = log::kSegmentHeaderSize;
   cold->epoch = store_.log_->active()->epoch;
-  cold->previous_crc = previous_cold_crc_;
+  cold->previous_crc = stream.previous_crc;
   log::SegmentHeader header{.segment_id = cold->segment_id,
-                            .previous_id = previous_cold_segment_,
+                            .previous_id = stream.previous_segment,
                             .as_of_lsn = store_.log_->durable_lsn(),
                             .created_ms = static_cast<uint64_t>(store_.now_ms()),
                             .directory_id = store_.identity_.directory_id,
                             .epoch = cold->epoch,
-                            .previous_crc = previous_cold_crc_,
+                            .previous_crc = stream.previous_crc,
                             .capacity = store_.options_.segment_size_bytes,
                             .stream = static_cast<uint8_t>(log::Stream::kCold)};
   std::string directory = store_.options_.directory + "/log";
@@ -361,7 +431,7 @@ void Compactor::OpenColdFile(std::shared_ptr<Chunk> chunk) {
         *status = MakeColdFile(files, path, header, &cold->file);
         if (status->ok()) *status = files->SyncDirectory(directory);
       },
-      [this, cold, status, chunk, as_of = header.as_of_lsn] {
+      [this, cold, status, chunk, lifetime, as_of = header.as_of_lsn] {
         job_running_ = false;
         if (!status->ok()) {
           Abandon(*status);
@@ -375,10 +445,9 @@ void Compactor::OpenColdFile(std::shared_ptr<Chunk> chunk) {
         segment->stream = log::Stream::kCold;
         segment->epoch = cold->epoch;
         segment->as_of_lsn = as_of;
-        segment->max_expiry_ms = UINT64_MAX;
         segment->file = cold->file;
         segment->end_offset = segment->file_bytes = cold->end_offset;
-        cold_file_ = cold;
+        cold_streams_[lifetime].file = cold;
         WriteChunk(chunk);
       });
 }
@@ -387,23 +456,32 @@ void Compactor::OnChunkWritten(std::shared_ptr<Chunk> chunk) {
   job_running_ = false;
   if (!chunk->status.ok()) {
     // What was written in vain stays as garbage behind a new segment's begin.
-    if (log::Segment* old = store_.segments_->ById(cold_file_->segment_id)) old->sealed = true;
-    cold_file_ = nullptr;
-    previous_cold_segment_ = 0;
-    previous_cold_crc_ = 0;
+    for (ColdStream& stream : cold_streams_) {
+      if (stream.file == nullptr) continue;
+      if (log::Segment* old = store_.segments_->ById(stream.file->segment_id)) old->sealed = true;
+      stream = {};
+    }
     Abandon(chunk->status);
     return;
   }
   store_.stats_.compaction_written_bytes += chunk->written_bytes;
-  log::Segment* segment = store_.segments_->ById(chunk->target->segment_id);
-  segment->end_offset = segment->file_bytes = chunk->target->end_offset;
-  segment->synced_offset =
-      (segment->end_offset + io::kDirectAlignment - 1) & ~(io::kDirectAlignment - 1);
+  for (const std::shared_ptr<ColdFile>& target : chunk->targets) {
+    if (target == nullptr) continue;
+    log::Segment* segment = store_.segments_->ById(target->segment_id);
+    segment->end_offset = segment->file_bytes = target->end_offset;
+    segment->synced_offset =
+        (segment->end_offset + io::kDirectAlignment - 1) & ~(io::kDirectAlignment - 1);
+  }
+  for (const Chunk::Item& item : chunk->items) {
+    if (!item.keep) continue;
+    store_.segments_->ById(chunk->targets[item.lifetime()]->segment_id)
+        ->NoteRecord(item.record.kind, item.record.lsn, item.record.expiry_ms);
+  }
   ApplyMoves(chunk.get());
   if (chunk->at_end) {
     FinishVictim();
   } else {
-    ReadChunk();
+    NextChunk();
   }
 }
 
@@ -414,7 +492,7 @@ void Compactor::ApplyMoves(Chunk* chunk) {
     Keyspace* keyspace = store_.KeyspaceById(item.record.keyspace);
     if (keyspace == nullptr) continue;
     PackedPosition from = store_.segments_->Pack(item.from);
-    log::LogPosition to{chunk->target->segment_id, item.to_offset};
+    log::LogPosition to{chunk->targets[item.lifetime()]->segment_id, item.to_offset};
     PackedPosition packed_to = store_.segments_->Pack(to);
     HashedKey key{chunk->KeyOf(item), item.hash};
     Entry* entry = keyspace->table.Find(key);

@@ -9,6 +9,7 @@
 // Executor thread; its jobs touch only the files.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -37,11 +38,24 @@ class Compactor {
  private:
   struct ColdFile;
   struct Chunk;
+  // Copies go to files by what becomes of them: segments whose records all expire die as a whole.
+  static constexpr int kLasting = 0;
+  static constexpr int kExpiring = 1;
+  static constexpr int kColdFiles = 2;
+  struct ColdStream {
+    std::shared_ptr<ColdFile> file;  // being filled
+    uint64_t previous_segment = 0;
+    uint32_t previous_crc = 0;
+  };
+  double Excess() const;
+  int64_t PauseAfter(int64_t worked_micros) const;
   // The segment to compact next, 0 if none is worth it; `*needs_flush` tells whether a flush of the
   // index would bring candidates.
   uint64_t PickVictim(bool* needs_flush) const;
   bool IsEligible(const log::Segment& segment) const;
+  bool MayDropUnread(const log::Segment& segment) const;
   void BeginVictim(uint64_t id);
+  void NextChunk();
   void ReadChunk();
   void OnChunkRead(std::shared_ptr<Chunk> chunk);
   bool IsLive(const log::RecordView& record, uint64_t hash, log::PackedPosition position) const;
@@ -49,7 +63,7 @@ class Compactor {
   void WriteChunk(std::shared_ptr<Chunk> chunk);
   void OnChunkWritten(std::shared_ptr<Chunk> chunk);
   void ApplyMoves(Chunk* chunk);
-  void OpenColdFile(std::shared_ptr<Chunk> chunk);
+  void OpenColdFile(std::shared_ptr<Chunk> chunk, int lifetime);
   void FinishVictim();
   void UnlinkReady();
   void GiveUpVictim(const std::string& why);
@@ -58,9 +72,10 @@ class Compactor {
   StoreImpl& store_;
   uint64_t victim_ = 0;
   std::shared_ptr<log::LogReader> reader_;
-  std::shared_ptr<ColdFile> cold_file_;
-  uint64_t previous_cold_segment_ = 0;
-  uint32_t previous_cold_crc_ = 0;
+  std::array<ColdStream, kColdFiles> cold_streams_;
+  int64_t chunk_begun_micros_ = 0;
+  int64_t resume_micros_ = 0;
+  bool paused_ = false;  // until resume_micros_
   bool saw_keyspace_names_ = false;
   std::string tear_;  // of the victim
   bool job_running_ = false;

@@ -253,6 +253,10 @@ void Store::SetCompression(bool on, int level) {
   impl_->options_.compress = on;
   impl_->options_.compression_level = level;
 }
+void Store::SetCompactionPace(const CompactionPace& pace) {
+  impl_->options_.compaction_target_percent = pace.target_percent;
+  impl_->options_.compaction_share_percent = pace.share_percent;
+}
 void Store::SetMinValue(uint64_t bytes) { impl_->options_.min_value_bytes = bytes; }
 void Store::SetActiveExpire(bool on) { impl_->active_expire_ = on; }
 void Store::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time) {

@@ -133,6 +133,8 @@ struct StoreOptions {
   uint64_t index_memory_bytes = 0;  // 0: no limit of its own
   bool compress = false;
   int compression_level = 3;
+  int compaction_target_percent = 140;  // of the bytes alive that the log may take
+  int compaction_share_percent = 50;    // of the time; more when garbage gets the better of it
   uint64_t min_value_bytes = 0;  // smaller values are not demoted
   uint32_t databases = 16;
   EvictionPolicy eviction = EvictionPolicy::kNone;
@@ -315,6 +317,11 @@ class Store {
   void SetSyncPolicy(SyncPolicy policy);
   void SetWarmMemory(uint64_t bytes);
   void SetCompression(bool on, int level);
+  struct CompactionPace {
+    int target_percent = 0;
+    int share_percent = 0;
+  };
+  void SetCompactionPace(const CompactionPace& pace);
   void SetMinValue(uint64_t bytes);
   void SetActiveExpire(bool on);
   // Also gives the access clock its meaning: LFU for the *Lfu policies, else LRU.

@@ -47,6 +47,7 @@ struct StoreStats {
   uint64_t compaction_read_bytes = 0;
   uint64_t compaction_written_bytes = 0;
   uint64_t compactions = 0;
+  uint64_t segments_dropped_unread = 0;  // of compactions: all in them had expired
   uint64_t hot_set_restored = 0;   // values that came back after the start
   uint64_t hot_set_left = 0;       // that may still, now
   uint64_t archived_segments = 0;  // kept in the archive since the start

@@ -375,6 +375,7 @@ void TieringSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("log_segments", t.log_segments);
   out.Number("log_appended_bytes", t.log_appended_bytes);
   out.Number("compactions", t.compactions);
+  out.Number("segments_dropped_unread", t.segments_dropped_unread);
   out.Number("compaction_read_bytes", t.compaction_read_bytes);
   out.Number("compaction_written_bytes", t.compaction_written_bytes);
   out.Fixed("space_amplification", ratio(t.log_bytes, t.log_live_bytes));

@@ -184,6 +184,8 @@ struct OptionValues {
   uint64_t tier_min_value = 0;     // bytes
   TierCompression tier_compression = TierCompression::kNone;
   int32_t tier_compression_level = 0;
+  int32_t log_compaction_target = 0;  // percent of the bytes alive
+  int32_t log_compaction_share = 0;   // percent of the time
 
   const OutputBufferLimit& output_buffer_limit(ClientClass client_class) const {
     return output_buffer_limits[static_cast<size_t>(client_class)];

@@ -63,6 +63,14 @@ constexpr OptionRow kRows[] = {
         .Store<&V::tier_compression>(),
     Integer("tier-compression-level", "1", {1, 19}, "The level of zstd for tier-compression.")
         .Store<&V::tier_compression_level>(),
+    Integer("log-compaction-target", "140", {110, 1000},
+            "The size of the log, in percent of what is alive in it, beyond which garbage is "
+            "collected.")
+        .Store<&V::log_compaction_target>(),
+    Integer("log-compaction-share", "50", {1, 100},
+            "The share of the time, in percent, in which compaction may use the disk. It takes "
+            "more as the log grows beyond its target.")
+        .Store<&V::log_compaction_share>(),
     Enum("io-backend", "auto", kIoBackends,
          "How the server talks to the kernel. auto takes io_uring where it is allowed, and polling "
          "with worker threads elsewhere.")

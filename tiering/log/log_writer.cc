@@ -132,33 +132,11 @@ Result<LogWriter::Appended> LogWriter::Append(const RecordSpec& spec, int64_t wa
   appended_bytes_ += padded;
   active_->end_offset = tail_;
   active_->last_lsn = appended.lsn;
-  NoteRecord(spec);
+  last_is_stamp_ = spec.kind == RecordKind::kStamp;
+  active_->NoteRecord(spec.kind, appended.lsn, spec.expiry_ms);
   if (tail_ >= populate_at_) [[unlikely]]
     UpdatePopulation();
   return appended;
-}
-
-// Marks and stamps say nothing about a key; of the rest, only an image that dies by itself and has
-// nothing older to hide lets its segment be dropped unread.
-void LogWriter::NoteRecord(const RecordSpec& spec) {
-  last_is_stamp_ = spec.kind == RecordKind::kStamp;
-  switch (spec.kind) {
-    case RecordKind::kGroupBegin:
-    case RecordKind::kGroupCommit:
-    case RecordKind::kStamp:
-    case RecordKind::kFiller:
-      return;
-    case RecordKind::kImage:
-      if (spec.expiry_ms >= 0 && (spec.flags & kFlagSupersededExpiring) == 0) {
-        active_->max_expiry_ms =
-            std::max(active_->max_expiry_ms, static_cast<uint64_t>(spec.expiry_ms));
-        return;
-      }
-      break;
-    default:
-      break;
-  }
-  active_->max_expiry_ms = std::numeric_limits<uint64_t>::max();
 }
 
 Status LogWriter::BeginGroup(int64_t wall_ms) {

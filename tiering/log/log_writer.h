@@ -215,7 +215,6 @@ class LogWriter {
   void MarkSynced(Segment* segment, uint64_t offset, uint64_t lsn);
   void Poison(Status status);
   void WaitForJobs();
-  void NoteRecord(const RecordSpec& spec);
 
   io::FileSystem* const file_system_;
   io::Loop* const loop_;

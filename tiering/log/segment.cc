@@ -1,5 +1,6 @@
 #include "tiering/log/segment.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -22,6 +23,17 @@ uint32_t HeaderCrc(SegmentHeader header) {
 }
 
 }  // namespace
+
+void Segment::NoteRecord(RecordKind kind, uint64_t lsn, int64_t record_expiry_ms) {
+  if (kind == RecordKind::kImage) {
+    // No expiry is -1, the greatest of all.
+    max_expiry_ms = std::max(max_expiry_ms, static_cast<uint64_t>(record_expiry_ms));
+  } else if (kind == RecordKind::kDelete) {
+    last_delete_lsn = std::max(last_delete_lsn, lsn);
+  } else if (kind == RecordKind::kKeyspaces) {
+    has_keyspace_names = true;
+  }
+}
 
 SegmentTable::SegmentTable(uint64_t segment_size_bytes) {
   CHECK(std::has_single_bit(segment_size_bytes));

@@ -33,7 +33,11 @@ struct Segment {
   uint32_t epoch = 0;
   uint64_t as_of_lsn = 0;
   uint64_t last_lsn = 0;           // fresh: of its last record
-  uint64_t max_expiry_ms = 0;      // the latest expiry of its records; ~0 if some record has none
+  // The latest expiry of its images, ~0 if one has none or that isn't known; the newest of its
+  // deletes.
+  uint64_t max_expiry_ms = 0;
+  uint64_t last_delete_lsn = 0;
+  bool has_keyspace_names = false;
   std::shared_ptr<io::File> file;  // shared with the jobs that read it
   uint64_t end_offset = 0;         // bytes written, header included
   uint64_t file_bytes = 0;         // bytes of disk that it holds
@@ -44,6 +48,10 @@ struct Segment {
   uint64_t synced_offset = 0;
   bool sealed = false;
   int holds = 0;  // fetches, jobs, snapshots, the writer's window: not unlinked while > 0
+
+  // For what only matters once nothing in it is alive. Effects don't: checkpoints carry on what
+  // they did.
+  void NoteRecord(RecordKind kind, uint64_t lsn, int64_t record_expiry_ms);
 };
 
 class SegmentTable {

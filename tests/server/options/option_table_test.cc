@@ -56,10 +56,20 @@ TEST(OptionTable, KnowsEveryNameOfRedis72) {
     }
   }
   ASSERT_EQ(expected.size(), 202u);
-  const std::set<std::string> own = {
-      "tiering",           "maxdisk",        "log-segment-size", "tier-warm-memory",
-      "tier-index-memory", "tier-min-value", "tier-compression", "tier-compression-level",
-      "io-backend"};
+  const std::set<std::string> own = {"tiering",
+                                     "maxdisk",
+                                     "log-segment-size",
+                                     "log-archive-dir",
+                                     "log-compaction-share",
+                                     "log-compaction-target",
+                                     "recover-until",
+                                     "tier-compression",
+                                     "tier-compression-level",
+                                     "tier-index-memory",
+                                     "tier-min-value",
+                                     "tier-restore-hot-set",
+                                     "tier-warm-memory",
+                                     "io-backend"};
   std::map<std::string, bool> found;
   for (const OptionFamily& family : OptionFamilies()) {
     for (const OptionRow& row : family.rows) {

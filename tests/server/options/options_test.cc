@@ -294,7 +294,7 @@ TEST_F(OptionsTest, GetTakesNamesAndPatterns) {
 TEST_F(OptionsTest, HiddenOptionsAreFoundByTheirExactNameOnly) {
   EXPECT_FALSE(GetAll({"*"}).contains("key-load-delay"));
   EXPECT_TRUE(GetAll({"key-load-delay"}).contains("key-load-delay"));
-  EXPECT_EQ(GetAll({"*"}).size(), 202u - 7u + 9u);
+  EXPECT_EQ(GetAll({"*"}).size(), 202u - 7u + 14u);
 }
 
 TEST_F(OptionsTest, SetChangesSeveralAtOnce) {
@@ -319,9 +319,6 @@ TEST_F(OptionsTest, SetRefusesWhatMayNotChange) {
             SetError("MAXMEMORY", "duplicate parameter"));
   EXPECT_EQ(Set({{"dir", "/"}}), SetError("dir", "can't set protected config"));
   EXPECT_EQ(Set({{"tiering", "no"}}), SetError("tiering", "can't set immutable config"));
-  EXPECT_EQ(Set({{"appendonly", "no"}}),
-            SetError("appendonly", "it can't be changed while the server runs"));
-  EXPECT_EQ(Set({{"appendonly", "yes"}}), "");
   EXPECT_EQ(Set({{"repl-timeout", "5"}}),
             SetError("repl-timeout",
                      "this needs replication, which this version of Firn does not have; only the "

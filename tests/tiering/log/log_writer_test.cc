@@ -113,21 +113,21 @@ TEST_P(LogWriterTest, WallTimeNeverFalls) {
   EXPECT_EQ(records[1].wall_ms, 2000);
 }
 
-TEST_P(LogWriterTest, LatestExpiryOfASegmentIsKept) {
+TEST_P(LogWriterTest, ASegmentKnowsWhenAllOfItHasExpiredAndWhatItHides) {
   Start();
-  auto set = [&](int64_t expiry_ms, uint8_t flags) {
-    Append({.kind = RecordKind::kImage,
-            .flags = flags,
-            .type = kDiskString,
-            .expiry_ms = expiry_ms,
-            .key = "k"});
+  auto set = [&](int64_t expiry_ms) {
+    Append({.kind = RecordKind::kImage, .type = kDiskString, .expiry_ms = expiry_ms, .key = "k"});
     return writer_->active()->max_expiry_ms;
   };
-  EXPECT_EQ(set(500, 0), 500u);
-  EXPECT_EQ(set(300, 0), 500u);
+  EXPECT_EQ(set(500), 500u);
+  EXPECT_EQ(set(300), 500u);
   Append({.kind = RecordKind::kStamp});
   EXPECT_EQ(writer_->active()->max_expiry_ms, 500u);
-  EXPECT_EQ(set(400, kFlagSupersededExpiring), ~0ull);
+  EXPECT_EQ(writer_->active()->last_delete_lsn, 0u);
+  Append({.kind = RecordKind::kDelete, .key = "k"});
+  EXPECT_EQ(writer_->active()->max_expiry_ms, 500u);
+  EXPECT_EQ(writer_->active()->last_delete_lsn, writer_->appended_lsn());
+  EXPECT_EQ(set(kNoExpiry), ~0ull);
 }
 
 // --- groups
