@@ -16,6 +16,9 @@ namespace {
 // What a record adds to the bytes of its key and value.
 constexpr uint64_t kRecordOverhead = 128;
 
+// Redis' words: clients know them.
+constexpr std::string_view kLoadingError = "LOADING Redis is loading the dataset in memory";
+
 std::string UnknownCommandText(std::span<const std::string_view> args) {
   constexpr size_t kShown = 128;
   std::string shown;
@@ -375,8 +378,11 @@ bool Dispatcher::Admit(Client* client, std::span<const std::string_view> args,
     Reject(client, &command, server_.ProtectedText(command));
     return false;
   }
-  if (client->restricted()) [[unlikely]] return AdmitRestricted(client, args, command);
-  return true;
+  if (client->restricted() && !AdmitRestricted(client, args, command)) [[unlikely]] return false;
+  const bool refused =
+      server_.first_loading() && (command.flags & kLoading) == 0 && !server_.IsFeed(*client);
+  if (refused) [[unlikely]] Reject(client, &command, kLoadingError);
+  return !refused;
 }
 
 bool Dispatcher::AdmitRestricted(Client* client, std::span<const std::string_view> args,

@@ -90,7 +90,13 @@ int Main(std::vector<std::string> arguments) {
   InstallSignals();
   Server server(&options, &logger);
   if (options->crash_log_enabled) InstallCrashReport(&server);
+  running_server.store(&server);
   if (Status status = server.Start(); !status.ok()) {
+    running_server.store(nullptr);
+    if (server.told_to_stop()) {
+      logger.Write(kLogWarning, "Told to stop amid the start, exiting now.");
+      return 0;
+    }
     logger.Write(kLogWarning, status.message());
     if (!options->logfile.empty()) std::fprintf(stderr, "%s\n", status.message().c_str());
     return 1;
@@ -98,7 +104,6 @@ int Main(std::vector<std::string> arguments) {
   bool writes_pid = options->daemonize || !options->pidfile.empty();
   std::string pidfile = options->pidfile.empty() ? "/var/run/firn.pid" : options->pidfile;
   if (writes_pid) WritePidFile(pidfile, &logger);
-  running_server.store(&server);
   if (Status status = TellSupervisor(options->supervised, SupervisedState::kReady); !status.ok()) {
     logger.Write(kLogWarning, status.message());
   }

@@ -92,11 +92,11 @@ Status Server::Start() {
   saver_ = std::make_unique<RdbSaver>(this);
   backups_ = std::make_unique<Backups>(this);
   errands_ = std::make_unique<Errands>(loop_.get());
+  RegisterAppliers();
   FIRN_RETURN_IF_ERROR(LoadFirst(&load));
   // Its work is done: a start that is like this one must not try again.
   if (!options_->recover_until.empty()) options_.SetInForce("recover-until", "");
   startup_memory_ = store_->UsedMemory();
-  RegisterAppliers();
   Cron();
   serving_ = true;
   for (io::Socket* socket : std::exchange(early_sockets_, {})) OnAccept(socket, 0);
@@ -199,7 +199,7 @@ void Server::OnAccept(io::Socket* socket, int error) {
     socket->Close();
     return;
   }
-  if (!serving_) {
+  if (!serving_ && !first_loading()) {
     // The log is being replayed: its turn comes when that is done.
     early_sockets_.push_back(socket);
     return;

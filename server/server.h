@@ -88,6 +88,20 @@ class Server : public StoreListener {
   io::NetLoop& loop() { return *loop_; }
   // REQUIRES: not loading.
   Store& store() { return *store_; }
+  // The first start loads files of Redis: most commands are refused.
+  bool first_loading() const { return load_state_.begun_ms != 0 && !serving_; }
+  // Its own client runs the commands of append-only files.
+  bool IsFeed(const Client& client) const { return client.id() == feed_client_; }
+  struct LoadState {
+    int64_t begun_ms = 0;  // of the first start's
+    uint64_t total_bytes = 0;
+    uint64_t loaded_bytes = 0;
+    uint64_t keys = 0;     // of the last dump
+    uint64_t expired = 0;  // of the last dump: left out
+  };
+  const LoadState& load_state() const { return load_state_; }
+  // Start has failed since a signal or SHUTDOWN said so.
+  bool told_to_stop() const { return stopping_ || signal_.load() != 0; }
   // While the store is being closed and opened again, or a dump loaded into it: commands wait.
   bool loading() const { return store_ == nullptr || reloading_; }
   CommandTable& commands() { return commands_; }
@@ -217,6 +231,8 @@ class Server : public StoreListener {
   Status LoadRdb(const std::string& path, const RdbLoad& load);
   Status LoadAof(const FirstLoad& load);
   void NoteLoadedBytes(uint64_t bytes);
+  void BeginFirstLoad(const FirstLoad& load);
+  void ServeWhileLoading();
   Status LoadAofFile(const std::string& path, bool is_last, AofFeed* feed);
   Status Feed(std::string_view requests, AofFeed* feed);
   void RewriteIfGrown();
@@ -273,6 +289,8 @@ class Server : public StoreListener {
   uint64_t seen_rewrites_ = 0;
   Import import_;
   LoadTotals load_totals_;
+  LoadState load_state_;
+  uint64_t feed_client_ = 0;  // id of the client that runs append-only files
   std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
   std::unique_ptr<TlsSettings> tls_;        // null without certificates
   SlowLog slow_log_;

@@ -117,7 +117,7 @@ void Server::RegisterAppliers() {
 
 void Server::OnSignal(int signal) {
   signal_.store(signal);
-  loop_->Wake();
+  if (loop_ != nullptr) loop_->Wake();
 }
 
 void Server::HandleSignals() {
@@ -141,6 +141,10 @@ void Server::HandleSignals() {
 }
 
 void Server::RequestShutdown(ShutdownRequest request, std::move_only_function<void(Status)> done) {
+  if (first_loading()) {
+    stopping_ = true;
+    return done(Status::Ok());
+  }
   const bool underway = switch_step_ != SwitchStep::kNone && switch_step_ != SwitchStep::kWanted;
   if (underway && options_->appendonly) {
     Log(kLogWarning, request.force ? "Not all data is durable yet. Exiting all the same."

@@ -31,6 +31,7 @@ std::string SecondsText(int64_t unix_ms) {
 // REQUIRES: the store and the dispatcher are there.
 Status Server::LoadFirst(FirstLoad* load) {
   if (!load->due()) return Status::Ok();
+  BeginFirstLoad(*load);
   Status status;
   if (load->is_import()) {
     status = LoadAof(*load);
@@ -41,10 +42,33 @@ Status Server::LoadFirst(FirstLoad* load) {
   }
   if (status.ok()) status = SyncLoaded();
   if (status.ok()) return load->Finish();
+  clients_.clear();
+  by_id_.clear();
   // As a crash would leave it, and then nothing.
   store_.reset();
   if (Status gone = load->Abandon(); !gone.ok()) Log(kLogWarning, gone.message());
   return status;
+}
+
+void Server::BeginFirstLoad(const FirstLoad& load) {
+  load_state_.begun_ms = loop_->WallMillis();
+  std::vector<std::string> paths = load.aof_paths();
+  if (paths.empty()) paths.push_back(load.rdb_path());
+  for (const std::string& path : paths) {
+    auto file = files_->Open(path, {.writable = false});
+    if (!file) continue;  // the load tells
+    auto size = (*file)->Size();
+    if (size) load_state_.total_bytes += *size;
+  }
+  for (io::Socket* socket : std::exchange(early_sockets_, {})) OnAccept(socket, 0);
+}
+
+// Answers clients, as far as commands are not refused meanwhile.
+void Server::ServeWhileLoading() {
+  if (serving_) return;
+  RunReady();
+  FlushReplies();
+  DeleteClosed();
 }
 
 Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
@@ -58,11 +82,18 @@ Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
        .checksum = options_->rdb_checksum && !skips_checksums_,
        .replace = load.replace,
        .function = [this](std::string_view code) { return scripting_->LoadLibrary(code); },
-       .stopped = [this, &load] { return load.stoppable && signal_.load() != 0; },
+       .key_delay_us = options_->key_load_delay_us,
+       .stopped =
+           [this, &load] {
+             ServeWhileLoading();
+             return load.stoppable && told_to_stop();
+           },
        .read = [this](uint64_t bytes) { NoteLoadedBytes(bytes); },
        .log = [this](const std::string& line) { Log(kLogNotice, line); }});
   FIRN_RETURN_IF_ERROR(LoadRdbFile(files_.get(), path, &loader, load.end));
   const RdbLoader::Report& report = loader.report();
+  load_state_.keys = report.keys;
+  load_state_.expired = report.expired;
   load_totals_.keys += report.keys;
   load_totals_.expired += report.expired;
   load_totals_.empty += report.empty;
@@ -74,20 +105,23 @@ Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
 
 void Server::NoteLoadedBytes(uint64_t bytes) {
   load_totals_.bytes += bytes;
+  load_state_.loaded_bytes += bytes;
   if (import_.progress) import_.progress(load_totals_);
 }
 
 Status Server::LoadAof(const FirstLoad& load) {
   AofFeed feed;
   OnAccepted(&feed);
+  Client* client = clients_.rbegin()->second.get();
+  feed_client_ = client->id();
   // Whatever the default user may do here.
-  clients_.rbegin()->second->LogIn(std::make_shared<AclUser>(acl_->rules().DefaultUser()));
+  client->LogIn(std::make_shared<AclUser>(acl_->rules().DefaultUser()));
   Status status;
   for (size_t i = 0; i < load.aof_paths().size() && status.ok(); ++i) {
     status = LoadAofFile(load.aof_paths()[i], i + 1 == load.aof_paths().size(), &feed);
   }
   while (!feed.closed()) {
-    clients_.rbegin()->second->CloseSoon();
+    client->CloseSoon();
     DeleteClosed();
   }
   return status;
@@ -137,12 +171,11 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
 Status Server::Feed(std::string_view requests, AofFeed* feed) {
   int64_t wait = 0;
   while (true) {
-    if (signal_.load() != 0) return Status(StatusCode::kBusy, "stopped by a signal");
+    if (told_to_stop()) return Status(StatusCode::kBusy, "the server was told to stop");
     if (feed->closed()) return Status::Corruption("the server refused what is in the file");
     if (!feed->paused() && !requests.empty()) feed->Receive(std::exchange(requests, {}));
     feed->FinishSend();
-    RunReady();
-    FlushReplies();
+    ServeWhileLoading();
     const std::string& error = feed->replies().first_error();
     if (error.starts_with("OOM") || error.starts_with("MISCONF")) {
       return Status::Invalid("a command of the file was refused: " + error);

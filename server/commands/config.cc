@@ -24,7 +24,7 @@ void ConfigSetCommand(CommandContext& context) {
   std::vector<Options::Assignment> assignments;
   for (size_t i = 2; i + 1 < args.size(); i += 2) assignments.push_back({args[i], args[i + 1]});
   Status status = context.server.options().Set(
-      assignments, {.loading = false, .local_client = context.client.IsLocal()});
+      assignments, {.loading = context.server.first_loading(), .local_client = context.client.IsLocal()});
   if (status.ok()) return context.reply.Ok();
   context.reply.Error("ERR " + status.message());
 }

@@ -29,6 +29,14 @@ void TakeProcess(Server& server, InfoSnapshot* snapshot) {
   process.uptime_seconds = (process.now_us / 1000 - server.start_time_ms()) / 1000;
   process.lru_clock = LruNow(process.now_us / 1000);
   snapshot->saves = server.saver().state();
+  const Server::LoadState& state = server.load_state();
+  snapshot->load = {.is_underway = server.first_loading(),
+                    .begun_seconds = state.begun_ms / 1000,
+                    .elapsed_ms = process.now_us / 1000 - state.begun_ms,
+                    .total_bytes = state.total_bytes,
+                    .loaded_bytes = state.loaded_bytes,
+                    .keys = state.keys,
+                    .expired = state.expired};
   snapshot->becoming_durable = server.becoming_durable() && server.options()->appendonly;
 }
 

@@ -180,11 +180,25 @@ void MemorySection(Lines& out, const Snapshot& s, const Options& options) {
   out.Zeros({"active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"});
 }
 
+void LoadingLines(Lines& out, const Snapshot& s) {
+  const Snapshot::Loading& load = s.load;
+  const double total = static_cast<double>(std::max<uint64_t>(load.total_bytes, 1));
+  const double loaded = static_cast<double>(std::min(load.loaded_bytes, load.total_bytes));
+  const double seconds = static_cast<double>(load.elapsed_ms) / 1000;
+  out.Signed("loading_start_time", load.begun_seconds);
+  out.Number("loading_total_bytes", load.total_bytes);
+  out.Number("loading_rdb_used_mem", 0);
+  out.Number("loading_loaded_bytes", load.loaded_bytes);
+  out.Fixed("loading_loaded_perc", 100 * loaded / total);
+  out.Signed("loading_eta_seconds",
+             loaded == 0 ? 1 : static_cast<int64_t>(seconds * (total - loaded) / loaded));
+}
+
 void PersistenceSection(Lines& out, const Snapshot& s, const Options& options) {
   const StoreStats& store = s.store;
   out.Section("Persistence");
-  out.Zeros(
-      {"loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"});
+  out.Number("loading", s.load.is_underway ? 1 : 0);
+  out.Zeros({"async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"});
   out.Fixed("current_fork_perc", 0);
   out.Number("current_save_keys_processed", s.saves.keys_done);
   out.Number("current_save_keys_total", s.saves.keys_total);
@@ -195,7 +209,9 @@ void PersistenceSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Signed("rdb_last_bgsave_time_sec", s.saves.last_duration_seconds);
   out.Signed("rdb_current_bgsave_time_sec", s.saves.current_duration_seconds);
   out.Number("rdb_saves", s.saves.saves);
-  out.Zeros({"rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"});
+  out.Number("rdb_last_cow_size", 0);
+  out.Number("rdb_last_load_keys_expired", s.load.expired);
+  out.Number("rdb_last_load_keys_loaded", s.load.keys);
   out.Number("aof_enabled", options->appendonly ? 1 : 0);
   out.Number("aof_rewrite_in_progress", store.rewriting || s.becoming_durable ? 1 : 0);
   out.Number("aof_rewrite_scheduled", 0);
@@ -207,6 +223,7 @@ void PersistenceSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("aof_rewrites_consecutive_failures", 0);
   out.Text("aof_last_write_status", store.last_write_ok ? "ok" : "err");
   out.Zeros({"aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"});
+  if (s.load.is_underway) LoadingLines(out, s);
   if (!options->appendonly) return;
   out.Number("aof_current_size", store.log_bytes);
   out.Number("aof_base_size", store.log_live_bytes);

@@ -98,6 +98,15 @@ struct InfoSnapshot {
 
   RdbSaver::State saves;
   bool becoming_durable = false;
+  struct Loading {
+    bool is_underway = false;
+    int64_t begun_seconds = 0;  // Unix time
+    int64_t elapsed_ms = 0;
+    uint64_t total_bytes = 0;
+    uint64_t loaded_bytes = 0;
+    uint64_t keys = 0;
+    uint64_t expired = 0;
+  } load;  // of the first start
   MemoryReport memory;
   StoreStats store;
 };

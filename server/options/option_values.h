@@ -157,6 +157,7 @@ struct OptionValues {
 
   // Persistence.
   bool appendonly = true;
+  int key_load_delay_us = 0;
   AppendFsync appendfsync = AppendFsync::kEverySecond;
   std::string appendfilename;
   std::string appenddirname;

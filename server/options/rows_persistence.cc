@@ -85,7 +85,7 @@ constexpr OptionRow kLogRows[] = {
     Integer("key-load-delay", "0", {kIntMin, kIntMax}, "For tests of Redis: slows loading down.")
         .In(Unit::kMicroseconds)
         .With(kHidden)
-        .Ignored(),
+        .Store<&V::key_load_delay_us>(),
     Integer("loading-process-events-interval-bytes", "2097152", {1024, kIntMax},
             "For tests of Redis: how often clients are looked after while data is loaded.")
         .With(kHidden)
