@@ -6,8 +6,10 @@ import signal
 import threading
 import time
 
+import pytest
+
 from harness import Error, wait_for
-from test_snapshot import contents, fill, wait_for_save
+from test_snapshot import contents, fill
 
 
 def kill(server):
@@ -26,8 +28,9 @@ def switched(connection):
     return info(connection, "aof_rewrite_in_progress") == "0"
 
 
-def test_on_makes_everything_durable(start):
-    server = start("--appendonly", "no", "--save", "")
+@pytest.mark.parametrize("tiering", ["yes", "no"])
+def test_on_makes_everything_durable(start, tiering):
+    server = start("--appendonly", "no", "--save", "", "--tiering", tiering)
     with server.resp() as firn:
         fill(firn, random.Random(3), keys=150)
         firn("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 7 end)")

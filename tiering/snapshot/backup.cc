@@ -4,6 +4,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/index/index.h"
+#include "tiering/snapshot/durability_switch.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -41,6 +42,9 @@ Result<std::unique_ptr<StoreBackup>> Store::BeginBackup(std::string directory) {
   if (!impl_->options_.durable) {
     return std::unexpected(Status(StatusCode::kUnsupported,
                                   "without appendonly the log does not hold all data: use SAVE"));
+  }
+  if (impl_->durability_switch_->running()) {
+    return std::unexpected(Status(StatusCode::kBusy, "not all data is durable yet"));
   }
   if (!impl_->log_->poison().ok()) return std::unexpected(impl_->log_->poison());
   return std::make_unique<StoreBackup>(impl_.get(), std::move(directory));
@@ -82,7 +86,9 @@ Status StoreBackup::CopyLog() {
   FIRN_RETURN_IF_ERROR(files_.SyncDirectory(directory_ + "/log"));
   FIRN_RETURN_IF_ERROR(files_.SyncDirectory(directory_ + "/index"));
   FIRN_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
-  FIRN_RETURN_IF_ERROR(WriteIdentity(&files_, directory_, identity_));
+  Identity identity = identity_;
+  identity.may_be_left = false;
+  FIRN_RETURN_IF_ERROR(WriteIdentity(&files_, directory_, identity));
   return files_.SyncDirectory(directory_);
 }
 
