@@ -30,6 +30,8 @@ class Defragmenter {
   // A bounded piece of work, some tenths of a millisecond; true if it would go on at once.
   bool Step();
   uint64_t moved() const { return moved_; }
+  // There are holes, and moving blocks still closes some.
+  bool working() const { return active_; }
 
  private:
   enum class Part { kEntries, kTableArrays, kColdArrays, kEnd };

@@ -42,19 +42,22 @@ constexpr int64_t kMemorySampleMicros = 10'000;
 constexpr int64_t kPressedSampleMicros = 2'500;
 constexpr uint64_t kCrampedWindowBytes = 1 << 20;
 // Freed pages may stay for reuse up to this share of max_memory.
-constexpr uint64_t kUnusedPagesShare = 25;
+constexpr uint64_t kUnusedPagesShare = 50;
 constexpr int64_t kBusyWaitMicros = 2'000;
 constexpr int64_t kIdleWaitMicros = 100'000;
 // Demotion begins at this share of max_memory, so that the writers' limit is not met at once.
-constexpr double kDemoteShare = 0.92;
+constexpr double kDemoteShare = 0.88;
 // Pages in use may exceed what is allocated in them: by so much that the resident size holds.
 constexpr double kPageShare = 0.99;
-constexpr double kPageSlack = 0.04;
-// The part of what is too much in pages that is demoted between two samples: defragmentation has to
-// get the chance to free pages, and demotion to be fast where it can't keep up.
+constexpr double kPageSlack = 0.02;
+// The part of what is too much in pages that is demoted between two samples. Demotion makes holes,
+// and the cold map grows by it: what frees pages is defragmentation, which has to get the chance.
+// Where it finds nothing to do, demotion has to be fast.
 constexpr int64_t kPageReliefDivisor = 128;
 constexpr int64_t kUrgentPageReliefDivisor = 16;
 constexpr double kUrgentPageShare = 1.03;
+// Slices of defragmentation in an iteration while there are too many pages.
+constexpr int kUrgentDefragmentations = 4;
 // Partitions of a dropped keyspace that one iteration frees.
 constexpr uint64_t kDropSlice = 2048;
 
@@ -69,9 +72,11 @@ void StoreImpl::SampleMemory() {
   double limit = static_cast<double>(options_.max_memory_bytes);
   double used = static_cast<double>(UsedMemory());
   int64_t excess = static_cast<int64_t>(used - limit * kPageShare);
-  bool urgent = used > limit * kUrgentPageShare;
+  const bool urgent = used > limit * kUrgentPageShare;
   page_relief_bytes_ =
       excess > 0 ? excess / (urgent ? kUrgentPageReliefDivisor : kPageReliefDivisor) : 0;
+  // Writers wait meanwhile.
+  if (defragmenter_->working()) page_relief_bytes_ = 0;
   stats_.peak_memory = std::max(stats_.peak_memory, UsedMemory());
 }
 
@@ -196,7 +201,10 @@ int64_t StoreImpl::EndIteration() {
   if (now - last_memory_sample_micros_ >= sample_after) SampleMemory();
 
   bool busy = sweeper_->Step();
-  busy |= defragmenter_->Step();
+  for (int i = 0; i < (UsedMemory() > options_.max_memory_bytes ? kUrgentDefragmentations : 1);
+       ++i) {
+    busy |= defragmenter_->Step();
+  }
   settler_->Step();
   fetcher_->Step();
   indexer_->Step();

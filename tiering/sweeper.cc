@@ -16,7 +16,7 @@ constexpr int64_t kHintsEveryMicros = 200'000;
 constexpr size_t kHintsAtOnce = 2000;
 constexpr uint64_t kFreeSlice = 4096;
 // Writers wait once this share of max_memory is in use.
-constexpr double kWriterShare = 0.98;
+constexpr double kWriterShare = 0.94;
 // With less than this share in entries there is nothing to gain by waiting for demotion.
 constexpr int64_t kNothingToDemoteShare = 32;
 constexpr int64_t kHardlyAnyBytes = 1 << 20;
