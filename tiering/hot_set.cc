@@ -67,10 +67,23 @@ std::vector<HotSet::Noted> Decode(std::string_view bytes, uint64_t directory_id)
   return noted;
 }
 
-std::vector<HotSet::Noted> ReadNoted(io::FileSystem* files, const std::string& path,
-                                     uint64_t directory_id) {
-  if (!files->Exists(path)) return {};
-  auto file = files->Open(path, {.writable = false});
+struct NoteFile {
+  io::FileSystem* files = nullptr;
+  std::string directory;
+  uint64_t directory_id = 0;
+
+  std::string path() const { return directory + "/HOT"; }
+};
+
+NoteFile NoteFileOf(const StoreImpl& store) {
+  return {.files = store.environment_.file_system,
+          .directory = store.options_.directory,
+          .directory_id = store.identity_.directory_id};
+}
+
+std::vector<HotSet::Noted> ReadNoted(const NoteFile& note) {
+  if (!note.files->Exists(note.path())) return {};
+  auto file = note.files->Open(note.path(), {.writable = false});
   if (!file) return {};
   auto size = (*file)->Size();
   if (!size || *size > kHeaderSize + kMostNoted * kNotedSize) return {};
@@ -78,21 +91,20 @@ std::vector<HotSet::Noted> ReadNoted(io::FileSystem* files, const std::string& p
   auto read = (*file)->ReadAt(0, bytes);
   if (!read) return {};
   bytes.resize(*read);
-  return Decode(bytes, directory_id);
+  return Decode(bytes, note.directory_id);
 }
 
-void WriteNoted(io::FileSystem* files, const std::string& path, std::vector<HotSet::Noted>* noted,
-                bool lfu, uint64_t directory_id) {
+// A hint may fail: the one of before stays.
+void WriteNoted(const NoteFile& note, std::vector<HotSet::Noted>* noted, bool lfu) {
   std::sort(noted->begin(), noted->end(), [lfu](const HotSet::Noted& a, const HotSet::Noted& b) {
     return lfu ? a.use > b.use : a.use < b.use;
   });
-  const std::string temporary = path + ".new";
-  auto file = files->Open(temporary, {.create = true, .truncate = true});
+  const std::string temporary = note.path() + ".new";
+  auto file = note.files->Open(temporary, {.create = true, .truncate = true});
   if (!file) return;
-  // A hint may fail: the one of before stays.
-  if ((*file)->WriteAt(0, Encode(*noted, directory_id)).ok() && (*file)->Sync().ok()) {
-    static_cast<void>(files->Rename(temporary, path));
-  }
+  if (!(*file)->WriteAt(0, Encode(*noted, note.directory_id)).ok() || !(*file)->Sync().ok()) return;
+  if (!note.files->Rename(temporary, note.path()).ok()) return;
+  static_cast<void>(note.files->SyncDirectory(note.directory));
 }
 
 }  // namespace
@@ -151,8 +163,7 @@ void HotSet::StartReading() {
   auto noted = std::make_shared<std::vector<Noted>>();
   store_.RunJob(
       io::WorkPriority::kBackground,
-      [noted, files = store_.environment_.file_system, path = store_.options_.directory + "/HOT",
-       id = store_.identity_.directory_id] { *noted = ReadNoted(files, path, id); },
+      [noted, note = NoteFileOf(store_)] { *noted = ReadNoted(note); },
       [this, noted] {
         remembered_ = std::move(*noted);
         phase_ = Phase::kRestoring;
@@ -277,7 +288,6 @@ void HotSet::EndRestoring() {
   next_ = 0;
   phase_ = Phase::kIdle;
   next_walk_micros_ = store_.environment_.loop->NowMicros() + kWalkEveryMicros;
-  seen_activity_ = Activity();
 }
 
 void HotSet::Stop() {
@@ -355,9 +365,9 @@ void HotSet::StartWriting() {
   auto noted = std::make_shared<std::vector<Noted>>(std::exchange(noted_, {}));
   store_.RunJob(
       io::WorkPriority::kBackground,
-      [noted, files = store_.environment_.file_system, path = store_.options_.directory + "/HOT",
-       lfu = store_.access_clock_.lfu,
-       id = store_.identity_.directory_id] { WriteNoted(files, path, noted.get(), lfu, id); },
+      [noted, note = NoteFileOf(store_), lfu = store_.access_clock_.lfu] {
+        WriteNoted(note, noted.get(), lfu);
+      },
       [this] { phase_ = Phase::kIdle; });
 }
 
@@ -370,8 +380,7 @@ void HotSet::Finish() {
   }
   BeginWalk();
   while (WalkSome(kWalkEntries)) continue;
-  WriteNoted(store_.environment_.file_system, store_.options_.directory + "/HOT", &noted_,
-             store_.access_clock_.lfu, store_.identity_.directory_id);
+  WriteNoted(NoteFileOf(store_), &noted_, store_.access_clock_.lfu);
 }
 
 }  // namespace firn
