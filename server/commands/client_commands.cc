@@ -46,15 +46,17 @@ bool ParseOnOff(CommandContext& context, bool* on) {
   return false;
 }
 
-void ClientId(CommandContext& context) {
+}  // namespace
+
+void ClientIdCommand(CommandContext& context) {
   context.reply.Integer(static_cast<int64_t>(context.client.id()));
 }
 
-void ClientInfo(CommandContext& context) {
+void ClientInfoCommand(CommandContext& context) {
   context.reply.Verbatim("txt", context.client.Describe() + "\n");
 }
 
-void ClientList(CommandContext& context) {
+void ClientListCommand(CommandContext& context) {
   std::vector<uint64_t> ids;
   std::string_view type;
   bool by_id = false;
@@ -89,7 +91,7 @@ void ClientList(CommandContext& context) {
   context.reply.Verbatim("txt", out);
 }
 
-void ClientGetName(CommandContext& context) {
+void ClientGetNameCommand(CommandContext& context) {
   if (context.client.name().empty()) {
     context.reply.Null();
   } else {
@@ -97,13 +99,13 @@ void ClientGetName(CommandContext& context) {
   }
 }
 
-void ClientSetName(CommandContext& context) {
+void ClientSetNameCommand(CommandContext& context) {
   if (!CheckClientName(context, context.args[2])) return;
   context.client.set_name(std::string(context.args[2]));
   context.reply.Ok();
 }
 
-void ClientSetInfo(CommandContext& context) {
+void ClientSetInfoCommand(CommandContext& context) {
   std::string_view option = context.args[2];
   std::string_view value = context.args[3];
   bool is_name = EqualsIgnoreCase(option, "lib-name");
@@ -120,6 +122,8 @@ void ClientSetInfo(CommandContext& context) {
   (is_name ? context.client.library_name() : context.client.library_version()) = std::string(value);
   context.reply.Ok();
 }
+
+namespace {
 
 // --- CLIENT KILL
 
@@ -173,7 +177,9 @@ bool ParseKillFilter(CommandContext& context, KillFilter* filter) {
   return true;
 }
 
-void ClientKill(CommandContext& context) {
+}  // namespace
+
+void ClientKillCommand(CommandContext& context) {
   KillFilter filter;
   bool old_form = context.args.size() == 3;
   if (old_form) {
@@ -208,7 +214,7 @@ void ClientKill(CommandContext& context) {
   }
 }
 
-void ClientReply(CommandContext& context) {
+void ClientReplyCommand(CommandContext& context) {
   std::string_view mode = context.args[2];
   if (EqualsIgnoreCase(mode, "on")) {
     context.client.set_reply_mode(Client::ReplyMode::kOn);
@@ -224,21 +230,21 @@ void ClientReply(CommandContext& context) {
   }
 }
 
-void ClientNoEvict(CommandContext& context) {
+void ClientNoEvictCommand(CommandContext& context) {
   bool on;
   if (!ParseOnOff(context, &on)) return;
   context.client.set_no_evict(on);
   context.reply.Ok();
 }
 
-void ClientNoTouch(CommandContext& context) {
+void ClientNoTouchCommand(CommandContext& context) {
   bool on;
   if (!ParseOnOff(context, &on)) return;
   context.client.set_no_touch(on);
   context.reply.Ok();
 }
 
-void ClientPause(CommandContext& context) {
+void ClientPauseCommand(CommandContext& context) {
   PauseKind kind = PauseKind::kAll;
   if (context.args.size() == 4) {
     if (EqualsIgnoreCase(context.args[3], "write")) {
@@ -269,12 +275,12 @@ void ClientPause(CommandContext& context) {
   context.reply.Ok();
 }
 
-void ClientUnpause(CommandContext& context) {
+void ClientUnpauseCommand(CommandContext& context) {
   context.server.Unpause();
   context.reply.Ok();
 }
 
-void ClientUnblock(CommandContext& context) {
+void ClientUnblockCommand(CommandContext& context) {
   if (context.args.size() == 4 && !EqualsIgnoreCase(context.args[3], "timeout") &&
       !EqualsIgnoreCase(context.args[3], "error")) {
     context.reply.Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
@@ -288,7 +294,7 @@ void ClientUnblock(CommandContext& context) {
   context.reply.Integer(unblocked ? 1 : 0);
 }
 
-void ClientHelp(CommandContext& context) {
+void ClientHelpCommand(CommandContext& context) {
   static constexpr HelpLine kLines[] = {
       {"CACHING (YES|NO)", "Says whether the next command's keys are tracked."},
       {"GETREDIR", "The client that tracking messages go to."},
@@ -312,51 +318,5 @@ void ClientHelp(CommandContext& context) {
   };
   ReplyHelp(context, "CLIENT", kLines);
 }
-
-constexpr uint64_t kUsual = kNoscript | kLoading | kStale | kRunsInPlace;
-
-Command Row(std::string_view name, int arity, uint64_t flags, CommandFunction function,
-            std::string_view since, std::string_view summary,
-            std::span<const std::string_view> tips = {}) {
-  uint64_t categories = kAclConnection;
-  return {.name = name,
-          .arity = arity,
-          .flags = flags,
-          .acl_categories = categories,
-          .function = function,
-          .group = "connection",
-          .since = since,
-          .complexity = "O(1)",
-          .summary = summary,
-          .tips = tips};
-}
-
-constexpr std::string_view kVaries[] = {"nondeterministic_output"};
-
-const Command kRows[] = {
-    Row("caching", 3, kUsual, ClientCachingCommand, "6.0.0",
-        "Steers tracking of the next command."),
-    Row("getname", 2, kUsual, ClientGetName, "2.6.9", "Answers with the connection's name."),
-    Row("getredir", 2, kUsual, ClientGetRedirCommand, "6.0.0", "Where tracking messages go."),
-    Row("help", 2, kLoading | kStale, ClientHelp, "5.0.0", "Describes the subcommands."),
-    Row("id", 2, kUsual, ClientId, "5.0.0", "Answers with the connection's id."),
-    Row("info", 2, kUsual, ClientInfo, "6.2.0", "Describes the connection.", kVaries),
-    Row("kill", -3, kUsual | kAdmin, ClientKill, "2.4.0", "Closes connections."),
-    Row("list", -2, kUsual | kAdmin, ClientList, "2.4.0", "Describes all connections.", kVaries),
-    Row("no-evict", 3, kUsual | kAdmin, ClientNoEvict, "7.0.0", "Protects from eviction."),
-    Row("no-touch", 3, kUsual, ClientNoTouch, "7.2.0", "Leaves access clocks alone."),
-    Row("pause", -3, kUsual | kAdmin, ClientPause, "3.0.0", "Holds commands back."),
-    Row("reply", 3, kUsual, ClientReply, "3.2.0", "Turns replies on and off."),
-    Row("setinfo", 4, kUsual, ClientSetInfo, "7.2.0", "Names the client's library."),
-    Row("setname", 3, kUsual, ClientSetName, "2.6.9", "Names the connection."),
-    Row("tracking", -3, kUsual, ClientTrackingCommand, "6.0.0", "Client-side caching."),
-    Row("trackinginfo", 2, kUsual, ClientTrackingInfoCommand, "6.2.0", "Tells what is tracked."),
-    Row("unblock", -3, kUsual | kAdmin, ClientUnblock, "5.0.0", "Unblocks a client."),
-    Row("unpause", 2, kUsual | kAdmin, ClientUnpause, "6.2.0", "Ends a pause."),
-};
-
-}  // namespace
-
-std::span<const Command> ClientSubcommands() { return kRows; }
 
 }  // namespace firn::server
