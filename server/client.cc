@@ -24,6 +24,15 @@ constexpr int64_t kIdleMicros = 2'000'000;
 // What a prefix of CLIENT TRACKING takes beside its bytes.
 constexpr uint64_t kPrefixBytes = 96;
 
+// As it was sent, unless inline.
+uint64_t RequestBytes(std::span<const std::string_view> args) {
+  // A type, the number, and the ends of the header's and the argument's line.
+  auto header = [](size_t number) { return 3 + std::to_string(number).size(); };
+  uint64_t bytes = header(args.size());
+  for (std::string_view arg : args) bytes += header(arg.size()) + arg.size() + 2;
+  return bytes;
+}
+
 }  // namespace
 
 Client::Client(Server* server, uint64_t id, io::Socket* socket)
@@ -36,6 +45,7 @@ Client::Client(Server* server, uint64_t id, io::Socket* socket)
       reply_(&output_),
       last_interaction_micros_(created_micros_),
       random_seed_(id << 40 ^ static_cast<uint64_t>(created_micros_)) {
+  threaded_ = dynamic_cast<ThreadedSocket*>(socket);
   LogOut();
 }
 
@@ -62,7 +72,9 @@ void Client::OnReceived(std::string_view bytes) {
   if (closing_ || close_after_reply_ || refuses_input_) return;
   last_interaction_micros_ = server_.loop().NowMicros();
   server_.stats().net_input_bytes += bytes.size();
-  if (input_.empty() && MayProcess()) {
+  ++server_.stats().reads;
+  raw_bytes_ += bytes.size();
+  if (input_.empty() && chunks_.empty() && MayProcess()) {
     size_t used = Process(bytes);
     bytes.remove_prefix(used);
     if (!bytes.empty() && !closing_) {
@@ -74,13 +86,35 @@ void Client::OnReceived(std::string_view bytes) {
     input_.append(bytes);
     if (MayProcess()) ProcessInput();
   }
-  if (static_cast<int64_t>(input_.size()) > server_.options()->client_query_buffer_limit) {
-    server_.Log(3, "Closing client that reached max query buffer length: " + Describe());
-    ++server_.stats().query_limit_disconnections;
-    CloseSoon();
-  }
+  CheckQueryBuffer();
+  OfferParsing();
   UpdateReceiving();
   server_.NoteActive(this);
+}
+
+void Client::CheckQueryBuffer() {
+  if (static_cast<int64_t>(unused_bytes()) <= server_.options()->client_query_buffer_limit) return;
+  server_.Log(3, "Closing client that reached max query buffer length: " + Describe());
+  ++server_.stats().query_limit_disconnections;
+  CloseSoon();
+}
+
+void Client::OnRequests(std::unique_ptr<RequestChunk> chunk) {
+  if (closing_ || close_after_reply_ || refuses_input_) return;
+  last_interaction_micros_ = server_.loop().NowMicros();
+  server_.stats().net_input_bytes += chunk->bytes.size();
+  ++server_.stats().reads;
+  chunk_bytes_ += chunk->bytes.size();
+  chunks_.push_back(std::move(chunk));
+  if (MayProcess()) ProcessChunks();
+  CheckQueryBuffer();
+  UpdateReceiving();
+  server_.NoteActive(this);
+}
+
+void Client::OfferParsing() {
+  if (threaded_ == nullptr || closing_ || !authenticated_ || !input_.empty()) return;
+  if (parser_.between_requests()) threaded_->ParseFrom(raw_bytes_);
 }
 
 bool Client::MayProcess() const {
@@ -153,8 +187,42 @@ size_t Client::Process(std::string_view bytes) {
   return used;
 }
 
+bool Client::CheckChunkedRequest(std::span<const std::string_view> args) {
+  uint64_t bytes = 0;
+  for (std::string_view arg : args) bytes += arg.size() + RequestParser::kArgumentOverhead;
+  if (bytes <= server_.MaxRequestBytes()) return true;
+  server_.dispatcher().Refuse(this, Request::Refusal::kTooLarge);
+  return false;
+}
+
+void Client::ProcessChunks() {
+  Dispatcher& dispatcher = server_.dispatcher();
+  while (!chunks_.empty() && MayProcess()) {
+    const RequestChunk& chunk = *chunks_.front();
+    const size_t left = chunk.size() - next_in_chunk_;
+    const auto batch = dispatcher.batch().first(
+        authenticated_ && queue_.empty() ? std::min(left, dispatcher.batch().size()) : 1);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const auto words = chunk.request(next_in_chunk_ + i);
+      batch[i].args.assign(words.begin(), words.end());
+      dispatcher.Prepare(*this, &batch[i]);
+    }
+    if (batch.size() > 1) dispatcher.PrefetchEntries(*this, batch);
+    for (size_t i = 0; i < batch.size() && (i == 0 || MayProcess()); ++i) {
+      ++next_in_chunk_;
+      ++commands_;
+      if (CheckChunkedRequest(batch[i].args)) dispatcher.Handle(this, batch[i]);
+    }
+    if (next_in_chunk_ < chunk.size()) continue;
+    chunk_bytes_ -= chunk.bytes.size();
+    chunks_.pop_front();
+    next_in_chunk_ = 0;
+  }
+}
+
 void Client::ProcessInput() {
-  if (input_.empty()) return;
+  if (!chunks_.empty()) ProcessChunks();
+  if (input_.empty() || !chunks_.empty() || !MayProcess()) return;
   size_t used = Process(input_);
   if (used >= input_.size()) {
     if (input_.capacity() > kKeepInputBytes) {
@@ -176,13 +244,14 @@ void Client::Pump() {
     // the last command (QUIT, a protocol error) is ready too, but never runs.
   } while (!closing_ && !close_after_reply_ && !queue_.empty() &&
            server_.dispatcher().IsReady(*this, *queue_.front()));
+  OfferParsing();
   UpdateReceiving();
   server_.NoteActive(this);
 }
 
 void Client::UpdateReceiving() {
   if (closing_ || socket_ == nullptr) return;
-  bool pause = !MayProcess() && !input_.empty();
+  bool pause = !MayProcess() && unused_bytes() > 0;
   if (pause == receiving_paused_) return;
   receiving_paused_ = pause;
   if (pause) {
@@ -215,6 +284,8 @@ void Client::NoteReplies() {
 }
 
 void Client::TrySend() {
+  // At once, not by the timer: nothing of what is too much is sent.
+  if (CheckHardLimit()) return;
   if (closing_ || close_after_transaction_ || send_in_flight_ || server_.loading()) return;
   while (!marks_.empty() && server_.store().MayReply(marks_.front().lsn)) {
     allowed_total_ = marks_.front().bytes;
@@ -243,12 +314,13 @@ void Client::OnSent() {
   send_in_flight_ = false;
   sent_total_ += sending_bytes_;
   server_.stats().net_output_bytes += sending_bytes_;
+  ++server_.stats().writes;
   output_.Consume(sending_bytes_);
   last_interaction_micros_ = server_.loop().NowMicros();
   CloseIfOver();
   if (closing_) return;
   server_.NoteActive(this);
-  if (receiving_paused_ || !input_.empty()) server_.NoteReady(id_);
+  if (receiving_paused_ || unused_bytes() > 0) server_.NoteReady(id_);
 }
 
 void Client::OnEnded() {
@@ -294,10 +366,15 @@ void Client::Push(std::string_view bytes, Page* page) {
   if (page != nullptr) output_.AppendPage(page);
   server_.NoteActive(this);
   // At once: a publisher is faster than the timer.
+  CheckHardLimit();
+}
+
+bool Client::CheckHardLimit() {
   const uint64_t limit = server_.options()->output_buffer_limit(client_class()).hard_bytes;
-  if (limit != 0 && output_.pending_bytes() >= limit) [[unlikely]] {
-    CheckOutputLimits(server_.loop().NowMicros());
-  }
+  if (limit == 0 || output_.pending_bytes() < limit) [[likely]]
+    return false;
+  CheckOutputLimits(server_.loop().NowMicros());
+  return true;
 }
 
 void Client::ReleaseHeldPushes() {
@@ -397,7 +474,7 @@ uint64_t Client::memory_bytes() const {
   if (tracking_ != nullptr) {
     for (const std::string& prefix : tracking_->prefixes) prefixes += kPrefixBytes + prefix.size();
   }
-  return sizeof(Client) + input_.capacity() + output_.memory_bytes() + queued +
+  return sizeof(Client) + input_.capacity() + chunk_bytes_ + output_.memory_bytes() + queued +
          transaction_.bytes + held + watched + prefixes + subscriptions_.memory_bytes();
 }
 
@@ -429,16 +506,19 @@ std::string Client::Describe() const {
   if (close_after_reply_) flags += 'c';
   if (flags.empty()) flags = "N";
   std::string command = last_command_ == nullptr ? "NULL" : server_.FullNameOf(*last_command_);
-  std::string out = "id=" + std::to_string(id_) + " addr=" + address_.peer +
-                    " laddr=" + address_.local + " fd=" + std::to_string(fd_) + " name=" + name_ +
-                    " age=" + seconds(created_micros_) +
-                    " idle=" + seconds(last_interaction_micros_) + " flags=" + flags +
-                    " db=" + std::to_string(db_) + " sub=" +
-                    std::to_string(subscriptions_.topics(TopicKind::kChannel)) +
-                    " psub=" + std::to_string(subscriptions_.topics(TopicKind::kPattern)) +
-                    " ssub=" + std::to_string(subscriptions_.topics(TopicKind::kShardChannel)) +
-                    " multi=" + (transaction_.open ? std::to_string(transaction_.commands.size()) : "-1");
-  out += " qbuf=" + std::to_string(input_.size()) +
+  std::string out =
+      "id=" + std::to_string(id_) + " addr=" + address_.peer + " laddr=" + address_.local +
+      " fd=" + std::to_string(fd_) + " name=" + name_ + " age=" + seconds(created_micros_) +
+      " idle=" + seconds(last_interaction_micros_) + " flags=" + flags +
+      " db=" + std::to_string(db_) +
+      " sub=" + std::to_string(subscriptions_.topics(TopicKind::kChannel)) +
+      " psub=" + std::to_string(subscriptions_.topics(TopicKind::kPattern)) +
+      " ssub=" + std::to_string(subscriptions_.topics(TopicKind::kShardChannel)) +
+      " multi=" + (transaction_.open ? std::to_string(transaction_.commands.size()) : "-1");
+  // What runs now lies where it was received: it counts as long as it runs, as in Redis.
+  const bool runs = server_.dispatcher().current_client() == this;
+  const uint64_t running = runs ? RequestBytes(server_.dispatcher().current_args()) : 0;
+  out += " qbuf=" + std::to_string(unused_bytes() + running) +
          " qbuf-free=" + std::to_string(input_.capacity() - input_.size()) +
          " argv-mem=" + std::to_string(arguments) +
          " multi-mem=" + std::to_string(transaction_.bytes);
@@ -446,9 +526,10 @@ std::string Client::Describe() const {
          " rbp=0 obl=0 oll=0 omem=" + std::to_string(output_.pending_bytes()) +
          " tot-mem=" + std::to_string(memory_bytes());
   out += " events=" + std::string(send_in_flight_ ? "rw" : "r") + " cmd=" + command +
-         " user=" + user_->name + " redir=" + (tracking_ == nullptr ? "-1" : std::to_string(tracking_->redirect)) +
-         " resp=" + std::to_string(reply_.protocol()) +
-         " lib-name=" + library_name_ + " lib-ver=" + library_version_;
+         " user=" + user_->name +
+         " redir=" + (tracking_ == nullptr ? "-1" : std::to_string(tracking_->redirect)) +
+         " resp=" + std::to_string(reply_.protocol()) + " lib-name=" + library_name_ +
+         " lib-ver=" + library_version_;
   return out;
 }
 
@@ -476,7 +557,13 @@ void Client::CheckOutputLimits(int64_t now_micros) {
 void Client::CheckLimits(int64_t now_micros) {
   CheckOutputLimits(now_micros);
   if (closing_) return;
-  if (now_micros - last_interaction_micros_ > kIdleMicros) output_.ReleaseSpare();
+  if (now_micros - last_interaction_micros_ > kIdleMicros) {
+    output_.ReleaseSpare();
+    // Room for a long request of which no more has come.
+    if (input_.capacity() > kKeepInputBytes && input_.capacity() > 2 * input_.size()) {
+      input_.shrink_to_fit();
+    }
+  }
   int64_t timeout = server_.options()->timeout_seconds;
   // Who listens has nothing to say for as long as it likes.
   if (timeout > 0 && queue_.empty() && subscriptions_.empty() && !monitoring_ &&

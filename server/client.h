@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "server/command.h"
+#include "server/net/io_threads.h"
 #include "server/net/output_buffer.h"
 #include "server/options/option_values.h"
 #include "server/pubsub.h"
@@ -50,9 +51,10 @@ struct Request {
   Ticket ticket;
   int64_t suspended_micros = 0;
   bool monitored = false;  // monitors have seen it
+  bool paused = false;     // CLIENT PAUSE has held it back
 };
 
-class Client : public io::SocketHandler {
+class Client : public io::SocketHandler, public RequestHandler {
  public:
   enum class ReplyMode : uint8_t { kOn, kOff, kSkipNext, kSkip };
 
@@ -64,6 +66,9 @@ class Client : public io::SocketHandler {
   void OnSent() override;
   void OnEnded() override;
   void OnDisconnected(int error) override;
+
+  // --- RequestHandler
+  void OnRequests(std::unique_ptr<RequestChunk> chunk) override;
 
   // Runs what waits in the queue, then what was received meanwhile.
   void Pump();
@@ -185,11 +190,21 @@ class Client : public io::SocketHandler {
   // `used` on. kRequest: the batch is full or the bytes are used up.
   RequestParser::Outcome FillBatch(std::string_view bytes, size_t* used, size_t* requests);
   void ProcessInput();
+  // What an I/O thread has parsed.
+  void ProcessChunks();
+  // Limits that the thread does not know. False if the request was refused.
+  bool CheckChunkedRequest(std::span<const std::string_view> args);
+  // The I/O thread may parse again.
+  void OfferParsing();
+  void CheckQueryBuffer();
+  uint64_t unused_bytes() const { return input_.size() + chunk_bytes_; }
   bool MayProcess() const;
   void UpdateReceiving();
   void ReleaseHeldPushes();
   // Leaves subscriptions, tracking and MONITOR mode.
   void StopListening();
+  // True, and the client closes, if the replies that wait exceed the hard limit of its class.
+  bool CheckHardLimit();
   // Closes if the replies that wait exceed the hard limit of its class, or have exceeded the soft
   // one for too long.
   void CheckOutputLimits(int64_t now_micros);
@@ -209,6 +224,11 @@ class Client : public io::SocketHandler {
   Reply reply_;
   RequestParser parser_;
   std::string input_;  // received and not used up
+  ThreadedSocket* threaded_ = nullptr;  // socket_, if an I/O thread serves it
+  uint64_t raw_bytes_ = 0;              // received ever, besides chunks
+  std::deque<std::unique_ptr<RequestChunk>> chunks_;  // before what is in input_
+  size_t next_in_chunk_ = 0;                          // of the first
+  uint64_t chunk_bytes_ = 0;                          // of all
   std::deque<std::unique_ptr<Request>> queue_;
   uint64_t next_serial_ = 1;
   Ticket ticket_;  // of requests that run at once

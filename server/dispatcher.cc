@@ -76,6 +76,7 @@ Dispatcher::Dispatcher(Server* server)
 
 void Dispatcher::ResetStatistics() {
   std::fill(statistics_.begin(), statistics_.end(), CommandStatistics());
+  command_nanos_ = 0;
 }
 
 uint64_t Dispatcher::Lap() {
@@ -148,6 +149,11 @@ void Dispatcher::Handle(Client* client, const ParsedRequest& request) {
   const Command* command = Resolve(client, args, request.command);
   if (command == nullptr || !Admit(client, args, *command)) {
     client->AdvanceReplyMode();
+    return;
+  }
+  if (server_.pause() != PauseKind::kNone && IsPaused(*client, *command, args)) [[unlikely]] {
+    Enqueue(client, args, nullptr);
+    client->queue_.back()->paused = true;
     return;
   }
   if (client->transaction().open && QueueInTransaction(client, args, *command)) {
@@ -232,11 +238,12 @@ bool Dispatcher::IsReady(const Client& client, const Request& request) const {
            server_.scripting().runner().busy();
   }
   if (request.state != Request::State::kQueued || request.ticket.waiting()) return false;
+  if (request.paused && server_.pause() != PauseKind::kNone) return false;
   const Transaction& transaction = client.transaction_;
   if (transaction.running && transaction.next < transaction.commands.size()) {
     return !transaction.commands[transaction.next]->ticket.waiting();
   }
-  return request.command == nullptr || !IsPaused(client, request);
+  return true;
 }
 
 void Dispatcher::RunQueue(Client* client) {
@@ -256,7 +263,7 @@ void Dispatcher::RunQueue(Client* client) {
         client->ProtocolError();
         break;
     }
-    if (progress == Progress::kWaiting && !server_.IsPausedFor(*request.command)) {
+    if (progress == Progress::kWaiting) {
       request.ticket.on_ready = [&server = server_, id = client->id()] { server.NoteReady(id); };
     }
     if (progress != Progress::kDone) return;
@@ -273,7 +280,7 @@ void Dispatcher::RunBlocked(uint64_t client_id) {
   Request& request = *client->queue_.front();
   if (request.state != Request::State::kSuspended) return;
   request.state = Request::State::kQueued;
-  if (!IsReady(*client, request)) return;  // a pause; it has its turn later
+  if (!IsReady(*client, request)) return;  // it has its turn later
   Progress progress = RunQueued(client, &request);
   if (progress == Progress::kWaiting) {
     request.ticket.on_ready = [&server = server_, client_id] { server.NoteReady(client_id); };
@@ -287,6 +294,7 @@ void Dispatcher::RunBlocked(uint64_t client_id) {
 }
 
 Dispatcher::Progress Dispatcher::RunQueued(Client* client, Request* request) {
+  request->paused = false;
   if (request->command == nullptr) {
     const Command* named = server_.commands().Find(request->args[0]);
     const Command* command = Resolve(client, request->args, named);
@@ -294,6 +302,8 @@ Dispatcher::Progress Dispatcher::RunQueued(Client* client, Request* request) {
       client->AdvanceReplyMode();
       return Progress::kDone;
     }
+    request->paused = IsPaused(*client, *command, request->args);
+    if (request->paused) return Progress::kWaiting;
     if (IsShutOut(*client)) {
       const Progress busy = CheckBusy(client, *command);
       if (busy == Progress::kWaiting) request->command = command;
@@ -311,6 +321,8 @@ Dispatcher::Progress Dispatcher::RunQueued(Client* client, Request* request) {
       return Progress::kDone;
     }
   }
+  request->paused = IsPaused(*client, *request->command, request->args);
+  if (request->paused) return Progress::kWaiting;
   if (request->command->name == "exec") return RunTransaction(client, request);
   Work work{request->args, request->command, &request->keys, &request->ticket, request, nullptr};
   request->keys.clear();
@@ -467,7 +479,6 @@ Dispatcher::Progress Dispatcher::CheckWrite(Client* client, const Work& work) {
 // --- running
 
 Dispatcher::Progress Dispatcher::TryRun(Client* client, const Work& work) {
-  if (server_.IsPausedFor(*work.command)) return Progress::kWaiting;
   if (work.command->flags & kWrite) {
     Progress gate = CheckWrite(client, work);
     if (gate != Progress::kSuspended) {
@@ -530,6 +541,7 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   current_request_ = work.request;
   client->set_last_command(work.command);
   uint64_t errors_before = client->reply().errors();
+  ChooseExpiry(*work.command);
   if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
     server_.events().BeginCommand(*work.command, *work.keys);
   }
@@ -564,6 +576,7 @@ void Dispatcher::CountRun(Client* client, const Command& command, uint64_t error
   ++statistics.calls;
   uint64_t nanos = Lap();
   statistics.nanos += nanos;
+  command_nanos_ += nanos;
   if (current_request_ != nullptr) {
     statistics.nanos +=
         static_cast<uint64_t>(std::exchange(current_request_->suspended_micros, 0)) * 1000;

@@ -80,6 +80,8 @@ class Dispatcher {
                   std::vector<KeyAccess>* keys) {
     CollectKeys(client, {args, &command, keys, nullptr, nullptr, nullptr});
   }
+  // Before each command: look-ups of a paused store delete what has expired for writes alone.
+  void ChooseExpiry(const Command& command) const;
   struct CallResult {
     uint64_t nanos = 0;
     bool failed = false;
@@ -102,6 +104,8 @@ class Dispatcher {
   bool IsAlive(SuspendedId id) const;
 
   const std::vector<CommandStatistics>& statistics() const { return statistics_; }
+  // That commands took, since the last ResetStatistics.
+  uint64_t command_nanos() const { return command_nanos_; }
   void ResetStatistics();
   // For the crash report: what runs now.
   const Client* current_client() const { return current_client_; }
@@ -149,7 +153,9 @@ class Dispatcher {
   // Counts a run and reports what became of it.
   void CountRun(Client* client, const Command& command, uint64_t errors_before);
   static void CopyArguments(std::span<const std::string_view> args, Request* request);
-  bool IsPaused(const Client& client, const Request& request) const;
+  // CLIENT PAUSE holds the command back.
+  bool IsPaused(const Client& client, const Command& command,
+                std::span<const std::string_view> args) const;
   // Another client's EXEC or script is under way.
   bool IsShutOut(const Client& client) const {
     return exclusive_client_ != 0 && exclusive_client_ != client.id();
@@ -184,6 +190,7 @@ class Dispatcher {
   std::vector<KeyAccess> keys_;  // of requests that run in place
   std::vector<FoundKey> found_;
   std::vector<CommandStatistics> statistics_;
+  uint64_t command_nanos_ = 0;
   const Client* current_client_ = nullptr;
   std::span<const std::string_view> current_args_;
   Request* current_request_ = nullptr;

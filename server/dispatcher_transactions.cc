@@ -8,6 +8,7 @@
 #include "server/commands/common.h"
 #include "server/dispatcher.h"
 #include "server/rdb_save.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -87,13 +88,24 @@ void Dispatcher::CollectTransactionKeys(Client* client, Request* request) {
   client->set_db(db_before);
 }
 
-bool Dispatcher::IsPaused(const Client& client, const Request& request) const {
-  if (server_.IsPausedFor(*request.command)) return true;
-  if (request.command->name != "exec") return false;
+bool Dispatcher::IsPaused(const Client& client, const Command& command,
+                          std::span<const std::string_view> args) const {
+  if (server_.pause() == PauseKind::kNone || client.transaction_.running) return false;
+  if (server_.pause() == PauseKind::kAll) return true;
+  if ((command.flags & (kWrite | kMayReplicate)) != 0) {
+    return !server_.scripting().RunsReadOnly(command, args);
+  }
+  if (command.name != "exec") return false;
   const auto& commands = client.transaction_.commands;
-  return std::any_of(commands.begin(), commands.end(), [this](const auto& command) {
-    return server_.IsPausedFor(*command->command);
+  return std::any_of(commands.begin(), commands.end(), [&](const auto& step) {
+    return IsPaused(client, *step->command, step->args);
   });
+}
+
+void Dispatcher::ChooseExpiry(const Command& command) const {
+  if (server_.pause() == PauseKind::kNone) [[likely]]
+    return;
+  server_.store().KeepExpired((command.flags & kWrite) == 0);
 }
 
 void Dispatcher::AbortTransaction(Client* client, const Command& exec, std::string_view reason) {
@@ -105,7 +117,6 @@ void Dispatcher::AbortTransaction(Client* client, const Command& exec, std::stri
 Dispatcher::Progress Dispatcher::BeginTransaction(Client* client, Request* request) {
   Transaction& transaction = client->transaction();
   Store& store = server_.store();
-  if (IsPaused(*client, *request)) return Progress::kWaiting;
   if (transaction.writes && server_.saver().RefusesWrites()) [[unlikely]] {
     AbortTransaction(client, *request->command, kSnapshotFailedError);
     return Progress::kDone;
@@ -194,6 +205,7 @@ Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request*
     current_args_ = step->args;
     current_request_ = exec;
     step_errors_before_ = client->reply().errors();
+    ChooseExpiry(*step->command);
     if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
       server_.events().BeginCommand(*step->command, step->keys);
     }

@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <sys/time.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <ctime>
+#include <iterator>
+#include <utility>
 
 namespace firn::server {
 
@@ -13,8 +16,21 @@ void Logger::Configure(std::string path, int severity) {
   severity_ = severity;
 }
 
+void Logger::OpenSyslog(std::string ident, int facility) {
+  constexpr int kFacilities[] = {LOG_USER,   LOG_LOCAL0, LOG_LOCAL1, LOG_LOCAL2, LOG_LOCAL3,
+                                 LOG_LOCAL4, LOG_LOCAL5, LOG_LOCAL6, LOG_LOCAL7};
+  syslog_ident_ = std::move(ident);
+  openlog(syslog_ident_.c_str(), LOG_PID | LOG_NDELAY | LOG_NOWAIT,
+          kFacilities[static_cast<size_t>(facility) % std::size(kFacilities)]);
+  to_syslog_ = true;
+}
+
 void Logger::Write(int severity, std::string_view text) {
   if (severity < severity_) return;
+  if (to_syslog_) {
+    constexpr int kPriorities[] = {LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARNING};
+    syslog(kPriorities[severity & 3], "%.*s", static_cast<int>(text.size()), text.data());
+  }
   timeval now;
   gettimeofday(&now, nullptr);
   tm local;

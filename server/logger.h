@@ -15,9 +15,13 @@ class Logger {
   // Lines below `severity` are dropped. An empty path is standard output.
   void Configure(std::string path, int severity);
   void Write(int severity, std::string_view text);
+  // From now on the system log gets every line, too. Once; `facility` as option_values.h has it.
+  void OpenSyslog(std::string ident, int facility);
   const std::string& path() const { return path_; }
 
  private:
+  std::string syslog_ident_;  // stays where it is: the C library keeps a pointer to it
+  bool to_syslog_ = false;
   std::string path_;
   int severity_ = kLogNotice;
 };

@@ -82,6 +82,9 @@ int Main(std::vector<std::string> arguments) {
     std::perror("Can't daemonize");
     return 1;
   }
+  if (options->syslog_enabled) {
+    logger.OpenSyslog(options->syslog_ident, options->syslog_facility);
+  }
   logger.Write(kLogNotice, "oO0OoO0OoO0Oo Firn is starting oO0OoO0OoO0Oo");
   logger.Write(kLogNotice, "Firn version=" + std::string(kFirnVersion) +
                                ", Redis version=" + std::string(kRedisVersion) +

@@ -14,6 +14,7 @@
 #include "server/acl/acl.h"
 #include "server/backups.h"
 #include "server/errands.h"
+#include "server/net/io_threads.h"
 #include "server/net/tls_settings.h"
 #include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
@@ -38,6 +39,12 @@ std::string RandomHex(size_t digits) {
   return hex;
 }
 
+int64_t SteadyMicros() {
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+}
+
 }  // namespace
 
 Server::Server(Options* options, Logger* logger)
@@ -58,6 +65,12 @@ Status Server::Start() {
   if (!loop) return loop.error();
   loop_ = std::move(*loop);
   if (!notice.empty()) Log(kLogWarning, notice);
+  if (options_->io_threads > 1) {
+    // The executor is one of them.
+    auto threads = IoThreads::Create(loop_.get(), options_->io_threads - 1, loop_options);
+    if (!threads) return threads.error();
+    io_threads_ = std::move(*threads);
+  }
   start_time_ms_ = loop_->WallMillis();
   FIRN_RETURN_IF_ERROR(StartSecurity());
   AdjustMaxClients();
@@ -97,6 +110,7 @@ Status Server::Start() {
   // Its work is done: a start that is like this one must not try again.
   if (!options_->recover_until.empty()) options_.SetInForce("recover-until", "");
   startup_memory_ = store_->UsedMemory();
+  if (Status status = AdjustOomScore(); !status.ok()) Log(kLogWarning, status.message());
   Cron();
   serving_ = true;
   for (io::Socket* socket : std::exchange(early_sockets_, {})) OnAccept(socket, 0);
@@ -115,6 +129,8 @@ Status Server::OpenStore(const StoreOptions& options) {
   if (!store) return store.error();
   store_ = std::move(*store);
   store_->set_listener(this);
+  store_->SetTellMoves((options_->notify_keyspace_events & kEventTier) != 0);
+  store_->SetPaused(pause_ != PauseKind::kNone);
   store_->set_on_may_reply([this] {
     for (uint64_t id : std::exchange(held_, {})) active_.push_back(id);
   });
@@ -149,7 +165,8 @@ Status Server::ListenOn(const Port& port) {
                             .port = static_cast<uint16_t>(port.number),
                             .backlog = options_->tcp_backlog},
                            [this, encrypted = port.is_encrypted](io::Socket* socket, int error) {
-                             encrypted ? OnAcceptEncrypted(socket, error) : OnAccept(socket, error);
+                             encrypted ? OnAcceptEncrypted(socket, error)
+                                       : OnAcceptPlain(socket, error);
                            });
     };
     auto listener = listen();
@@ -181,13 +198,21 @@ Status Server::ListenUnix() {
   auto listener = loop_->Listen({.unix_path = options_->unixsocket,
                                  .unix_permissions = options_->unixsocketperm,
                                  .backlog = options_->tcp_backlog},
-                                [this](io::Socket* socket, int error) { OnAccept(socket, error); });
+                                [this](io::Socket* socket, int error) {
+                                  OnAcceptPlain(socket, error);
+                                });
   if (!listener) {
     return Status(listener.error().code(),
                   "Failed opening Unix socket: " + listener.error().message());
   }
   listeners_.push_back(std::move(*listener));
   return Status::Ok();
+}
+
+void Server::OnAcceptPlain(io::Socket* socket, int error) {
+  if (socket == nullptr || io_threads_ == nullptr) return OnAccept(socket, error);
+  socket = io_threads_->Take(socket);
+  OnAccept(socket, socket == nullptr ? EMFILE : 0);
 }
 
 void Server::OnAccept(io::Socket* socket, int error) {
@@ -260,15 +285,21 @@ int Server::Run() {
   // A transaction is not left half done.
   while (!stopping_ || (dispatcher_->in_transaction() && !scripting_->runner().busy())) {
     dispatcher_->RestartClock();
+    // The timer of the cron is nearer than any longer wait.
+    if (wait >= kCronMicros) wait = -1;
     loop_->RunOnce(ready_.empty() ? wait : 0);
     HandleSignals();
     RunReady();
+    const uint64_t log_began = dispatcher_->Ticks();
     wait = store_->EndIteration();
+    const uint64_t log_nanos = dispatcher_->NanosSince(log_began);
     tracking_.Broadcast();
     FlushReplies();
     if (options_->maxmemory_clients != 0) EvictClients();
     DeleteClosed();
     if (reload_ && !dispatcher_->in_transaction() && !becoming_durable()) DoReload();
+    if (io_threads_ != nullptr) io_threads_->Flush();
+    EndIteration(log_nanos);
   }
   Status status = Stop();
   if (!status.ok()) {
@@ -277,6 +308,14 @@ int Server::Run() {
   }
   Log(kLogWarning, "Firn is now ready to exit, bye bye...");
   return exit_code_;
+}
+
+void Server::EndIteration(uint64_t log_nanos) {
+  const int64_t duration = SteadyMicros() - loop_->NowMicros();
+  loop_statistics_.Add({.duration_us = static_cast<uint64_t>(std::max<int64_t>(duration, 0)),
+                        .log_us = log_nanos / 1000,
+                        .commands = stats_.commands_processed - iteration_commands_});
+  iteration_commands_ = stats_.commands_processed;
 }
 
 void Server::RunReady() {
@@ -334,13 +373,16 @@ void Server::RewriteIfGrown() {
 }
 
 void Server::Cron() {
+  const uint64_t began = dispatcher_->Ticks();
   int64_t now = loop_->NowMicros();
   for (const auto& [id, client] : clients_) {
+    if (cron_paused_) break;
     client->CheckLimits(now);
     client->Account(&clients_memory_);
   }
-  if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
+  EndPause();
   SampleRates();
+  loop_statistics_.Sample(now);
   if (!dispatcher_->in_transaction() && !loading()) saver_->Step();
   StepSwitch();
   RewriteIfGrown();
@@ -348,6 +390,7 @@ void Server::Cron() {
   // everysec holds replies back only while a sync is late: look again.
   for (uint64_t id : std::exchange(held_, {})) active_.push_back(id);
   loop_->AddTimer(kCronMicros, [this] { Cron(); });
+  loop_statistics_.AddCron(dispatcher_->NanosSince(began) / 1000);
 }
 
 void Server::SampleRates() {
@@ -414,22 +457,25 @@ void Server::Pause(PauseKind kind, int64_t until_ms) {
   // A pause is only ever made longer and stricter.
   if (kind > pause_) pause_ = kind;
   pause_until_ms_ = std::max(pause_until_ms_, until_ms);
+  store_->SetPaused(true);
+  // The cron looks, too; the timer is there to be exact.
+  constexpr int64_t kExactMillis = 3'600'000;
+  const int64_t millis = pause_until_ms_ - loop_->WallMillis();
+  if (millis > kExactMillis) return;
+  loop_->AddTimer(std::max<int64_t>(millis, 0) * 1000, [this] { EndPause(); });
+}
+
+void Server::EndPause() {
+  if (pause_ != PauseKind::kNone && loop_->WallMillis() >= pause_until_ms_) Unpause();
 }
 
 void Server::Unpause() {
   pause_ = PauseKind::kNone;
   pause_until_ms_ = 0;
+  if (!loading()) store_->SetPaused(false);
   for (const auto& [id, client] : clients_) {
     if (client->waiting()) NoteReady(id);
   }
-}
-
-bool Server::IsPausedFor(const Command& command) const {
-  if (pause_ == PauseKind::kNone || command.name == "client" ||
-      FullNameOf(command).starts_with("client|")) {
-    return false;
-  }
-  return pause_ == PauseKind::kAll || (command.flags & (kWrite | kMayReplicate)) != 0;
 }
 
 // --- statistics
@@ -439,6 +485,9 @@ void Server::ResetStatistics() {
   stats_ = {};
   stats_.changes = changes;
   error_counts_.clear();
+  loop_statistics_.Reset();
+  if (io_threads_ != nullptr) io_threads_->ResetCounters();
+  iteration_commands_ = 0;
   store_stats_base_ = store_->Stats();
   for (auto& latency : latencies_) latency.reset();
   dispatcher_->ResetStatistics();
@@ -538,6 +587,27 @@ void Server::OnEvicted(uint32_t db, std::string_view key) {
   watches_.Touch(db, key);
   events_.Notify(db, kEventEvicted, "evicted", key);
   if (tracking_.active()) tracking_.Invalidate(key, nullptr);
+}
+
+void Server::OnMoved(uint32_t db, std::string_view key, TierMove move) {
+  events_.Notify(db, kEventTier, move == TierMove::kDemoted ? "demoted" : "promoted", key);
+}
+
+void Server::OnLatency(StoreLatency event, int64_t micros) {
+  switch (event) {
+    case StoreLatency::kFetch:
+      return NoteLatency("fetch", micros);
+    case StoreLatency::kDemotionWait:
+      return NoteLatency("demotion-wait", micros);
+    case StoreLatency::kLogSync:
+      return NoteLatency("log-sync", micros);
+    case StoreLatency::kCompaction:
+      return NoteLatency("compaction", micros);
+    case StoreLatency::kExpireCycle:
+      return NoteLatency("expire-cycle", micros);
+    case StoreLatency::kEvictionCycle:
+      return NoteLatency("eviction-cycle", micros);
+  }
 }
 
 }  // namespace firn::server

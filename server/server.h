@@ -21,7 +21,9 @@
 #include "server/latency_histogram.h"
 #include "server/latency_monitor.h"
 #include "server/logger.h"
+#include "server/loop_statistics.h"
 #include "server/monitor.h"
+#include "server/oom_score.h"
 #include "server/options/options.h"
 #include "server/pubsub.h"
 #include "server/slow_log.h"
@@ -39,6 +41,8 @@ struct ServerStats {
   uint64_t commands_processed = 0;
   uint64_t net_input_bytes = 0;
   uint64_t net_output_bytes = 0;
+  uint64_t reads = 0;   // from sockets
+  uint64_t writes = 0;  // to sockets
   uint64_t protocol_errors = 0;
   uint64_t output_limit_disconnections = 0;
   uint64_t query_limit_disconnections = 0;
@@ -58,6 +62,7 @@ class TlsSettings;
 
 class Backups;
 class Errands;
+class IoThreads;
 class RdbSaver;
 class AofFeed;
 
@@ -115,6 +120,8 @@ class Server : public StoreListener {
   Errands& errands() { return *errands_; }
   PubSub& pubsub() { return pubsub_; }
   KeyspaceEvents& events() { return events_; }
+  // Null if there are none.
+  const IoThreads* io_threads() const { return io_threads_.get(); }
   Tracking& tracking() { return tracking_; }
   Monitors& monitors() { return monitors_; }
   LatencyMonitor& latency_monitor() { return latency_monitor_; }
@@ -148,7 +155,7 @@ class Server : public StoreListener {
   // --- CLIENT PAUSE
   void Pause(PauseKind kind, int64_t until_ms);
   void Unpause();
-  bool IsPausedFor(const Command& command) const;
+  PauseKind pause() const { return pause_; }
 
   // --- statistics
   void ResetStatistics();
@@ -168,6 +175,9 @@ class Server : public StoreListener {
   // DEBUG SET-SKIP-CHECKSUM-VALIDATION: those of dumps and of what DUMP gives are not looked at.
   void set_skips_checksums(bool skips) { skips_checksums_ = skips; }
   bool skips_checksums() const { return skips_checksums_; }
+  const LoopStatistics& loop_statistics() const { return loop_statistics_; }
+  // DEBUG PAUSE-CRON: what is done ten times a second for clients and statistics.
+  void set_cron_paused(bool paused) { cron_paused_ = paused; }
   // The store's counters as they were at the last ResetStatistics.
   const StoreStats& store_stats_base() const { return store_stats_base_; }
   // How long its calls took; null if it was not called, or latency-tracking is off.
@@ -216,6 +226,8 @@ class Server : public StoreListener {
   // --- StoreListener
   void OnExpired(uint32_t db, std::string_view key) override;
   void OnEvicted(uint32_t db, std::string_view key) override;
+  void OnLatency(StoreLatency event, int64_t micros) override;
+  void OnMoved(uint32_t db, std::string_view key, TierMove move) override;
 
  private:
   Status OpenStore(const StoreOptions& options);
@@ -251,14 +263,19 @@ class Server : public StoreListener {
   void RegisterSecurityAppliers();
   Status ListenUnix();
   void OnAccept(io::Socket* socket, int error);
+  // A connection that was just accepted goes to an I/O thread, if there are any.
+  void OnAcceptPlain(io::Socket* socket, int error);
   void OnAccepted(io::Socket* socket);
   void RegisterAppliers();
+  Status AdjustOomScore();
   StoreOptions MakeStoreOptions() const;
   SyncPolicy WantedSyncPolicy() const;
   Status ApplyAppendOnly();
   void StepSwitch();
   void EndSwitch(const Status& status);
   void Cron();
+  void EndPause();
+  void EndIteration(uint64_t log_nanos);
   void SampleRates();
   void HandleSignals();
   void AdjustMaxClients();
@@ -283,6 +300,7 @@ class Server : public StoreListener {
   std::unique_ptr<io::NetLoop> loop_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Dispatcher> dispatcher_;
+  std::unique_ptr<IoThreads> io_threads_;  // null without; clients' sockets are theirs
   std::vector<std::unique_ptr<io::Listener>> listeners_;
   bool serving_ = false;  // everything that the start had to do is done
   uint64_t rewritten_log_bytes_ = 0;
@@ -298,11 +316,13 @@ class Server : public StoreListener {
   std::unique_ptr<Backups> backups_;
   std::unique_ptr<Errands> errands_;
   ServerStats stats_;
+  OomScore oom_score_;
   StoreStats store_stats_base_;
   std::map<std::string, uint64_t> error_counts_;
   std::vector<std::unique_ptr<LatencyHistogram>> latencies_;  // by CommandTable::IndexOf
 
   LatencyMonitor latency_monitor_;
+  LoopStatistics loop_statistics_;
 
   // Clients take themselves out of these.
   PubSub pubsub_;
@@ -324,6 +344,8 @@ class Server : public StoreListener {
 
   PauseKind pause_ = PauseKind::kNone;
   int64_t pause_until_ms_ = 0;
+  bool cron_paused_ = false;
+  uint64_t iteration_commands_ = 0;  // commands_processed when the iteration began
   std::move_only_function<void(Status)> reload_;
   std::optional<DumpReload> reload_dump_;  // else the store is opened anew
   bool reloading_ = false;

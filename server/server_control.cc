@@ -66,6 +66,7 @@ StoreOptions Server::MakeStoreOptions() const {
   if (options_->recover_until.empty()) store.archive_directory = options_->log_archive_dir;
   store.keep_hot_set = options_->tier_restore_hot_set;
   store.eviction = EvictionOf(options_->maxmemory_policy);
+  store.eviction_samples = options_->maxmemory_samples;
   store.lfu_log_factor = options_->lfu_log_factor;
   store.lfu_decay_time = options_->lfu_decay_time;
   return store;
@@ -96,9 +97,14 @@ void Server::RegisterAppliers() {
     store_->SetEviction(EvictionOf(options_->maxmemory_policy), options_->lfu_log_factor,
                         options_->lfu_decay_time);
   });
+  on({"maxmemory-samples"}, [this] { store_->SetEvictionSamples(options_->maxmemory_samples); });
   on({"loglevel", "logfile"},
      [this] { logger_.Configure(options_->logfile, static_cast<int>(options_->loglevel)); });
+  on({"notify-keyspace-events"}, [this] {
+    store_->SetTellMoves((options_->notify_keyspace_events & kEventTier) != 0);
+  });
   RegisterSecurityAppliers();
+  options_.OnChange({"oom-score-adj", "oom-score-adj-values"}, [this] { return AdjustOomScore(); });
   options_.OnChange({"maxclients"}, [this] {
     uint32_t wanted = options_->maxclients;
     AdjustMaxClients();
@@ -109,8 +115,15 @@ void Server::RegisterAppliers() {
   });
   options_.OnChange({"port", "tls-port", "bind", "unixsocket", "unixsocketperm"}, [this] {
     listeners_.clear();
-    return Listen();
+    Status status = Listen();
+    if (status.ok()) return status;
+    return Status::Invalid("Unable to listen on this port: " + status.message());
   });
+}
+
+Status Server::AdjustOomScore() {
+  return oom_score_.Apply(static_cast<OomScore::Mode>(options_->oom_score_adj),
+                          options_->oom_score_adjustment);
 }
 
 // --- signals and the end

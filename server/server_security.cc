@@ -1,6 +1,9 @@
 // Server's part of who may connect, and as whom: renamed commands, users, encrypted ports.
 
+#include <cerrno>
+
 #include "server/acl/acl.h"
+#include "server/net/io_threads.h"
 #include "server/net/tls_settings.h"
 #include "server/net/tls_socket.h"
 #include "server/server.h"
@@ -51,6 +54,8 @@ void Server::OnAcceptEncrypted(io::Socket* socket, int error) {
     OnAccept(socket, error);
     return;
   }
+  if (io_threads_ != nullptr) socket = io_threads_->Take(socket);
+  if (socket == nullptr) return OnAccept(nullptr, EMFILE);
   auto report = [this](const TlsSocket& accepted, const std::string& failure) {
     if (failure.empty()) return;
     ++stats_.connections_rejected;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "tiering/latency_timer.h"
 #include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/store_impl.h"
@@ -330,6 +331,7 @@ bool Compactor::KeepsDelete(uint64_t lsn) const {
 }
 
 void Compactor::OnChunkRead(std::shared_ptr<Chunk> chunk) {
+  const LatencyTimer timer(&store_, StoreLatency::kCompaction);
   job_running_ = false;
   store_.stats_.compaction_read_bytes += chunk->read_bytes;
   if (!chunk->status.ok()) {
@@ -453,6 +455,7 @@ void Compactor::OpenColdFile(std::shared_ptr<Chunk> chunk, int lifetime) {
 }
 
 void Compactor::OnChunkWritten(std::shared_ptr<Chunk> chunk) {
+  const LatencyTimer timer(&store_, StoreLatency::kCompaction);
   job_running_ = false;
   if (!chunk->status.ok()) {
     // What was written in vain stays as garbage behind a new segment's begin.

@@ -40,7 +40,7 @@ Database::KeyInfo Database::Lookup(const HashedKey& key, LookupOptions options) 
     CHECK_MSG(planned, "a key was looked up that had not been planned");
   }
   if (entry != nullptr && HasExpired(*entry, impl_->now_ms())) {
-    impl_->Expire(keyspace, key);
+    if (!impl_->keep_expired_) impl_->Expire(keyspace, key);
     entry = nullptr;
   }
   if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) {

@@ -150,6 +150,7 @@ bool Demoter::Move(Keyspace& keyspace, std::string_view name, Slice* slice) {
     return false;
   }
   slice->bytes -= static_cast<int64_t>(entry->MemoryBytes());
+  store_.TellMove(keyspace, name, TierMove::kDemoted);
   store_.Demote(keyspace, key, entry);
   ++store_.stats_.demotions;
   return true;

@@ -2,6 +2,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
+#include "tiering/evictor.h"
 #include "tiering/settler.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
@@ -191,8 +192,10 @@ void Fetcher::OnRead(PackedPosition position, Result<FetchedRecord> result) {
   auto node = reads_.extract(position);
   CHECK(!node.empty());
   Read& read = node.mapped();
-  latency_.Add(static_cast<uint64_t>(
-      std::max<int64_t>(0, store_.environment_.loop->NowMicros() - read.begun_micros)));
+  const int64_t micros =
+      std::max<int64_t>(0, store_.environment_.loop->NowMicros() - read.begun_micros);
+  latency_.Add(static_cast<uint64_t>(micros));
+  store_.NoteLatency(StoreLatency::kFetch, micros);
   Status error;
   PackedPosition rejected = 0;
   if (!result) {
@@ -383,6 +386,7 @@ void Fetcher::Settle(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
   if (!store_.options_.tiering || !store_.IsDemotable(*entry)) return;
   if (entry->kind() == Entry::Kind::kHot && Admit(key.hash)) {
     ++store_.stats_.promotions;
+    store_.TellMove(keyspace, key.bytes, TierMove::kPromoted);
     return;
   }
   if (entry->kind() == Entry::Kind::kHot) ++store_.stats_.admissions_refused;
@@ -441,10 +445,15 @@ Store::WriteGate Fetcher::CheckWrite(uint64_t bytes, bool frees_space, Ticket* t
         return Gate::kWait;
       case log::LogWriter::Room::kNoSpace:
         // The file system's own word, or the limit that maxdisk sets.
-        return store_.options_.max_disk_bytes != 0 &&
-                       store_.log_->space_status().error_number() == 0
-                   ? Gate::kOutOfSpace
-                   : Gate::kDiskFull;
+        if (store_.options_.max_disk_bytes == 0 ||
+            store_.log_->space_status().error_number() != 0) {
+          return Gate::kDiskFull;
+        }
+        if (store_.options_.tiering && !frees_space && store_.evictor_->Begin()) {
+          Queue(ticket, &writers_);
+          return Gate::kWait;
+        }
+        return Gate::kOutOfSpace;
       case log::LogWriter::Room::kPoisoned:
         return Gate::kLogFailed;
     }
@@ -472,8 +481,9 @@ void Fetcher::WakeFirst(std::deque<uint64_t>* queue) {
   auto it = waiting_.find(serial);
   if (it == waiting_.end() || !it->second->queued_) return;
   it->second->queued_ = false;
-  store_.stats_.writers_delayed_us +=
-      static_cast<uint64_t>(store_.environment_.loop->NowMicros() - it->second->queued_micros_);
+  const int64_t micros = store_.environment_.loop->NowMicros() - it->second->queued_micros_;
+  store_.stats_.writers_delayed_us += static_cast<uint64_t>(micros);
+  if (queue == &writers_) store_.NoteLatency(StoreLatency::kDemotionWait, micros);
   if (it->second->on_ready) it->second->on_ready();
 }
 

@@ -7,6 +7,7 @@
 #include "tiering/compactor.h"
 #include "tiering/defragmenter.h"
 #include "tiering/demoter.h"
+#include "tiering/evictor.h"
 #include "tiering/fetcher.h"
 #include "tiering/hot_set.h"
 #include "tiering/indexer.h"
@@ -48,6 +49,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       scanner_(std::make_unique<Scanner>(this)),
       reaper_(std::make_unique<Reaper>(this)),
       demoter_(std::make_unique<Demoter>(this)),
+      evictor_(std::make_unique<Evictor>(this)),
       capture_(std::make_unique<Capture>(this)),
       archiver_(std::make_unique<LogArchiver>(this)),
       hot_set_(std::make_unique<HotSet>(this)),
@@ -106,6 +108,7 @@ Status StoreImpl::Close() {
 
 void StoreImpl::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time) {
   options_.eviction = policy;
+  evictor_->Reset();
   access_clock_.lfu =
       policy == EvictionPolicy::kAllKeysLfu || policy == EvictionPolicy::kVolatileLfu;
   access_clock_.parameters.log_factor = lfu_log_factor;
@@ -232,6 +235,7 @@ bool Store::Promote(uint32_t db, const HashedKey& key) {
   impl_->EndTransient(entry);
   entry->set_referenced(true);
   ++impl_->stats_.promotions;
+  impl_->TellMove(keyspace, key.bytes, TierMove::kPromoted);
   return true;
 }
 
@@ -259,10 +263,14 @@ void Store::SetCompactionPace(const CompactionPace& pace) {
 }
 void Store::SetMinValue(uint64_t bytes) { impl_->options_.min_value_bytes = bytes; }
 void Store::SetActiveExpire(bool on) { impl_->active_expire_ = on; }
+void Store::SetPaused(bool paused) { impl_->paused_ = impl_->keep_expired_ = paused; }
+void Store::KeepExpired(bool keep) { impl_->keep_expired_ = keep; }
 void Store::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time) {
   impl_->SetEviction(policy, lfu_log_factor, lfu_decay_time);
 }
+void Store::SetEvictionSamples(int samples) { impl_->options_.eviction_samples = samples; }
 void Store::SetOutsideMemory(uint64_t bytes) { impl_->outside_memory_ = bytes; }
+void Store::SetTellMoves(bool on) { impl_->tell_moves_ = on; }
 void Store::set_listener(StoreListener* listener) { impl_->listener_ = listener; }
 
 bool Store::Compact() { return impl_->compactor_->Rewrite(); }

@@ -138,6 +138,7 @@ struct StoreOptions {
   uint64_t min_value_bytes = 0;  // smaller values are not demoted
   uint32_t databases = 16;
   EvictionPolicy eviction = EvictionPolicy::kNone;
+  int eviction_samples = 5;  // maxmemory-samples
   int lfu_log_factor = 10;
   int lfu_decay_time = 1;
   bool skip_damage = false;  // start although the log is damaged, leaving out what is
@@ -161,12 +162,28 @@ struct StoreEnvironment {
   std::function<void(int level, const std::string& line)> log;  // levels as server/logger.h
 };
 
+// What took time in the store, for LATENCY.
+enum class StoreLatency : uint8_t {
+  kFetch,          // a value was brought from disk
+  kDemotionWait,   // a write was held back until there was room
+  kLogSync,        // the log was synced
+  kCompaction,     // one slice of compaction, on the executor
+  kExpireCycle,    // one look for expired keys
+  kEvictionCycle,  // keys were evicted before a write
+};
+
+// A key's value has left RAM, or has come back to stay.
+enum class TierMove : uint8_t { kDemoted, kPromoted };
+
 // Told of what the store does by itself. Executor thread; must not call back into the store.
 class StoreListener {
  public:
   virtual ~StoreListener() = default;
   virtual void OnExpired(uint32_t db, std::string_view key) = 0;
   virtual void OnEvicted(uint32_t db, std::string_view key) = 0;
+  virtual void OnLatency(StoreLatency, int64_t /*micros*/) {}
+  // Only while Store::SetTellMoves is on.
+  virtual void OnMoved(uint32_t /*db*/, std::string_view /*key*/, TierMove) {}
 };
 
 // Where a key's value is.
@@ -324,11 +341,18 @@ class Store {
   void SetCompactionPace(const CompactionPace& pace);
   void SetMinValue(uint64_t bytes);
   void SetActiveExpire(bool on);
+  // While set, nothing expires or is evicted unasked. Begins with KeepExpired(true).
+  void SetPaused(bool paused);
+  // While the store is paused: whether look-ups only hide expired keys, for commands that read,
+  // or delete them, for those that write.
+  void KeepExpired(bool keep);
   // Also gives the access clock its meaning: LFU for the *Lfu policies, else LRU.
   void SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time);
+  void SetEvictionSamples(int samples);
   // Bytes that the server holds outside the store (clients' buffers): count in max_memory.
   void SetOutsideMemory(uint64_t bytes);
   void set_listener(StoreListener* listener);
+  void SetTellMoves(bool on);
 
   // Begins to collect all garbage of the log in the background, not just what exceeds the target;
   // false if that is under way.

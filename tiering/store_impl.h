@@ -35,6 +35,7 @@ class DurabilitySwitch;
 class Compactor;
 class Defragmenter;
 class Demoter;
+class Evictor;
 class Fetcher;
 class HotSet;
 class Indexer;
@@ -178,6 +179,14 @@ class StoreImpl {
   // Deletes a key that has expired: by a record, with the listener told.
   void Expire(Keyspace& keyspace, const HashedKey& key);
   void Evict(Keyspace& keyspace, const HashedKey& key);
+  void TellMove(const Keyspace& keyspace, std::string_view key, TierMove move) {
+    if (!tell_moves_ || listener_ == nullptr || keyspace.holds_pages()) [[likely]]
+      return;
+    listener_->OnMoved(keyspace.db(), key, move);
+  }
+  void NoteLatency(StoreLatency event, int64_t micros) {
+    if (listener_ != nullptr) listener_->OnLatency(event, micros);
+  }
 
   // --- tiers
   bool IsIndexed(PackedPosition position) const;
@@ -271,6 +280,7 @@ class StoreImpl {
   std::unique_ptr<Scanner> scanner_;
   std::unique_ptr<Reaper> reaper_;
   std::unique_ptr<Demoter> demoter_;
+  std::unique_ptr<Evictor> evictor_;
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<LogArchiver> archiver_;
   std::unique_ptr<HotSet> hot_set_;
@@ -299,6 +309,8 @@ class StoreImpl {
   Random random_;
   StoreStats stats_;
   StoreListener* listener_ = nullptr;
+  bool tell_moves_ = false;
+  int64_t sync_began_micros_ = 0;  // 0: none is under way
   Status run_error_;
   uint64_t outside_memory_ = 0;
   int64_t transient_memory_ = 0;  // of entries that fetches brought and nobody has admitted yet
@@ -306,6 +318,8 @@ class StoreImpl {
       0;                       // to be demoted until the next sample, since pages in use are many
   uint64_t fetch_memory_ = 0;  // reserved by fetches in flight
   bool active_expire_ = true;
+  bool paused_ = false;        // nothing expires or is evicted unasked
+  bool keep_expired_ = false;  // look-ups only hide what has expired
   bool closing_ = false;
   int group_depth_ = 0;
   uint64_t jobs_in_flight_ = 0;

@@ -8,6 +8,7 @@
 #include "tiering/compactor.h"
 #include "tiering/defragmenter.h"
 #include "tiering/demoter.h"
+#include "tiering/evictor.h"
 #include "tiering/fetcher.h"
 #include "tiering/hot_set.h"
 #include "tiering/indexer.h"
@@ -106,12 +107,17 @@ int64_t StoreImpl::MemoryPressure() const {
 void StoreImpl::StartSync() {
   if (log_->appended_lsn() > log_->durable_lsn()) {
     indexer_->NoteSyncPoint();
+    if (sync_began_micros_ == 0) sync_began_micros_ = environment_.loop->NowMicros();
     log_->Sync();
   }
 }
 
 void StoreImpl::OnSynced() {
   ++stats_.syncs;
+  if (sync_began_micros_ != 0) {
+    NoteLatency(StoreLatency::kLogSync,
+                environment_.loop->NowMicros() - std::exchange(sync_began_micros_, 0));
+  }
   uint64_t durable = log_->durable_lsn();
   while (!unsynced_.empty() && unsynced_.front().lsn <= durable) unsynced_.pop_front();
   AnswerSyncWaiters();
@@ -210,6 +216,7 @@ int64_t StoreImpl::EndIteration() {
   indexer_->Step();
   map_rebuild_->Step();
   compactor_->Step();
+  evictor_->Step();
   busy |= reaper_->Step();
   busy |= demoter_->Step();
   busy |= capture_->Step();
@@ -226,8 +233,12 @@ int64_t StoreImpl::EndIteration() {
   run_error_ = Status::Ok();
   if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
   if (busy) return 0;
-  bool waiting = !unsynced_.empty() || indexer_->busy() || settler_->busy() || demoter_->busy();
-  return waiting ? kBusyWaitMicros : kIdleWaitMicros;
+  if (indexer_->busy() || settler_->busy() || demoter_->busy() || evictor_->busy()) {
+    return kBusyWaitMicros;
+  }
+  if (unsynced_.empty()) return kIdleWaitMicros;
+  const int64_t until_sync = unsynced_.front().appended_micros + kSyncAfterMicros - now;
+  return std::clamp(until_sync, kBusyWaitMicros, kIdleWaitMicros);
 }
 
 void StoreImpl::RunJob(io::WorkPriority priority, std::move_only_function<void()> job,

@@ -4,6 +4,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/indexer.h"
+#include "tiering/latency_timer.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -20,7 +21,9 @@ constexpr double kWriterShare = 0.94;
 // With less than this share in entries there is nothing to gain by waiting for demotion.
 constexpr int64_t kNothingToDemoteShare = 32;
 constexpr int64_t kHardlyAnyBytes = 1 << 20;
-constexpr int kEvictionSamples = 16;
+// Redis remembers the best of earlier samples; here more are taken each time.
+constexpr int kSamplesShare = 3;
+constexpr int kEvictionsAtOnce = 64;
 constexpr int kCheckpointsAtOnce = 16;
 
 }  // namespace
@@ -44,7 +47,7 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
       continue;
     }
     if (entry->Has(Entry::kHasExpiry) && entry->expiry_ms() <= now) {
-      if (store_.active_expire_ && !entry->Has(Entry::kPinned)) store_.Expire(keyspace, key_of());
+      if (MayExpire() && !entry->Has(Entry::kPinned)) store_.Expire(keyspace, key_of());
       continue;
     }
     bool tidy = entry->kind() == Entry::Kind::kStub &&
@@ -64,6 +67,7 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
     }
     if (!store_.IsDemotable(*entry)) continue;
     uint64_t bytes = entry->MemoryBytes();
+    if (!tidy) store_.TellMove(keyspace, entry->key(), TierMove::kDemoted);
     store_.Demote(keyspace, key_of(), entry);
     if (tidy) continue;
     slice.freed_bytes += bytes;
@@ -76,7 +80,8 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
 // Under pressure: demotes what brings memory back to its level, a slice at a time.
 bool Sweeper::Relieve() {
   int64_t pressure = store_.MemoryPressure();
-  if (pressure <= 0 || !store_.options_.tiering) {
+  if (!store_.options_.tiering) return EvictSome();
+  if (pressure <= 0) {
     fruitless_ = 0;
     return false;
   }
@@ -101,6 +106,21 @@ bool Sweeper::Relieve() {
   return !stuck;
 }
 
+// Without tiering, the limit may have been lowered since the last write.
+bool Sweeper::EvictSome() {
+  const uint64_t limit = store_.options_.max_memory_bytes;
+  if (limit == 0 || store_.memory_.Allocated() <= limit) return false;
+  if (store_.paused_ || store_.group_depth_ > 0) return false;
+  const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
+  for (int left = kEvictionsAtOnce; left > 0; --left) {
+    if (!EvictOne()) return false;
+    if (store_.memory_.Allocated() <= limit) return false;
+  }
+  return true;
+}
+
+bool Sweeper::MayExpire() const { return store_.active_expire_ && !store_.paused_; }
+
 bool Sweeper::Step() {
   for (Keyspace* keyspace : store_.slots_) keyspace->table.Step();
   bool more = Relieve();
@@ -111,8 +131,9 @@ bool Sweeper::Step() {
   write_credit_bytes_ = static_cast<int64_t>(std::max(0.0, headroom / 4));
 
   int64_t now = store_.environment_.loop->NowMicros();
-  if (store_.active_expire_ && now - last_expire_micros_ >= kExpireEveryMicros) {
+  if (MayExpire() && now - last_expire_micros_ >= kExpireEveryMicros) {
     last_expire_micros_ = now;
+    const LatencyTimer timer(&store_, StoreLatency::kExpireCycle);
     ExpireHot();
   }
   if (tidy_rounds_ > 0) {
@@ -135,7 +156,7 @@ void Sweeper::ExpireHot() {
 // Cold keys that are due, by the index's hints.
 void Sweeper::ExpireCold() {
   int64_t now = store_.environment_.loop->NowMicros();
-  if (hints_in_flight_ || !store_.active_expire_ || store_.closing_) return;
+  if (hints_in_flight_ || !MayExpire() || store_.closing_) return;
   if (!hints_left_ && now - last_hint_micros_ < kHintsEveryMicros) return;
   bool any = false;
   for (Keyspace* keyspace : store_.slots_) {
@@ -185,6 +206,8 @@ void Sweeper::ExpireCold() {
 
 void Sweeper::OnDueHints(std::vector<IndexBatch::Hint> hints,
                          std::vector<std::pair<IndexKey, IndexRoot>> roots) {
+  if (!MayExpire()) return;  // since it was asked for
+  const LatencyTimer timer(&store_, StoreLatency::kExpireCycle);
   hints_left_ = hints.size() >= kHintsAtOnce;
   std::vector<uint64_t> kept;  // hashes whose hint must stay
   for (auto& [index_key, root] : roots) {
@@ -286,6 +309,8 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   if (limit == 0) return MemoryGate::kOk;
   if (!store_.options_.tiering) {
     // As Redis: what is allocated counts, however it lies in pages.
+    if (store_.memory_.Allocated() <= limit || store_.paused_) return MemoryGate::kOk;
+    const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
     while (store_.memory_.Allocated() > limit) {
       if (!EvictOne()) return MemoryGate::kFull;
     }
@@ -317,8 +342,9 @@ bool Sweeper::EvictOne() {
     if (keyspace->holds_pages() || keyspace->table.empty()) continue;
     if (volatile_only && keyspace->expiring == 0) continue;
     // Volatile keys may be rare among all: look longer for them.
-    int samples = volatile_only ? 16 * kEvictionSamples : kEvictionSamples;
-    for (int i = 0, taken = 0; i < samples && taken < kEvictionSamples; ++i) {
+    const int wanted = kSamplesShare * std::max(store_.options_.eviction_samples, 1);
+    const int samples = volatile_only ? 16 * wanted : wanted;
+    for (int i = 0, taken = 0; i < samples && taken < wanted; ++i) {
       Entry* entry = keyspace->table.Sample(store_.random_.Next());
       if (entry == nullptr || entry->kind() != Entry::Kind::kHot || entry->Has(Entry::kPinned) ||
           (volatile_only && !entry->Has(Entry::kHasExpiry))) {

@@ -48,6 +48,8 @@ class Sweeper {
   void CheckpointOldest();
   bool CheckpointDirty(DirtyValue* value, int* checkpoints);
   bool EvictOne();
+  bool EvictSome();
+  bool MayExpire() const;
   bool CanNeverFit() const;
 
   StoreImpl& store_;

@@ -27,6 +27,7 @@ int64_t Leading(std::string_view text) { return std::atoll(std::string(text).c_s
 
 void Help(CommandContext& context) {
   constexpr HelpLine kLines[] = {
+      {"CONFIG-REWRITE-FORCE-ALL", "Rewrites the configuration file with a line for every option."},
       {"DIGEST", "Gives a digest of all data, equal to that of Redis for equal data."},
       {"DIGEST-VALUE <key> [<key> ...]", "Gives the digests of values."},
       {"ERROR <text>", "Answers with that error."},
@@ -272,7 +273,16 @@ void DebugCommand(CommandContext& context) {
     context.server.scripting().runner().set_may_debug(Leading(args[2]) != 0);
     return context.reply.Ok();
   }
-  if (is("quicklist-packed-threshold", 3, 3) || is("pause-cron", 3, 3) || is("replybuffer", 4, 4) ||
+  if (is("config-rewrite-force-all", 2, 2)) {
+    Status status = context.server.options().Rewrite(Options::RewriteScope::kAll);
+    if (status.ok()) return context.reply.Ok();
+    return context.reply.Error("ERR CONFIG-REWRITE-FORCE-ALL failed: " + status.message());
+  }
+  if (is("pause-cron", 3, 3)) {
+    context.server.set_cron_paused(Leading(args[2]) != 0);
+    return context.reply.Ok();
+  }
+  if (is("quicklist-packed-threshold", 3, 3) || is("replybuffer", 4, 4) ||
       is("change-repl-id", 2, 2) || is("set-skip-checksum-validation", 3, 3) || is("jmap", 2, 2)) {
     return context.reply.Ok();
   }

@@ -1,9 +1,20 @@
 // The rows of DUMP and RESTORE.
+#include <span>
+#include <string_view>
+#include <vector>
+
 #include "server/command.h"
 #include "server/commands/dump.h"
 
 namespace firn::server {
 namespace {
+
+// MIGRATE has an empty key where one would stand if KEYS follows.
+void DropEmptyKey(std::span<const std::string_view> args, std::vector<FoundKey>* keys) {
+  constexpr size_t kSingleKey = 3;
+  if (keys->size() < 2 || !args[kSingleKey].empty()) return;
+  std::erase_if(*keys, [](const FoundKey& key) { return key.argument == kSingleKey; });
+}
 
 using Type = CommandArgument::Type;
 
@@ -112,6 +123,7 @@ constexpr Command kCommands[] = {
      .acl_categories = kAclKeyspace | kAclDangerous,
      .function = MigrateCommand,
      .key_specs = kMigrateKeys,
+     .more_keys = DropEmptyKey,
      .group = "generic",
      .since = "2.6.0",
      .complexity = "O(N), N: the size of the values",

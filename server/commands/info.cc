@@ -73,6 +73,14 @@ void TakeCounters(Server& server, InfoSnapshot* snapshot) {
   counters.input_kib_per_second = stats.input_kbps;
   counters.output_kib_per_second = stats.output_kbps;
   counters.error_replies = stats.error_replies;
+  counters.reads = stats.reads;
+  counters.writes = stats.writes;
+  if (const IoThreads* threads = server.io_threads()) {
+    counters.threaded_reads = threads->counters().reads;
+    counters.threaded_writes = threads->counters().writes;
+  }
+  snapshot->loop = server.loop_statistics().totals();
+  snapshot->command_us = server.dispatcher().command_nanos() / 1000;
   counters.evicted_clients = stats.evicted_clients;
   counters.output_limit_disconnections = stats.output_limit_disconnections;
   counters.query_limit_disconnections = stats.query_limit_disconnections;

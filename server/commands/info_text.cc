@@ -98,12 +98,18 @@ void ServerSection(Lines& out, const Snapshot& s, const Options& options) {
   out.Number("lru_clock", s.process.lru_clock);
   out.Text("executable", s.process.executable);
   out.Text("config_file", options.config_file());
-  out.Text("io_threads_active", "0");
+  out.Number("io_threads_active", options->io_threads > 1 ? 1 : 0);
   int listener = 0;
   if (options->port != 0) {
     std::string text = "name=tcp";
     for (const std::string& address : options->bind) text += ",bind=" + address;
     text += ",port=" + std::to_string(options->port);
+    out.Text("listener" + std::to_string(listener++), text);
+  }
+  if (options->tls_port != 0) {
+    std::string text = "name=tls";
+    for (const std::string& address : options->bind) text += ",bind=" + address;
+    text += ",port=" + std::to_string(options->tls_port);
     out.Text("listener" + std::to_string(listener++), text);
   }
   if (!options->unixsocket.empty()) {
@@ -272,13 +278,16 @@ void StatsSection(Lines& out, const Snapshot& s) {
   out.Number("dump_payload_sanitizations", 0);
   out.Number("total_reads_processed", c.reads);
   out.Number("total_writes_processed", c.writes);
-  out.Zeros({"io_threaded_reads_processed", "io_threaded_writes_processed", "reply_buffer_shrinks",
-             "reply_buffer_expands"});
-  out.Number("eventloop_cycles", c.loop_iterations);
+  out.Number("io_threaded_reads_processed", c.threaded_reads);
+  out.Number("io_threaded_writes_processed", c.threaded_writes);
+  out.Zeros({"reply_buffer_shrinks", "reply_buffer_expands"});
+  out.Number("eventloop_cycles", s.loop.cycles);
   out.Number("client_query_buffer_limit_disconnections", c.query_limit_disconnections);
   out.Number("client_output_buffer_limit_disconnections", c.output_limit_disconnections);
-  out.Zeros({"eventloop_duration_sum", "eventloop_duration_cmd_sum",
-             "instantaneous_eventloop_cycles_per_sec", "instantaneous_eventloop_duration_usec"});
+  out.Number("eventloop_duration_sum", s.loop.duration_us);
+  out.Number("eventloop_duration_cmd_sum", s.command_us);
+  out.Number("instantaneous_eventloop_cycles_per_sec", s.loop.cycles_per_second);
+  out.Number("instantaneous_eventloop_duration_usec", s.loop.mean_duration_us);
   out.Number("acl_access_denied_auth", c.denied_auth);
   out.Number("acl_access_denied_cmd", c.denied_commands);
   out.Number("acl_access_denied_key", c.denied_keys);
@@ -428,15 +437,23 @@ void KeyspaceSection(Lines& out, const Snapshot& s) {
   }
 }
 
+void DebugSection(Lines& out, const Snapshot& s) {
+  out.Section("Debug");
+  out.Number("eventloop_duration_aof_sum", s.loop.log_us);
+  out.Number("eventloop_duration_cron_sum", s.loop.cron_us);
+  out.Number("eventloop_duration_max", s.loop.longest_us);
+  out.Number("eventloop_cmd_per_cycle_max", s.loop.most_commands);
+}
+
 }  // namespace
 
 InfoSections InfoSections::Named(std::span<const std::string_view> names) {
-  constexpr uint32_t kAll = (1u << kCount) - 1;
+  constexpr uint32_t kAll = (1u << kDebug) - 1;
   constexpr uint32_t kDefault = kAll & ~(1u << kCommandStats) & ~(1u << kLatencyStats);
   constexpr std::array<std::string_view, kCount> kNames = {
       "server",       "clients", "memory",  "persistence",  "stats",
       "replication",  "cpu",     "modules", "commandstats", "errorstats",
-      "latencystats", "cluster", "tiering", "keyspace"};
+      "latencystats", "cluster", "tiering", "keyspace",     "debug"};
   InfoSections sections;
   if (names.empty()) sections.bits_ = kDefault;
   for (std::string_view name : names) {
@@ -474,6 +491,7 @@ std::string FormatInfo(const InfoSnapshot& s, const Options& options, InfoSectio
   }
   if (sections.Has(Sections::kTiering)) TieringSection(out, s, options);
   if (sections.Has(Sections::kKeyspace)) KeyspaceSection(out, s);
+  if (sections.Has(Sections::kDebug)) DebugSection(out, s);
   return text;
 }
 

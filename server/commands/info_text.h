@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/blocking.h"
+#include "server/loop_statistics.h"
 #include "server/memory_report.h"
 #include "server/options/options.h"
 #include "server/rdb_save.h"
@@ -59,8 +60,8 @@ struct InfoSnapshot {
     double output_kib_per_second = 0;
     uint64_t reads = 0;
     uint64_t writes = 0;
+    uint64_t threaded_reads = 0, threaded_writes = 0;  // of them, by I/O threads
     uint64_t error_replies = 0;
-    uint64_t loop_iterations = 0;
     uint64_t evicted_clients = 0;
     uint64_t output_limit_disconnections = 0;
     uint64_t query_limit_disconnections = 0;
@@ -96,6 +97,8 @@ struct InfoSnapshot {
   };
   std::vector<Keyspace> keyspaces;  // those with keys
 
+  LoopStatistics::Totals loop;
+  uint64_t command_us = 0;  // that all commands took
   RdbSaver::State saves;
   bool becoming_durable = false;
   struct Loading {
@@ -129,6 +132,7 @@ class InfoSections {
     kCluster,
     kTiering,
     kKeyspace,
+    kDebug,  // by its name alone
     kCount
   };
   // Of the names in INFO's arguments, in any letter case; none means the default ones. Unknown

@@ -54,7 +54,10 @@ void BgRewriteAofCommand(CommandContext& context) {
   if (!context.server.store().Compact()) {
     return context.reply.Error("ERR Background append only file rewriting already in progress");
   }
-  context.reply.SimpleString("Background append only file rewriting started");
+  // Its first step comes after the transaction.
+  const bool later = context.server.dispatcher().in_transaction();
+  context.reply.SimpleString(std::string("Background append only file rewriting ") +
+                             (later ? "scheduled" : "started"));
 }
 
 void ClusterCommand(CommandContext& context) {

@@ -82,6 +82,7 @@ struct OptionValues {
   bool protected_mode = true;
   int64_t timeout_seconds = 0;        // 0: never
   int64_t tcp_keepalive_seconds = 0;  // 0: none
+  int32_t io_threads = 1;             // the executor included
   uint32_t maxclients = 0;
   int64_t client_query_buffer_limit = 0;
   int64_t proto_max_bulk_len = 0;
@@ -119,6 +120,9 @@ struct OptionValues {
   std::string pidfile;
   LogLevel loglevel = LogLevel::kNotice;
   std::string logfile;  // empty: standard output
+  bool syslog_enabled = false;
+  std::string syslog_ident;
+  int32_t syslog_facility = 0;  // 0: user; from 1 on local0 and so on
   std::string dir;      // absolute
   int32_t databases = 0;
   int32_t hz = 0;
@@ -140,6 +144,8 @@ struct OptionValues {
   int32_t lfu_log_factor = 0;
   int32_t lfu_decay_time = 0;  // minutes
   int32_t active_expire_effort = 0;
+  int32_t oom_score_adj = 0;           // 0: off, 1: relative, 2: absolute
+  int64_t oom_score_adjustment = 0;    // of oom-score-adj-values, the one of a server without master
 
   // How large a value may be that OBJECT ENCODING shows as packed.
   int64_t hash_max_listpack_entries = 0;

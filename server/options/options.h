@@ -112,8 +112,9 @@ class Options {
 
   // CONFIG REWRITE: changes the lines of the options in the file to the values in force, appends
   // those that differ from their default, keeps everything else, and replaces the file in one step.
-  // kInvalid with the text to send if there is no file.
-  Status Rewrite();
+  // kInvalid with the text to send if there is no file. kAll writes a line for every option.
+  enum class RewriteScope : uint8_t { kNeeded, kAll };
+  Status Rewrite(RewriteScope scope = RewriteScope::kNeeded);
 
   // True if the option's value must not appear in logs, also for unknown letter case.
   bool IsSensitive(std::string_view name) const;

@@ -214,7 +214,7 @@ class OptionsLoader {
 
   static Status Fatal(const std::string& reason, const Place* place) {
     std::string message = "\n*** FATAL CONFIG FILE ERROR (Firn ";
-    message.append(kRedisVersion).append(") ***\n");
+    message.append(kFirnVersion).append(") ***\n");
     if (place != nullptr) {
       message += "Reading the configuration file, at line " + std::to_string(place->line_number) +
                  " (" + place->source + ")\n>>> '" + place->line + "'\n";

@@ -93,7 +93,8 @@ Status ReplaceFile(const std::string& path, std::string_view text) {
 
 class OptionsRewriter {
  public:
-  explicit OptionsRewriter(const Options& options) : options_(options) {}
+  OptionsRewriter(const Options& options, Options::RewriteScope scope)
+      : options_(options), all_(scope == Options::RewriteScope::kAll) {}
 
   // Takes the old file in: lines of options are remembered by their option, in order.
   void ReadOldLines(std::string_view text) {
@@ -113,7 +114,7 @@ class OptionsRewriter {
         // A directory would mean another one where the server is started from elsewhere; and the
         // default rules of save depend on appendonly.
         const bool force =
-            line.differs || row.Has(kDirectory) || (row.Has(kAccumulates) && entry.given);
+            all_ || line.differs || row.Has(kDirectory) || (row.Has(kAccumulates) && entry.given);
         PlaceLine(i, std::move(line.text), force);
       }
       // Lines that no longer say anything.
@@ -190,13 +191,14 @@ class OptionsRewriter {
   }
 
   const Options& options_;
+  const bool all_;
   std::vector<std::string> lines_;
   std::map<size_t, std::vector<size_t>> old_lines_;  // by entry
   std::vector<size_t> old_users_;
   bool signed_ = false;
 };
 
-Status Options::Rewrite() {
+Status Options::Rewrite(RewriteScope scope) {
   if (config_file_.empty()) {
     return Status::Invalid("The server is running without a config file");
   }
@@ -212,7 +214,7 @@ Status Options::Rewrite() {
   } else if (errno != ENOENT) {
     return RewriteFailed(errno);
   }
-  OptionsRewriter rewriter(*this);
+  OptionsRewriter rewriter(*this, scope);
   rewriter.ReadOldLines(old_text);
   rewriter.PlaceOptions();
   if (user_lines_) {

@@ -95,10 +95,10 @@ constexpr OptionRow kRows[] = {
         .Ignored(),
     Enum("oom-score-adj", "no", kOomScores,
          "Tells the kernel how soon to kill the server when the machine runs out of memory.")
-        .Future("adjusting the out-of-memory score"),
+        .Store<&V::oom_score_adj>(),
     Words("oom-score-adj-values", "0 200 800", ParseOomScoreAdjustments,
           "The scores of oom-score-adj for a master, a replica and a background child.")
-        .Pending("adjusting the out-of-memory score"),
+        .StoreBy(StoreOomScoreAdjustment),
 };
 
 }  // namespace

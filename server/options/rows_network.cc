@@ -41,10 +41,11 @@ constexpr OptionRow kNetworkRows[] = {
         .With(kEmptyIsUnset)
         .Future("outgoing connections"),
     Integer("io-threads", "1", {1, 128},
-            "Threads that read and write for clients in Redis; Firn's one loop does both.")
+            "Threads that serve clients, the one that runs commands included: with more than one, the "
+            "others read, parse and write.")
         .With(kImmutable)
-        .Ignored(),
-    Bool("io-threads-do-reads", "no", "Whether the io-threads of Redis also read.")
+        .Store<&V::io_threads>(),
+    Bool("io-threads-do-reads", "no", "Whether Redis' io-threads also read; Firn's always do.")
         .With(kImmutable)
         .Ignored(),
 };

@@ -57,13 +57,13 @@ constexpr OptionRow kRows[] = {
         .Store<&V::logfile>(),
     Bool("syslog-enabled", "no", "Logs to the system log as well.")
         .With(kImmutable)
-        .Future("logging to syslog"),
+        .Store<&V::syslog_enabled>(),
     String("syslog-ident", "redis", "The name of the server in the system log.")
         .With(kImmutable)
-        .Pending("logging to syslog"),
+        .Store<&V::syslog_ident>(),
     Enum("syslog-facility", "local0", kSyslogFacilities, "The facility of the system log.")
         .With(kImmutable)
-        .Pending("logging to syslog"),
+        .Store<&V::syslog_facility>(),
     Integer("hz", "10", {0, kIntMax},
             "How often a second background work is looked after, brought into 1 to 500.")
         .Check(ClampHz)

@@ -24,7 +24,7 @@ constexpr OptionRow kRows[] = {
     Bool("tiering", "yes",
          "Moves values that do not fit maxmemory to disk and back. With no, everything stays in "
          "RAM and maxmemory-policy decides what happens at maxmemory.")
-        .With(kImmutable)
+        .With(kStartOnly)
         .Store<&V::tiering>(),
     Integer("maxdisk", "0", {0, kLongMax},
             "The most the log may take on disk. 0: it stops growing when less than 5 % or 1 GiB "
@@ -35,7 +35,7 @@ constexpr OptionRow kRows[] = {
             "The size of one file of the log, a power of two. A longer record gets a file of its "
             "own.")
         .In(Unit::kMemory)
-        .With(kImmutable)
+        .With(kStartOnly)
         .Check(CheckSegmentSize)
         .Store<&V::log_segment_size>(),
     Integer("tier-warm-memory", "0", {0, kLongMax},
@@ -74,7 +74,7 @@ constexpr OptionRow kRows[] = {
     Enum("io-backend", "auto", kIoBackends,
          "How the server talks to the kernel. auto takes io_uring where it is allowed, and polling "
          "with worker threads elsewhere.")
-        .With(kImmutable)
+        .With(kStartOnly)
         .Store<&V::io_backend>(),
 };
 

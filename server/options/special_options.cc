@@ -54,7 +54,7 @@ constexpr EventLetter kEventLetters[] = {
     {'g', kEventGeneric},  {'$', kEventString},  {'l', kEventList},    {'s', kEventSet},
     {'h', kEventHash},     {'z', kEventZset},    {'x', kEventExpired}, {'e', kEventEvicted},
     {'t', kEventStream},   {'d', kEventModule},  {'n', kEventNew},     {'K', kEventKeyspace},
-    {'E', kEventKeyevent}, {'m', kEventKeyMiss},
+    {'E', kEventKeyevent}, {'m', kEventKeyMiss}, {'F', kEventTier},
 };
 
 std::optional<uint32_t> EventsOf(std::string_view letters) {
@@ -251,6 +251,10 @@ void StoreOutputBufferLimits(const OptionValue& value, OptionValues& values) {
                                       .soft_bytes = std::strtoull(words[2].c_str(), nullptr, 10),
                                       .soft_seconds = std::atoll(words[3].c_str())};
   }
+}
+
+void StoreOomScoreAdjustment(const OptionValue& value, OptionValues& values) {
+  values.oom_score_adjustment = std::strtoll(value.words.at(0).c_str(), nullptr, 10);
 }
 
 void StoreSaveRules(const OptionValue& value, OptionValues& values) {

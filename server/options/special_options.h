@@ -24,6 +24,7 @@ Status ParseReplicaOf(std::span<const std::string> words, OptionValue& value);
 // REQUIRES: the value was parsed by the function above of the same option.
 void StoreOutputBufferLimits(const OptionValue& value, OptionValues& values);
 void StoreSaveRules(const OptionValue& value, OptionValues& values);
+void StoreOomScoreAdjustment(const OptionValue& value, OptionValues& values);
 void StorePercentiles(const OptionValue& value, OptionValues& values);
 void StoreKeyspaceEvents(const OptionValue& value, OptionValues& values);
 

@@ -11,9 +11,6 @@ namespace {
 
 constexpr int64_t kMaxUnauthenticatedArguments = 10;
 constexpr int64_t kMaxUnauthenticatedBulk = 16384;
-// What an argument takes in RAM besides its bytes: its views, and the header before it. It bounds
-// the number of arguments as well.
-constexpr uint64_t kArgumentOverhead = 32;
 // Room for so many arguments is made at once; more as they come, so that a count alone takes no
 // memory.
 constexpr int64_t kReservedArguments = 1024;

@@ -35,6 +35,8 @@ class RequestParser {
   // once. Those of an inline request are views into the parser: valid until the next Parse.
   void SwapArgs(std::vector<std::string_view>* args) { args_.swap(*args); }
   bool is_inline() const { return is_inline_; }
+  // Nothing of a request has been read.
+  bool between_requests() const { return arguments_left_ < 0; }
   // Forgets what has been read of a request: the caller gives its bytes again.
   void Restart();
   size_t consumed() const { return consumed_; }
@@ -44,6 +46,9 @@ class RequestParser {
 
   static constexpr int64_t kMaxArguments = INT32_MAX;
   static constexpr size_t kMaxInlineBytes = 64 * 1024;
+  // What an argument takes in RAM besides its bytes: its views, and the header before it. It bounds
+  // the number of arguments as well.
+  static constexpr uint64_t kArgumentOverhead = 32;
 
  private:
   struct Range {

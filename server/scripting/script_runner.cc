@@ -404,6 +404,7 @@ bool ScriptRunner::Execute(const Command& command) {
     }
     const uint64_t errors_before = capture_reply_.errors();
     const uint64_t begin = dispatcher.Ticks();
+    dispatcher.ChooseExpiry(command);
     if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
       server_.events().BeginCommand(command, keys_);
     }

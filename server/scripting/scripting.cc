@@ -1,7 +1,9 @@
 #include "server/scripting/scripting.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
+#include <optional>
 
 #include "engine/base/sha1.h"
 #include "server/options/config_syntax.h"
@@ -72,6 +74,21 @@ Scripting::~Scripting() {
 const Scripting::Cached* Scripting::Find(std::string_view digest) const {
   const auto found = scripts_.find(digest);
   return found == scripts_.end() ? nullptr : &found->second;
+}
+
+bool Scripting::RunsReadOnly(const Command& command, std::span<const std::string_view> args) const {
+  if (args.size() < 2) return false;
+  std::optional<uint32_t> flags;
+  if (command.name == "eval") {
+    if (const auto head = ParseScriptHead(args[1])) flags = head->flags;
+  } else if (command.name == "evalsha") {
+    std::string digest(args[1]);
+    for (char& c : digest) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (const Cached* script = Find(digest)) flags = script->flags;
+  } else if (command.name == "fcall") {
+    if (const Functions::Function* function = functions_.Find(args[1])) flags = function->flags;
+  }
+  return flags && (*flags & (kScriptUndeclared | kScriptNoWrites)) == kScriptNoWrites;
 }
 
 std::expected<const Scripting::Cached*, std::string> Scripting::Load(std::string_view code) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -23,6 +24,7 @@
 namespace firn::server {
 
 class Server;
+struct Command;
 
 // In hexadecimal digits.
 inline constexpr size_t kScriptDigestSize = 40;
@@ -58,6 +60,8 @@ class Scripting {
   // Forgets all scripts. REQUIRES: none runs.
   void Flush();
   LuaVm& vm() { return *vm_; }
+  // Whether the command runs a script that says of itself that it writes nothing.
+  bool RunsReadOnly(const Command& command, std::span<const std::string_view> args) const;
 
   size_t cached_scripts() const { return scripts_.size(); }
   uint64_t cached_bytes() const { return cached_bytes_; }

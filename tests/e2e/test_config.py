@@ -225,3 +225,38 @@ def test_unix_socket_permissions(start, tmp_path):
         with redis.Redis(unix_socket_path=str(path)) as client:
             assert client.ping()
             break
+
+
+def test_a_rewrite_of_everything_can_be_read_again(start, tmp_path):
+    path = tmp_path / "firn.conf"
+    path.write_text("# kept\nhash-max-listpack-entries 77\n")
+    server = start(config=str(path))
+    with server.resp() as resp:
+        before = resp("CONFIG", "GET", "*")
+        assert resp("DEBUG", "CONFIG-REWRITE-FORCE-ALL") == "OK"
+    text = path.read_text()
+    assert text.startswith("# kept\nhash-max-listpack-entries 77\n")
+    assert text.count("\n") > 150
+    server.restart()
+    with server.resp() as resp:
+        assert resp("CONFIG", "GET", "*") == before
+
+
+def test_a_rewrite_keeps_includes(start, tmp_path):
+    included = tmp_path / "more.conf"
+    included.write_text("hash-max-listpack-entries 66\n")
+    path = tmp_path / "firn.conf"
+    path.write_text(f"# first\ninclude {included}\n\n# last\nset-max-intset-entries 5\n")
+    server = start(config=str(path))
+    with server.resp() as resp:
+        assert resp("CONFIG", "GET", "hash-max-listpack-entries")[1] == b"66"
+        resp("CONFIG", "SET", "set-max-intset-entries", "9", "zset-max-listpack-value", "70")
+        assert resp("CONFIG", "REWRITE") == "OK"
+    assert included.read_text() == "hash-max-listpack-entries 66\n"
+    lines = path.read_text().split("\n")
+    assert lines[:5] == ["# first", f"include {included}", "", "# last", "set-max-intset-entries 9"]
+    assert "zset-max-listpack-value 70" in lines
+    server.restart()
+    with server.resp() as resp:
+        assert resp("CONFIG", "GET", "zset-max-listpack-value")[1] == b"70"
+        assert resp("CONFIG", "GET", "hash-max-listpack-entries")[1] == b"66"

@@ -188,3 +188,25 @@ def test_slowlog(resp):
                resp("SLOWLOG", "GET", -1))
     resp("CONFIG", "SET", "slowlog-log-slower-than", "10000")
     assert resp("SLOWLOG", "HELP")[0].startswith("SLOWLOG <subcommand>")
+
+
+def test_the_loop_tells_how_busy_it_is(resp):
+    def fields(*sections):
+        lines = resp("INFO", *sections).decode().split("\r\n")
+        return {k: v for k, v in (line.split(":", 1) for line in lines if ":" in line)}
+
+    resp("CONFIG", "RESETSTAT")
+    before = fields("stats")
+    resp("EVAL", "for i = 1, 300000 do redis.sha1hex('x') end", "0")
+    after = fields("stats")
+    assert int(after["eventloop_cycles"]) > int(before["eventloop_cycles"])
+    grown = int(after["eventloop_duration_sum"]) - int(before["eventloop_duration_sum"])
+    assert 20_000 <= grown < 1_000_000
+    grown = int(after["eventloop_duration_cmd_sum"]) - int(before["eventloop_duration_cmd_sum"])
+    assert 20_000 <= grown < 1_000_000
+    assert int(after["total_reads_processed"]) > int(before["total_reads_processed"])
+    assert "eventloop_duration_max" not in fields() and "eventloop_duration_max" not in fields("all")
+    debug = fields("debug")
+    assert int(debug["eventloop_duration_max"]) >= 20_000
+    assert int(debug["eventloop_cmd_per_cycle_max"]) >= 1
+    assert int(debug["eventloop_duration_cron_sum"]) >= 0

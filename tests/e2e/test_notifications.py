@@ -141,3 +141,20 @@ def test_flags_read_back_as_redis_orders_them(resp, events):
         resp("CONFIG", "SET", "notify-keyspace-events", given)
         assert resp("CONFIG", "GET", "notify-keyspace-events")[1] == shown
     assert resp("CONFIG", "SET", "notify-keyspace-events", "Kq").startswith("ERR CONFIG SET failed")
+
+
+def test_moves_between_the_tiers_are_published_if_asked_for(resp, events):
+    events("EA")
+    resp("SET", "k", "v" * 1000)
+    resp("TIER", "DEMOTE", "k")
+    assert events() == [("__keyevent@0__:set", "k")]
+    events("KEF")
+    resp("TIER", "PROMOTE", "k")
+    resp("TIER", "DEMOTE", "k")
+    resp("SET", "other", "v")
+    assert events() == [
+        ("__keyspace@0__:k", "promoted"),
+        ("__keyevent@0__:promoted", "k"),
+        ("__keyspace@0__:k", "demoted"),
+        ("__keyevent@0__:demoted", "k"),
+    ]

@@ -79,6 +79,9 @@ class NetLoop : public Loop {
   using AcceptCallback = std::move_only_function<void(Socket* socket, int error)>;
   virtual Result<std::unique_ptr<Listener>> Listen(const ListenOptions& options,
                                                    AcceptCallback on_accept) = 0;
+  // Takes a connected socket over, as an accept callback gets one; closes the descriptor with it.
+  // The socket does not block the loop.
+  virtual Socket* Adopt(int fd, SocketAddress address) = 0;
   // What it waits with: "io_uring" or "epoll".
   virtual const char* name() const = 0;
 };

@@ -114,6 +114,8 @@ class ThreadLoop final : public LoopBase {
   Result<std::unique_ptr<Listener>> Listen(const ListenOptions& options,
                                            AcceptCallback on_accept) override;
 
+  Socket* Adopt(int fd, SocketAddress address) override;
+
   // For sockets and listeners.
   void Adopt(int fd, const ListenOptions& options, NetLoop::AcceptCallback& on_accept);
   void QueueSend(ThreadSocket* socket) { sends_queued_.push_back(socket); }
@@ -365,12 +367,16 @@ Result<std::unique_ptr<Listener>> ThreadLoop::Listen(const ListenOptions& option
   return std::make_unique<ThreadListener>(state.release());
 }
 
-void ThreadLoop::Adopt(int fd, const ListenOptions& options, NetLoop::AcceptCallback& on_accept) {
+void ThreadLoop::Adopt(int fd, const ListenOptions& options, AcceptCallback& on_accept) {
   TuneConnection(fd);
-  auto* socket = new ThreadSocket(this, fd, DescribeConnection(fd, options));
+  on_accept(Adopt(fd, DescribeConnection(fd, options)), 0);
+}
+
+Socket* ThreadLoop::Adopt(int fd, SocketAddress address) {
+  auto* socket = new ThreadSocket(this, fd, std::move(address));
   socket->position = sockets_.size();
   sockets_.push_back(socket);
-  on_accept(socket, 0);
+  return socket;
 }
 
 void ThreadLoop::BurySocket(ThreadSocket* socket) {

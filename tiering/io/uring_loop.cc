@@ -170,6 +170,8 @@ class UringLoop final : public LoopBase {
   Result<std::unique_ptr<Listener>> Listen(const ListenOptions& options,
                                            AcceptCallback on_accept) override;
 
+  Socket* Adopt(int fd, SocketAddress address) override;
+
   // For sockets and listeners.
   UringRing& ring() { return *ring_; }
   void Adopt(int fd, const ListenOptions& options, NetLoop::AcceptCallback& on_accept);
@@ -501,12 +503,16 @@ Result<std::unique_ptr<Listener>> UringLoop::Listen(const ListenOptions& options
   return std::make_unique<ListenerHandle>(listener);
 }
 
-void UringLoop::Adopt(int fd, const ListenOptions& options, NetLoop::AcceptCallback& on_accept) {
+void UringLoop::Adopt(int fd, const ListenOptions& options, AcceptCallback& on_accept) {
   TuneConnection(fd);
-  auto* socket = new UringSocket(this, fd, DescribeConnection(fd, options));
+  on_accept(Adopt(fd, DescribeConnection(fd, options)), 0);
+}
+
+Socket* UringLoop::Adopt(int fd, SocketAddress address) {
+  auto* socket = new UringSocket(this, fd, std::move(address));
   socket->position = sockets_.size();
   sockets_.push_back(socket);
-  on_accept(socket, 0);
+  return socket;
 }
 
 void UringLoop::BurySocket(UringSocket* socket) {

@@ -152,7 +152,7 @@ TEST_F(OptionsTest, AFileIsReadWithCommentsQuotesAndAliases) {
 TEST_F(OptionsTest, ErrorsNameFileLineAndReason) {
   const std::string path = Path("firn.conf");
   EXPECT_EQ(StartWith("# x\nport nine\n"),
-            "\n*** FATAL CONFIG FILE ERROR (Firn 7.2.4) ***\n"
+            "\n*** FATAL CONFIG FILE ERROR (Firn 0.1.0) ***\n"
             "Reading the configuration file, at line 2 (" +
                 path + ")\n>>> 'port nine'\nargument couldn't be parsed into an integer");
   const auto reason = [&](const std::string& line) {
@@ -318,7 +318,8 @@ TEST_F(OptionsTest, SetRefusesWhatMayNotChange) {
   EXPECT_EQ(Set({{"maxmemory", "1mb"}, {"MAXMEMORY", "2mb"}}),
             SetError("MAXMEMORY", "duplicate parameter"));
   EXPECT_EQ(Set({{"dir", "/"}}), SetError("dir", "can't set protected config"));
-  EXPECT_EQ(Set({{"tiering", "no"}}), SetError("tiering", "can't set immutable config"));
+  EXPECT_EQ(Set({{"tiering", "no"}}),
+            SetError("tiering", "it can't be changed while the server runs"));
   EXPECT_EQ(Set({{"repl-timeout", "5"}}),
             SetError("repl-timeout",
                      "this needs replication, which this version of Firn does not have; only the "

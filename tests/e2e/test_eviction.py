@@ -1,0 +1,83 @@
+"""maxmemory-policy where it decides: without tiering, and when maxdisk is reached."""
+
+import os
+
+import pytest
+
+from harness import Error, Simple, wait_for
+
+OK = Simple("OK")
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+
+
+def field(resp, name):
+    text = resp("INFO", "everything").decode()
+    return int(text.split(f"\r\n{name}:")[1].split("\r\n")[0])
+
+
+def fill(resp, count, size, *options, first=0):
+    """Writes so many keys; answers how many were taken."""
+    taken = 0
+    for start in range(first, first + count, 500):
+        many = range(start, min(start + 500, first + count))
+        replies = resp.pipeline([("SET", f"k{i}", os.urandom(size), *options) for i in many])
+        taken += sum(1 for reply in replies if reply == OK)
+    return taken
+
+
+def test_lowering_maxmemory_evicts_without_a_write(start):
+    server = start("--tiering", "no", "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
+    with server.resp() as resp:
+        fill(resp, 30_000, 1000)
+        used = field(resp, "used_memory")
+        limit = used - (10 << 20)
+        resp("CONFIG", "SET", "maxmemory", str(limit))
+        assert wait_for(lambda: field(resp, "used_memory") <= limit)
+        assert field(resp, "evicted_keys") > 5000
+        assert resp("DBSIZE") < 25_000
+
+
+def test_lowering_maxmemory_evicts_nothing_without_a_policy(start):
+    server = start("--tiering", "no", "--maxmemory", "100mb")
+    with server.resp() as resp:
+        fill(resp, 3000, 1000)
+        resp("CONFIG", "SET", "maxmemory", "1mb")
+        assert resp("SET", "more", "v") == Error(OOM)
+        assert resp("DBSIZE") == 3000
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
+def test_a_full_maxdisk_evicts_any_key(start, policy):
+    server = start("--maxmemory", "32mb", "--maxdisk", "128mb", "--log-segment-size", "4mb",
+                   "--maxmemory-policy", policy)
+    with server.resp(timeout=120) as resp:
+        assert fill(resp, 60_000, 4000) == 60_000
+        assert field(resp, "evicted_keys") > 20_000
+        assert 2000 < resp("DBSIZE") < 40_000
+        assert resp("EXISTS", "k59999") == 1
+        assert field(resp, "log_bytes") <= 128 << 20
+
+
+@pytest.mark.parametrize("policy", ["volatile-ttl", "volatile-lru", "volatile-random"])
+def test_a_full_maxdisk_spares_keys_without_expiry(start, policy):
+    server = start("--maxmemory", "32mb", "--maxdisk", "128mb", "--log-segment-size", "4mb",
+                   "--maxmemory-policy", policy)
+    with server.resp(timeout=120) as resp:
+        assert fill(resp, 5000, 4000) == 5000
+        assert fill(resp, 50_000, 4000, "EX", "100000", first=5000) == 50_000
+        assert field(resp, "evicted_keys") > 20_000
+        assert sum(resp.pipeline([("EXISTS", f"k{i}") for i in range(5000)])) == 5000
+
+
+def test_a_full_maxdisk_refuses_where_nothing_may_go(start):
+    server = start("--maxmemory", "32mb", "--maxdisk", "96mb", "--log-segment-size", "4mb",
+                   "--maxmemory-policy", "volatile-lru")
+    with server.resp(timeout=120) as resp:
+        taken = fill(resp, 30_000, 4000)
+        assert 5000 < taken < 30_000
+        assert resp("DBSIZE") == taken
+        assert field(resp, "evicted_keys") == 0
+        resp("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert resp("SET", "more", "v" * 4000) == Error(OOM)
+        # Every key that was taken is whole.
+        assert sum(resp.pipeline([("STRLEN", f"k{i}") for i in range(1000)])) == 4_000_000
