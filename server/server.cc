@@ -381,6 +381,8 @@ void Server::Cron() {
     client->Account(&clients_memory_);
   }
   EndPause();
+  // Also if nobody runs commands: the limit may have been lowered by the last one.
+  if (tracking_.active()) tracking_.LimitKeys();
   SampleRates();
   loop_statistics_.Sample(now);
   if (!dispatcher_->in_transaction() && !loading()) saver_->Step();

@@ -172,3 +172,16 @@ def test_tier_moves_invalidate_nothing(resp, connect):
     resp("DEMOTE", "k")
     resp("GET", "k")
     nothing_more(reader)
+
+
+def test_a_lowered_limit_of_tracked_keys_holds_without_further_commands(server, resp):
+    with server.resp(timeout=10) as reader:
+        reader("HELLO", "3")
+        reader("CLIENT", "TRACKING", "ON")
+        for i in range(250):
+            resp("SET", f"k{i}", "v")
+            reader("GET", f"k{i}")
+        resp("CONFIG", "SET", "tracking-table-max-keys", "1")
+        told = [reader.read() for _ in range(249)]
+        assert len({message[1][0] for message in told}) == 249
+        resp("CONFIG", "SET", "tracking-table-max-keys", "1000000")
