@@ -5,8 +5,9 @@ When the format gets a new version, and not before, make that version's with the
 
     FIRN_SERVER=build/firn-server python3 tests/e2e/golden.py tests/data/golden-2.tar.gz
 
-and add it to VERSIONS in test_golden.py. The old ones stay as they are: never make them again. What
-they hold is `fill` of their time, so `fill` may only grow by a new function beside it."""
+and add it to FILLS in test_golden.py. Those of released versions stay as they are: never make them
+again. What they hold is the fill of their time, so it gets a new function beside it. Only until a
+version is released, a change of the format within it is made good by making its directory anew."""
 
 import os
 import sys
