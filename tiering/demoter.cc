@@ -112,6 +112,7 @@ Demoter::Progress Demoter::LogEntry(Keyspace& keyspace, std::string_view name, S
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return Progress::kMore;
   if (IsLogPosition(entry->position()) && !entry->Has(Entry::kDirty)) return Progress::kMore;
   uint64_t bytes = log::PaddedSize(store_.LogicalSizeOf(*entry));
+  if (!store_.log_->IsPopulated(bytes)) return Progress::kWait;
   switch (store_.log_->CheckRoom(bytes, log::LogWriter::Urgency::kNormal)) {
     case log::LogWriter::Room::kReady:
       break;

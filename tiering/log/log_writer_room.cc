@@ -13,7 +13,8 @@ constexpr int64_t kRetryMicros = 100'000;
 // A group's marks and a stamp may come on top of what was asked for.
 constexpr uint64_t kMarksSize = 4 * PaddedSize(sizeof(RecordHeader));
 // So many bytes are populated on the spot if need be; more are worth waiting for a worker.
-constexpr uint64_t kPopulateOnTheSpot = 1 << 20;
+// A page may take a tenth of a millisecond.
+constexpr uint64_t kPopulateOnTheSpot = 128 << 10;
 // A sealed segment gives back what it doesn't use, from here on.
 constexpr uint64_t kWorthTrimming = 64 << 10;
 
@@ -169,6 +170,15 @@ LogWriter::Room LogWriter::RoomIn(const MappingPtr& mapping, uint64_t end) {
   if (!mapping->populating) StartPopulating(mapping, PageUp(end));
   somebody_waits_ = true;
   return Room::kWait;
+}
+
+bool LogWriter::IsPopulated(uint64_t bytes) {
+  if (tail_ + bytes <= limit_ || window_.empty()) return true;
+  const MappingPtr& active = window_.back();
+  const bool whole = active->populated >= std::min(active->capacity, options_.segment_size_bytes);
+  if (!whole && !active->populating) UpdatePopulation();
+  if (!whole) return !active->populating;
+  return spares_.empty() || !spares_.front()->populating;
 }
 
 // The slow path of Append: makes [tail_, tail_ + bytes) usable.
