@@ -110,6 +110,7 @@ void Collection::Edit(PageNumber page, const PageEdit& edit) {
   CHECK_MSG(cached != nullptr, "a page was changed that is not in RAM");
   uint64_t new_size = 0;
   CHECK(CheckSplices(edit.splices(), cached->entry->value().size(), &new_size));
+  TellWatchers(page, cached->entry);
   Keyspace& pages = *keyspace_.pages;
   PageKey key(value_id(), page);
   if (!store_.EnsureImage(pages, {key.view(), cached->hash}, cached->entry)) return;
@@ -126,6 +127,13 @@ void Collection::AddPart(PageNumber page, std::span<const firn::Splice> splices,
   log::AppendSplicePart(page, splices, parts);
 }
 
+void Collection::TellWatchers(PageNumber page, const Entry* entry) {
+  if (!store_.page_watchers_.any()) [[likely]]
+    return;
+  const std::string_view bytes = entry != nullptr ? entry->value() : std::string_view();
+  store_.page_watchers_.BeforeChange(value_id(), page, bytes);
+}
+
 uint64_t Collection::value_id() { return RootView(Root()).value_id(); }
 
 void Collection::Create(PageNumber page, std::string_view bytes) {
@@ -134,6 +142,7 @@ void Collection::Create(PageNumber page, std::string_view bytes) {
   uint64_t hash = keyspace_.pages->table.HashOf(key.view());
   store_.WriteValue(*keyspace_.pages, {key.view(), hash},
                     {.type = ValueType::kPage, .bytes = bytes, .known_new = true});
+  TellWatchers(page, nullptr);
   cache_[page % cache_.size()] = {};
   dirty_ = true;
 }
@@ -142,6 +151,10 @@ void Collection::Drop(PageNumber page) {
   BeginGroup();
   PageKey key(value_id(), page);
   uint64_t hash = keyspace_.pages->table.HashOf(key.view());
+  if (store_.page_watchers_.any()) {
+    Cached* cached = Find(page);
+    TellWatchers(page, cached != nullptr ? cached->entry : nullptr);
+  }
   cache_[page % cache_.size()] = {};
   CHECK(store_.DeleteKey(*keyspace_.pages, {key.view(), hash}) || !store_.run_error_.ok());
   std::erase(touched_, page);

@@ -92,6 +92,8 @@ class Collection final : public PageSpace {
   void ChangeRoot(std::span<const firn::Splice> splices);
   void AddPart(PageNumber page, std::span<const firn::Splice> splices, std::string* parts);
   void LogChanges();
+  // Before the page changes; `entry` is null when it is made.
+  void TellWatchers(PageNumber page, const Entry* entry);
 
   StoreImpl& store_;
   Keyspace& keyspace_;

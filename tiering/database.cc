@@ -8,6 +8,7 @@
 #include "engine/types/counted_tree.h"
 #include "engine/types/hash_value.h"
 #include "tiering/collection.h"
+#include "tiering/copier.h"
 #include "tiering/fetcher.h"
 #include "tiering/log/splice_effect.h"
 #include "tiering/store_impl.h"
@@ -227,9 +228,27 @@ bool Database::WantAllPages(const HashedKey& key) {
   return !pages.exists() || CountedTree::WantValue(&pages);
 }
 
-void Database::Copy(const HashedKey& from, Database& target, const HashedKey& to) {
+bool Database::PrepareCopy(const HashedKey& from, Database& target,
+                           std::shared_ptr<ValueCopy>* copy) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  Keyspace& target_keyspace = impl_->KeyspaceOf(target.number_);
+  Entry* entry = impl_->FindEntry(keyspace, from);
+  CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
+  if (!IsCollection(entry->type()) || !Copier::IsBig(entry->value())) {
+    copy->reset();
+    return true;
+  }
+  if (*copy == nullptr ||
+      !impl_->copier_->IsCopyOf(**copy, keyspace, entry->value(), target_keyspace)) {
+    *copy = impl_->copier_->Begin(keyspace, entry->value(), target_keyspace);
+  }
+  return Copier::IsComplete(**copy);
+}
+
+void Database::Copy(const HashedKey& from, Database& target, const HashedKey& to, ValueCopy* copy) {
   Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), from);
   CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
+  if (copy != nullptr) return NameCopy(from, target, to, copy);
   if (IsCollection(entry->type())) {
     CopyCollection(from, target, to);
     return;
@@ -264,7 +283,20 @@ void Database::CopyCollection(const HashedKey& from, Database& target, const Has
   impl_->EndGroup();
 }
 
-void Database::Rename(const HashedKey& from, Database& target, const HashedKey& to) {
+void Database::NameCopy(const HashedKey& from, Database& target, const HashedKey& to,
+                        ValueCopy* copy) {
+  impl_->BeginGroup();
+  target.Delete(to);
+  Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), from);
+  NewValue value{.type = entry->type(), .expiry_ms = entry->expiry_ms()};
+  const std::string root = impl_->copier_->Finish(copy, entry->value());
+  value.bytes = root;
+  impl_->WriteValue(impl_->KeyspaceOf(target.number_), to, value);
+  impl_->EndGroup();
+}
+
+void Database::Rename(const HashedKey& from, Database& target, const HashedKey& to,
+                      ValueCopy* copy) {
   Keyspace& keyspace = impl_->KeyspaceOf(number_);
   Entry* entry = impl_->FindEntry(keyspace, from);
   CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
@@ -276,7 +308,7 @@ void Database::Rename(const HashedKey& from, Database& target, const HashedKey& 
     impl_->DeleteKey(keyspace, from, StoreImpl::Pages::kKeep);
     impl_->WriteValue(keyspace, to, value);
   } else {
-    Copy(from, target, to);
+    Copy(from, target, to, copy);
     impl_->DeleteKey(keyspace, from);
   }
   impl_->EndGroup();

@@ -20,6 +20,12 @@ constexpr uint64_t kDeleteRecordBytes = 128;
 constexpr char kNotePrefix = 'R';
 constexpr size_t kNoteKeySize = 9;
 
+std::string NoteKey(uint64_t value_id) {
+  std::string key(kNoteKeySize, kNotePrefix);
+  StoreBig64(key.data() + 1, value_id);
+  return key;
+}
+
 }  // namespace
 
 Reaper::~Reaper() { Stop(); }
@@ -41,16 +47,48 @@ void Reaper::AddRoot(Keyspace& keyspace, std::string_view root_bytes) {
   RootView root(root_bytes);
   if (root.small() || keyspace.pages == nullptr) return;
   Job job{.keyspace = keyspace.pages->id,
-          .note = std::string(kNoteKeySize, kNotePrefix),
+          .note = NoteKey(root.value_id()),
           .value_id = root.value_id(),
           .next = kRootPage + 1,
           .end = root.next_page()};
-  StoreBig64(job.note.data() + 1, job.value_id);
+  store_.page_watchers_.OnValueGone(job.value_id);
   char end[4];
   StoreFixed(end, job.end);
   HashedKey key{job.note, keyspace.pages->table.HashOf(job.note)};
   store_.WriteValue(*keyspace.pages, key,
                     {.type = ValueType::kReapNote, .bytes = {end, 4}, .known_new = true});
+  AddJob(std::move(job));
+}
+
+void Reaper::WriteNote(Keyspace& pages, uint64_t value_id, uint32_t end) {
+  const std::string note = NoteKey(value_id);
+  HashedKey key{note, pages.table.HashOf(note)};
+  char bytes[4];
+  StoreFixed(bytes, end);
+  const bool is_new = store_.FindEntry(pages, key) == nullptr;
+  store_.WriteValue(pages, key,
+                    {.type = ValueType::kReapNote, .bytes = {bytes, 4}, .known_new = is_new});
+  // EraseNote must find it.
+  if (Entry* entry = store_.FindEntry(pages, key)) entry->Set(Entry::kPinned);
+}
+
+void Reaper::EraseNote(Keyspace& pages, uint64_t value_id) {
+  const std::string note = NoteKey(value_id);
+  HashedKey key{note, pages.table.HashOf(note)};
+  Entry* entry = store_.FindEntry(pages, key);
+  CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
+  entry->Clear(Entry::kPinned);
+  store_.DeleteKey(pages, key);
+}
+
+void Reaper::Reap(Keyspace& pages, uint64_t value_id, uint32_t end) {
+  Job job{.keyspace = pages.id,
+          .note = NoteKey(value_id),
+          .value_id = value_id,
+          .next = kRootPage + 1,
+          .end = end};
+  Entry* entry = store_.FindEntry(pages, {job.note, pages.table.HashOf(job.note)});
+  if (entry != nullptr) entry->Clear(Entry::kPinned);
   AddJob(std::move(job));
 }
 
@@ -107,6 +145,14 @@ bool Reaper::Step() {
   auto room = store_.log_->CheckRoom(kPagesAtOnce * kDeleteRecordBytes,
                                      log::LogWriter::Urgency::kFreesSpace);
   if (room != log::LogWriter::Room::kReady) return false;
+  // Somebody may still read the pages of a value that has gone.
+  size_t held = 0;
+  while (held < jobs_.size() && store_.page_watchers_.HoldPages(jobs_.front().value_id)) {
+    jobs_.push_back(std::move(jobs_.front()));
+    jobs_.pop_front();
+    ++held;
+  }
+  if (held == jobs_.size()) return false;
   Job& job = jobs_.front();
   Keyspace* pages = store_.KeyspaceById(job.keyspace);
   bool goes_on =

@@ -31,6 +31,12 @@ class Reaper {
   void AddRoot(Keyspace& keyspace, std::string_view root);
   // As AddRoot, for a root that is not in RAM, at this place in the log.
   void AddRecord(Keyspace& keyspace, PackedPosition position);
+  // For pages that have no root yet, of a copy that is being made. The note stays in RAM.
+  void WriteNote(Keyspace& pages, uint64_t value_id, uint32_t end);
+  // They have one now: they stay. REQUIRES: WriteNote.
+  void EraseNote(Keyspace& pages, uint64_t value_id);
+  // They will have none: they go. REQUIRES: WriteNote.
+  void Reap(Keyspace& pages, uint64_t value_id, uint32_t end);
   // A note that a start found.
   void NoteFound(uint32_t pages_keyspace, std::string_view key);
   // Deletes a bounded number of pages; true if it would go on at once.

@@ -5,6 +5,7 @@
 #include "engine/base/check.h"
 #include "engine/types/root_format.h"
 #include "tiering/compactor.h"
+#include "tiering/copier.h"
 #include "tiering/defragmenter.h"
 #include "tiering/demoter.h"
 #include "tiering/evictor.h"
@@ -49,6 +50,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       scanner_(std::make_unique<Scanner>(this)),
       reaper_(std::make_unique<Reaper>(this)),
       demoter_(std::make_unique<Demoter>(this)),
+      copier_(std::make_unique<Copier>(this)),
       evictor_(std::make_unique<Evictor>(this)),
       capture_(std::make_unique<Capture>(this)),
       archiver_(std::make_unique<LogArchiver>(this)),
@@ -61,6 +63,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
 }
 
 StoreImpl::~StoreImpl() {
+  copier_->Stop();
   reaper_->Stop();
   hot_set_->Stop();
   // Jobs and reads that are still on their way find nobody.

@@ -43,6 +43,7 @@ class Database;
 class Store;
 class StoreBackup;
 class StoreImpl;
+class ValueCopy;
 struct SnapshotSource;
 
 enum class SyncPolicy : uint8_t { kNo, kEverySecond, kAlways };
@@ -440,11 +441,19 @@ class Database {
   // Whether all pages of a collection are in RAM, as Copy, and Rename into another database, need;
   // if not they are wanted now (Store::pages_missing). REQUIRES: planned with kRead.
   bool WantAllPages(const HashedKey& key);
+  // A big collection is copied in slices, while others go on: true if there is nothing to wait for,
+  // since the value isn't big, or `*copy` is complete. If not, a copy is under way (in `*copy`,
+  // begun unless it is there); ValueCopy::Await tells when to ask again, and ValueCopy::status
+  // whether there is hope. REQUIRES: planned with kRead; the key exists.
+  bool PrepareCopy(const HashedKey& from, Database& target, std::shared_ptr<ValueCopy>* copy);
   // The value with its expiry goes to another key, possibly of another database; whatever that was
-  // is replaced. REQUIRES: source planned with kUpdate, target with kReplace; the source exists, and
-  // WantAllPages.
-  void Rename(const HashedKey& from, Database& target, const HashedKey& to);
-  void Copy(const HashedKey& from, Database& target, const HashedKey& to);
+  // is replaced. REQUIRES: source planned with kUpdate, target with kReplace; the source exists,
+  // and WantAllPages, or `copy` is one that PrepareCopy has just called complete. A Rename within
+  // the database needs neither.
+  void Rename(const HashedKey& from, Database& target, const HashedKey& to,
+              ValueCopy* copy = nullptr);
+  void Copy(const HashedKey& from, Database& target, const HashedKey& to,
+            ValueCopy* copy = nullptr);
 
   // --- for OBJECT, MEMORY, DEBUG
 
@@ -464,8 +473,10 @@ class Database {
 
  private:
   friend class Collection;
+  friend class FrozenValue;
   friend class StoreImpl;
   void CopyCollection(const HashedKey& from, Database& target, const HashedKey& to);
+  void NameCopy(const HashedKey& from, Database& target, const HashedKey& to, ValueCopy* copy);
   StoreImpl* impl_ = nullptr;
   uint32_t number_ = 0;
 };

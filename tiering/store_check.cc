@@ -6,6 +6,7 @@
 
 #include "engine/types/root_format.h"
 #include "tiering/compactor.h"
+#include "tiering/copier.h"
 #include "tiering/index_rebuild.h"
 #include "tiering/indexer.h"
 #include "tiering/map_rebuild.h"
@@ -26,7 +27,7 @@ class ConsistencyCheck {
     FIRN_RETURN_IF_ERROR(CheckMemory());
     const log::LogWriter& log = *store_.log_;
     if (!store_.map_rebuild_->complete() || store_.settler_->busy() || store_.compactor_->busy() ||
-        store_.reaper_->busy() || store_.indexer_->has_moves() ||
+        store_.reaper_->busy() || store_.copier_->busy() || store_.indexer_->has_moves() ||
         store_.indexer_->indexed_lsn() < log.appended_lsn()) {
       return Status(StatusCode::kBusy, "work is under way");
     }

@@ -26,6 +26,7 @@
 #include "tiering/log/log_writer.h"
 #include "tiering/log/segment.h"
 #include "tiering/memory_meter.h"
+#include "tiering/page_watchers.h"
 #include "tiering/store.h"
 
 namespace firn {
@@ -33,6 +34,7 @@ namespace firn {
 class Capture;
 class DurabilitySwitch;
 class Compactor;
+class Copier;
 class Defragmenter;
 class Demoter;
 class Evictor;
@@ -280,12 +282,14 @@ class StoreImpl {
   std::unique_ptr<Scanner> scanner_;
   std::unique_ptr<Reaper> reaper_;
   std::unique_ptr<Demoter> demoter_;
+  std::unique_ptr<Copier> copier_;
   std::unique_ptr<Evictor> evictor_;
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<LogArchiver> archiver_;
   std::unique_ptr<HotSet> hot_set_;
   std::unique_ptr<DurabilitySwitch> durability_switch_;
 
+  PageWatchers page_watchers_;
   std::vector<Keyspace*> slots_;
   std::map<uint32_t, std::unique_ptr<Keyspace>> keyspaces_;
   uint32_t next_keyspace_id_ = 1;

@@ -6,6 +6,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/compactor.h"
+#include "tiering/copier.h"
 #include "tiering/defragmenter.h"
 #include "tiering/demoter.h"
 #include "tiering/evictor.h"
@@ -219,6 +220,7 @@ int64_t StoreImpl::EndIteration() {
   evictor_->Step();
   busy |= reaper_->Step();
   busy |= demoter_->Step();
+  busy |= copier_->Step();
   busy |= capture_->Step();
   archiver_->Step();
   busy |= hot_set_->Step();
@@ -233,7 +235,8 @@ int64_t StoreImpl::EndIteration() {
   run_error_ = Status::Ok();
   if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
   if (busy) return 0;
-  if (indexer_->busy() || settler_->busy() || demoter_->busy() || evictor_->busy()) {
+  if (indexer_->busy() || settler_->busy() || demoter_->busy() || copier_->busy() ||
+      evictor_->busy()) {
     return kBusyWaitMicros;
   }
   if (unsynced_.empty()) return kIdleWaitMicros;

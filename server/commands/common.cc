@@ -5,6 +5,7 @@
 #include "engine/keyspace/access_clock.h"
 #include "engine/types/string_ops.h"
 #include "server/client.h"
+#include "server/scripting/scripting.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -159,6 +160,10 @@ void ReplyHelp(CommandContext& context, std::string_view container,
   }
   context.reply.SimpleString("HELP");
   context.reply.SimpleString("    Prints this text.");
+}
+
+bool RunsAtomically(const CommandContext& context) {
+  return context.client.transaction().running || context.server.scripting().runner().running();
 }
 
 std::shared_ptr<PendingCommand> PendingCommand::Begin(CommandContext& context) {

@@ -91,6 +91,9 @@ void ReplyHelp(CommandContext& context, std::string_view container,
 
 // --- asynchronous commands
 
+// Whether the command is part of a transaction or a script, where nobody waits but for the disk.
+bool RunsAtomically(const CommandContext& context);
+
 // A command whose reply comes from a callback of the store, which may be called at once or later
 // from the loop:
 //

@@ -97,9 +97,7 @@ void WaitCommand(CommandContext& context) {
     return context.reply.Error("ERR timeout is out of range");
   }
   // Nobody waits within a transaction or a script.
-  const bool atomic =
-      context.client.transaction().running || context.server.scripting().runner().running();
-  if (replicas <= 0 || atomic) return context.reply.Integer(0);
+  if (replicas <= 0 || RunsAtomically(context)) return context.reply.Integer(0);
   SuspendedCommand suspended = context.Suspend();
   if (timeout_ms == 0) return;
   context.server.loop().AddTimer(std::min(timeout_ms, kLongestWaitMs) * 1000, [suspended] {

@@ -1,12 +1,14 @@
 // Commands on keys of any type: existence, deletion, renaming, copying, OBJECT.
 #include <array>
 #include <limits>
+#include <memory>
 #include <string>
 
 #include "engine/keyspace/access_clock.h"
 #include "server/commands/common.h"
 #include "server/commands/keys.h"
 #include "server/commands/object_encoding.h"
+#include "tiering/value_copy.h"
 
 namespace firn::server {
 namespace {
@@ -48,10 +50,43 @@ void Rename(CommandContext& context, IfTargetExists policy) {
   refuse ? context.reply.Integer(1) : context.reply.Ok();
 }
 
+constexpr Database::LookupOptions kUnseen = {.touch = false, .count_hit = false};
+
+// COPY, or MOVE. The keys are among the command's arguments.
 struct CopyRequest {
-  uint32_t target = 0;
+  HashedKey from;
+  HashedKey to;
+  uint32_t target = 0;  // database
   bool replace = false;
+  std::shared_ptr<ValueCopy> copy;  // of a big value, once it is under way
 };
+using CopyStep = void (*)(CommandContext& context, CopyRequest request);
+
+// Whether the value can be copied now: it isn't big, or has been copied already. If not, the
+// command has answered with an error, or ends here: it is run again when there is more, or by
+// `step`.
+bool HasCopyOr(CommandContext& context, CopyRequest* request, CopyStep step) {
+  Database& target = context.store.database(request->target);
+  if (RunsAtomically(context) || context.db().PrepareCopy(request->from, target, &request->copy)) {
+    return request->copy != nullptr || context.db().WantAllPages(request->from);
+  }
+  if (const Status& status = request->copy->status(); !status.ok()) {
+    context.reply.Error(status.code() == StatusCode::kNoMemory ? std::string(kOutOfMemoryError)
+                                                               : "ERR " + status.message());
+    return false;
+  }
+  SuspendedCommand suspended = context.Suspend();
+  request->copy->Await([suspended, step, request = *request] {
+    suspended.Resume([step, request](CommandContext& context) {
+      // Meanwhile the keys may have gone to disk.
+      RunWithKeys(context,
+                  {{context.db().number(), request.from, Access::kUpdate},
+                   {request.target, request.to, Access::kReplace}},
+                  [step, request](CommandContext& context) { step(context, request); });
+    });
+  });
+  return false;
+}
 
 bool ParseCopyOr(CommandContext& context, CopyRequest* request) {
   std::span<const std::string_view> args = context.args;
@@ -69,36 +104,36 @@ bool ParseCopyOr(CommandContext& context, CopyRequest* request) {
 }
 
 void Copy(CommandContext& context, CopyRequest request) {
-  const HashedKey from = context.store.Key(context.args[1]);
-  const HashedKey to = context.store.Key(context.args[2]);
   Database& target = context.store.database(request.target);
-  if (!LookupForRead(context, from).exists()) return context.reply.Integer(0);
-  if (!request.replace && target.Lookup(to, {.count_hit = false}).exists()) {
+  // It is looked up again once the copy is there, and counts once.
+  const bool exists = request.copy == nullptr ? LookupForRead(context, request.from).exists()
+                                              : context.db().Lookup(request.from, kUnseen).exists();
+  if (!exists || (!request.replace && target.Lookup(request.to, {.count_hit = false}).exists())) {
     return context.reply.Integer(0);
   }
-  if (!context.db().WantAllPages(from)) return;
+  if (!HasCopyOr(context, &request, Copy)) return;
   context.store.BeginGroup();
-  context.db().Copy(from, target, to);
+  context.db().Copy(request.from, target, request.to, request.copy.get());
   context.store.EndGroup();
-  context.Modified(request.target, to.bytes);
-  context.NotifyIn(request.target, 'g', "copy_to", to.bytes);
+  context.Modified(request.target, request.to.bytes);
+  context.NotifyIn(request.target, 'g', "copy_to", request.to.bytes);
   context.reply.Integer(1);
 }
 
-void Move(CommandContext& context, uint32_t number) {
-  const HashedKey key = context.store.Key(context.args[1]);
-  Database& target = context.store.database(number);
-  if (!LookupForWrite(context, key).exists() || target.Lookup(key, {.count_hit = false}).exists()) {
+void Move(CommandContext& context, CopyRequest request) {
+  Database& target = context.store.database(request.target);
+  if (!LookupForWrite(context, request.from).exists() ||
+      target.Lookup(request.to, {.count_hit = false}).exists()) {
     return context.reply.Integer(0);
   }
-  if (!context.db().WantAllPages(key)) return;
+  if (!HasCopyOr(context, &request, Move)) return;
   context.store.BeginGroup();
-  context.db().Rename(key, target, key);
+  context.db().Rename(request.from, target, request.to, request.copy.get());
   context.store.EndGroup();
-  context.Modified(key);
-  context.Modified(number, key.bytes);
-  context.Notify('g', "move_from", key.bytes);
-  context.NotifyIn(number, 'g', "move_to", key.bytes);
+  context.Modified(request.from);
+  context.Modified(request.target, request.to.bytes);
+  context.Notify('g', "move_from", request.from.bytes);
+  context.NotifyIn(request.target, 'g', "move_to", request.to.bytes);
   context.reply.Integer(1);
 }
 
@@ -150,26 +185,27 @@ void RenameCommand(CommandContext& context) { Rename(context, IfTargetExists::kR
 void RenameNxCommand(CommandContext& context) { Rename(context, IfTargetExists::kRefuse); }
 
 void CopyCommand(CommandContext& context) {
-  CopyRequest request = {.target = context.db().number()};
+  CopyRequest request = {
+      .from = context.key(0), .to = context.key(1), .target = context.db().number()};
   if (!ParseCopyOr(context, &request)) return;
   if (request.target == context.db().number()) {
-    if (context.args[1] == context.args[2]) return context.reply.Error(kSameObjectError);
+    if (request.from.bytes == request.to.bytes) return context.reply.Error(kSameObjectError);
     return Copy(context, request);
   }
   RunWithKeys(context,
-              {{context.db().number(), context.key(0), Access::kUpdate},
-               {request.target, context.key(1), Access::kReplace}},
+              {{context.db().number(), request.from, Access::kUpdate},
+               {request.target, request.to, Access::kReplace}},
               [request](CommandContext& context) { Copy(context, request); });
 }
 
 void MoveCommand(CommandContext& context) {
-  uint32_t number;
-  if (!ParseDatabaseOr(context, context.args[2], &number)) return;
-  if (number == context.db().number()) return context.reply.Error(kSameObjectError);
+  CopyRequest request = {.from = context.key(), .to = context.key()};
+  if (!ParseDatabaseOr(context, context.args[2], &request.target)) return;
+  if (request.target == context.db().number()) return context.reply.Error(kSameObjectError);
   RunWithKeys(context,
-              {{context.db().number(), context.key(), Access::kUpdate},
-               {number, context.key(), Access::kReplace}},
-              [number](CommandContext& context) { Move(context, number); });
+              {{context.db().number(), request.from, Access::kUpdate},
+               {request.target, request.to, Access::kReplace}},
+              [request](CommandContext& context) { Move(context, request); });
 }
 
 void ObjectEncodingCommand(CommandContext& context) {

@@ -5,121 +5,16 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <map>
-#include <set>
+#include <string>
 
+#include "tests/tiering/store/collection_fixture.h"
 #include "engine/base/random.h"
-#include "support/store_driver.h"
-#include "support/string_set.h"
-#include "tiering/io/net_loop.h"
-#include "tiering/io/posix_file.h"
 
 namespace firn {
 namespace {
 
-using test::EraseString;
+using test::CollectionTest;
 using test::InsertString;
-using test::ReadStrings;
-
-class CollectionTest : public ::testing::Test {
- protected:
-  using Model = std::map<std::string, std::set<std::string>>;
-
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "firn-pages-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    options_.directory = pattern;
-    options_.segment_size_bytes = 1 << 20;
-    options_.random_seed = 7;
-    options_.warm_memory_bytes = 1 << 20;
-    files_ = io::CreatePosixFileSystem();
-    Open();
-  }
-  void TearDown() override {
-    if (driver_) driver_->Abandon();
-    driver_.reset();
-    loop_.reset();
-    std::filesystem::remove_all(options_.directory);
-  }
-  void Open() {
-    driver_.reset();
-    std::string notice;
-    auto loop = io::CreateNetLoop({}, &notice);
-    ASSERT_TRUE(loop.has_value());
-    loop_ = std::move(*loop);
-    driver_ = std::make_unique<test::StoreDriver>(
-        options_, StoreEnvironment{.file_system = files_.get(), .loop = loop_.get()});
-    Status status = driver_->Open();
-    ASSERT_TRUE(status.ok()) << status.message();
-  }
-  void Crash() {
-    driver_->Abandon();
-    Open();
-  }
-  void Restart() {
-    ASSERT_TRUE(driver_->Close().ok());
-    Open();
-  }
-
-  // As the dispatcher runs a command: again after each fetch of what was missing.
-  template <typename Body>
-  void Run(const std::string& key, Body body, uint32_t db = 0) {
-    Store& store = driver_->store();
-    ASSERT_EQ(driver_->WaitForRoom(64 << 10), Store::WriteGate::kOk);
-    Ticket ticket;
-    std::vector<KeyAccess> keys = {driver_->Wants(key, Access::kUpdate, db)};
-    PlanResult result = store.Plan(keys, &ticket);
-    for (int turns = 0; turns < 100'000; ++turns) {
-      if (result == PlanResult::kReady) {
-        Collection pages(store.database(db), keys[0].key, ValueType::kList);
-        bool through = body(&pages);
-        ASSERT_EQ(through, !store.pages_missing());
-        if (through) break;
-        result = store.PlanMissing(keys, &ticket);
-      } else {
-        ASSERT_EQ(result, PlanResult::kWaiting) << ticket.error().message();
-        driver_->Turn();
-        if (!ticket.waiting()) result = store.Plan(keys, &ticket);
-      }
-    }
-    store.Release(&ticket);
-    Status status = store.TakeRunError();
-    EXPECT_TRUE(status.ok()) << status.message();
-  }
-  void Insert(const std::string& key, const std::string& text) {
-    Run(key, [&](Collection* pages) { return InsertString(pages, text); });
-    model_[key].insert(text);
-  }
-  void Erase(const std::string& key, const std::string& text) {
-    Run(key, [&](Collection* pages) { return EraseString(pages, text); });
-    model_[key].erase(text);
-  }
-  void Check() {
-    for (const auto& [key, strings] : model_) {
-      std::set<std::string> found;
-      Run(key, [&](Collection* pages) { return ReadStrings(pages, &found); });
-      ASSERT_EQ(found.size(), strings.size()) << key;
-      ASSERT_EQ(found, strings) << key;
-    }
-  }
-  void Fill(const std::string& key, int count) {
-    for (int i = 0; i < count; ++i) Insert(key, "string-" + std::to_string(i * 7919 % 1'000'003));
-  }
-  void Demote(const std::string& key) { driver_->Demote({key}); }
-  bool Settled() {
-    Status status = driver_->store().CheckConsistency();
-    EXPECT_TRUE(status.ok() || status.code() == StatusCode::kBusy) << status.message();
-    return status.code() != StatusCode::kBusy;
-  }
-
-  StoreOptions options_;
-  std::unique_ptr<io::FileSystem> files_;
-  std::unique_ptr<io::NetLoop> loop_;
-  std::unique_ptr<test::StoreDriver> driver_;
-  Model model_;
-};
 
 TEST_F(CollectionTest, LivesOverDemotionAndRestart) {
   Fill("small", 3);
