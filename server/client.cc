@@ -321,6 +321,18 @@ void Client::OnSent() {
   if (closing_) return;
   server_.NoteActive(this);
   if (receiving_paused_ || unused_bytes() > 0) server_.NoteReady(id_);
+  if (on_sent_ != nullptr && output_.pending_bytes() <= awaited_bytes_) {
+    std::exchange(on_sent_, nullptr)();
+  }
+}
+
+void Client::WhenSent(uint64_t bytes, std::move_only_function<void()> callback) {
+  if (output_.pending_bytes() <= bytes) {
+    server_.loop().Post(std::move(callback));
+    return;
+  }
+  awaited_bytes_ = bytes;
+  on_sent_ = std::move(callback);
 }
 
 void Client::OnEnded() {
@@ -357,7 +369,7 @@ void Client::CloseSoon() {
 
 void Client::Push(std::string_view bytes, Page* page) {
   if (closing_ || close_after_reply_) return;
-  if (transaction_.running || server_.dispatcher().current_client() == this) {
+  if (transaction_.running || reply_open_ || server_.dispatcher().current_client() == this) {
     if (page != nullptr) page->Acquire();
     held_pushes_.push_back({std::string(bytes), page});
     return;

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -98,9 +99,14 @@ class Client : public io::SocketHandler, public RequestHandler {
   void Push(std::string_view bytes, Page* page);
   // Its command has replied: sends what was kept.
   void FlushPushes() {
-    if (!held_pushes_.empty()) [[unlikely]]
+    if (!held_pushes_.empty() && !reply_open_) [[unlikely]]
       ReleaseHeldPushes();
   }
+  // A reply has begun that will be continued later.
+  void set_reply_open(bool open) { reply_open_ = open; }
+  // Calls back, from the loop, when no more than so many bytes wait to be sent. One callback at a
+  // time; dropped with the client.
+  void WhenSent(uint64_t bytes, std::move_only_function<void()> callback);
   Subscriptions& subscriptions() { return subscriptions_; }
   const Subscriptions& subscriptions() const { return subscriptions_; }
   // Null unless CLIENT TRACKING is on. Only Tracking makes and deletes it.
@@ -252,6 +258,9 @@ class Client : public io::SocketHandler, public RequestHandler {
     Page* page;
   };
   std::vector<HeldPush> held_pushes_;
+  bool reply_open_ = false;
+  uint64_t awaited_bytes_ = 0;
+  std::move_only_function<void()> on_sent_;
   bool monitoring_ = false;
   bool noted_active_ = false;
 

@@ -165,6 +165,10 @@ class CommandContext {
   // Marks the command as not finished when its function returns; it ends by Resume. The arguments
   // stay valid until then.
   SuspendedCommand Suspend();
+  // For commands with kRunsInPlace that seldom Suspend: whether this one may, since its arguments
+  // have been copied. If not, it must return at once, with nothing changed or replied, and is run
+  // again with a copy.
+  bool LeavePlace();
   // A key was changed: for WATCH, client-side caching, keyspace events and the counter of changes
   // since the last save.
   void Modified(uint32_t db, std::string_view key);

@@ -245,6 +245,7 @@ const std::string& CommandTable::FullName(const Command& command) const {
 Database& CommandContext::db() const { return store.database(client.db()); }
 
 SuspendedCommand CommandContext::Suspend() { return server.dispatcher().Suspend(this); }
+bool CommandContext::LeavePlace() { return server.dispatcher().LeavePlace(); }
 
 void CommandContext::Modified(uint32_t db, std::string_view key) {
   ++server.stats().changes;

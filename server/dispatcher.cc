@@ -550,6 +550,10 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
     ClearCurrent();
     return Progress::kMissing;
   }
+  if (std::exchange(leaves_place_, false)) [[unlikely]] {
+    ClearCurrent();
+    return Progress::kWaiting;
+  }
   if (work.request != nullptr && work.request->state == Request::State::kSuspended) {
     // Counted with its call: it may never come to that.
     work.request->suspended_micros += static_cast<int64_t>(Lap() / 1000);

@@ -96,6 +96,10 @@ class Dispatcher {
 
   // For CommandContext and SuspendedCommand.
   SuspendedCommand Suspend(CommandContext* context);
+  bool LeavePlace() {
+    leaves_place_ = current_request_ == nullptr;
+    return !leaves_place_;
+  }
   struct SuspendedId {
     uint64_t client;
     uint64_t serial;
@@ -198,6 +202,7 @@ class Dispatcher {
   mutable bool others_wait_ = false;  // for it
   uint64_t step_errors_before_ = 0;
   bool ignores_error_ = false;
+  bool leaves_place_ = false;  // what runs in place is to run from the queue instead
   std::vector<std::pair<SuspendedId, std::move_only_function<void(CommandContext&)>>>
       deferred_resumes_;
   CycleClock clock_;

@@ -21,6 +21,8 @@ class OpenHash {
   bool ok() const { return !pages_.wrong_type(); }
   bool exists() const { return pages_.exists(); }
   HashValue& value() { return value_; }
+  // REQUIRES: exists().
+  std::string_view root() { return pages_.Root(); }
 
   // Drops all fields that have expired, if there may be any. False: pages are missing.
   bool DropExpired();

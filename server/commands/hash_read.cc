@@ -7,6 +7,7 @@
 #include "server/commands/collection_common.h"
 #include "server/commands/hash_common.h"
 #include "server/commands/hashes.h"
+#include "server/commands/piecewise_reply.h"
 
 namespace firn::server {
 namespace {
@@ -38,13 +39,25 @@ void ReplyAll(CommandContext& context, Part part) {
   OpenHash hash(context, Use::kRead);
   if (!hash.ok()) return;
   HashValue& value = hash.value();
+  const auto reply_header = [part](CommandContext& to, uint64_t fields) {
+    const auto count = static_cast<int64_t>(fields);
+    part == Part::kBoth ? to.reply.MapHeader(count) : to.reply.ArrayHeader(count);
+  };
+  const auto reply_row = [part](CommandContext& to, const PackedRow& row) {
+    if (part != Part::kValues) to.reply.Bulk(row.bytes);
+    if (part != Part::kNames) to.reply.Bulk(row.value);
+  };
+  if (hash.exists() && !value.MayHaveExpired() &&
+      RepliesInPieces(context, hash.root(), value.count())) {
+    const uint64_t count = value.count();
+    return ReplyInPieces(context, {.key = context.key(),
+                                   .count = count,
+                                   .header = [=](CommandContext& to) { reply_header(to, count); },
+                                   .row = reply_row});
+  }
   if (!value.WantAll() || !hash.DropExpired() || !CheckReplySize(context, value)) return;
-  const auto count = static_cast<int64_t>(value.count());
-  part == Part::kBoth ? context.reply.MapHeader(count) : context.reply.ArrayHeader(count);
-  value.ForEach([&](const PackedRow& row) {
-    if (part != Part::kValues) context.reply.Bulk(row.bytes);
-    if (part != Part::kNames) context.reply.Bulk(row.value);
-  });
+  reply_header(context, value.count());
+  value.ForEach([&](const PackedRow& row) { reply_row(context, row); });
 }
 
 // Looks one field up. Nothing if the client has been answered or pages are missing.

@@ -7,6 +7,7 @@
 
 #include "server/commands/common.h"
 #include "server/commands/lists.h"
+#include "server/commands/piecewise_reply.h"
 
 namespace firn::server {
 namespace {
@@ -159,6 +160,16 @@ void LRangeCommand(CommandContext& context) {
   ListValue& list = access.list();
   std::optional<ListValue::Ranks> ranks = RanksOf(indexes, list.length());
   if (!ranks) return context.reply.EmptyArray();
+  if (RepliesInPieces(context, access.pages().Root(), ranks->size())) {
+    return ReplyInPieces(
+        context,
+        {.key = context.key(),
+         .first = ranks->first,
+         .count = ranks->size(),
+         .header = [count = static_cast<int64_t>(ranks->size())](
+                       CommandContext& to) { to.reply.ArrayHeader(count); },
+         .row = [](CommandContext& to, const PackedRow& row) { to.reply.Bulk(row.bytes); }});
+  }
   const uint64_t most = MaxReplyBytes(context);
   if (ranks->size() > most / kLeastElementReply) return context.reply.Error(kOutOfMemoryError);
   if (!list.Want(*ranks)) return;

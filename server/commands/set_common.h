@@ -23,6 +23,8 @@ class OpenSet {
   // Answers WRONGTYPE and returns false if the key holds something else.
   bool CheckType(CommandContext& context) const;
   SetValue& value() { return value_; }
+  // REQUIRES: exists().
+  std::string_view root() { return pages_.Root(); }
   const HashSecret& secret() const { return pages_.secret(); }
   // REQUIRES: exists().
   void Delete() { pages_.DeleteValue(); }

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "server/commands/collection_common.h"
+#include "server/commands/piecewise_reply.h"
 #include "server/commands/set_common.h"
 #include "server/commands/sets.h"
 
@@ -168,6 +169,16 @@ void SCardCommand(CommandContext& context) {
 void SMembersCommand(CommandContext& context) {
   OpenSet set(context, context.key(), Use::kRead);
   if (!set.CheckType(context)) return;
+  if (set.exists() && set.value().encoding() != SetEncoding::kIntset &&
+      RepliesInPieces(context, set.root(), set.value().count())) {
+    const uint64_t count = set.value().count();
+    return ReplyInPieces(
+        context,
+        {.key = context.key(),
+         .count = count,
+         .header = [count](CommandContext& to) { to.reply.SetHeader(static_cast<int64_t>(count)); },
+         .row = [](CommandContext& to, const PackedRow& row) { to.reply.Bulk(row.bytes); }});
+  }
   ReplyAllMembers(context, set.value());
 }
 

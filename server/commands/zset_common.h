@@ -27,7 +27,9 @@ class OpenZset {
   // Answers WRONGTYPE and returns false if the key holds something else.
   bool CheckType(CommandContext& context) const;
   ZsetValue& value() { return value_; }
+  // REQUIRES of both: exists().
   std::string_view encoding() { return ZsetEncoding(pages_.Root()); }
+  std::string_view root() { return pages_.Root(); }
 
  private:
   Collection pages_;

@@ -1,6 +1,7 @@
 // Ranges of sorted sets: ZRANGE and the commands that it replaces, ZRANGESTORE, the counts.
 #include <algorithm>
 
+#include "server/commands/piecewise_reply.h"
 #include "server/commands/zset_common.h"
 #include "server/commands/zsets.h"
 
@@ -90,7 +91,7 @@ RankRange ApplyLimit(const RangeRequest& request, RankRange ranks) {
   return {.first = ranks.end - offset - taken, .end = ranks.end - offset};
 }
 
-// The ranks that the request names, their elements in RAM; false if pages are missing.
+// The ranks that the request names; false if pages are missing that tell.
 bool Locate(const RangeRequest& request, ZsetValue& value, RankRange* ranks) {
   switch (request.kind) {
     case RangeKind::kAny:
@@ -99,7 +100,7 @@ bool Locate(const RangeRequest& request, ZsetValue& value, RankRange* ranks) {
       if (request.direction == Direction::kDown && !ranks->empty()) {
         *ranks = {.first = value.count() - ranks->end, .end = value.count() - ranks->first};
       }
-      return value.Want(*ranks);
+      return true;
     case RangeKind::kScore:
       if (!value.Ranks(request.scores, ranks)) return false;
       break;
@@ -108,7 +109,22 @@ bool Locate(const RangeRequest& request, ZsetValue& value, RankRange* ranks) {
       break;
   }
   *ranks = ApplyLimit(request, *ranks);
-  return value.Want(*ranks);
+  return true;
+}
+
+void ReplyRangeInPieces(CommandContext& context, const RangeRequest& request, RankRange ranks) {
+  const bool with_scores = request.with_scores;
+  ReplyInPieces(
+      context,
+      {.key = context.key(),
+       .first = ranks.first,
+       .count = ranks.size(),
+       .backward = request.direction == Direction::kDown,
+       .header = [=](CommandContext& to) { ReplyElementsHeader(to, ranks.size(), with_scores); },
+       .row =
+           [=](CommandContext& to, const PackedRow& row) {
+             ReplyElement(to, {row.bytes, row.score}, with_scores);
+           }});
 }
 
 void ReplyRange(CommandContext& context, RangeRequest request) {
@@ -118,7 +134,11 @@ void ReplyRange(CommandContext& context, RangeRequest request) {
   if (!zset.exists()) return context.reply.EmptyArray();
   ZsetValue& value = zset.value();
   RankRange ranks;
-  if (!Locate(request, value, &ranks) || !CheckReplySize(context, value, ranks)) return;
+  if (!Locate(request, value, &ranks)) return;
+  if (RepliesInPieces(context, zset.root(), ranks.size())) {
+    return ReplyRangeInPieces(context, request, ranks);
+  }
+  if (!value.Want(ranks) || !CheckReplySize(context, value, ranks)) return;
   ReplyElementsHeader(context, ranks.size(), request.with_scores);
   auto reply = [&](const ZsetElement& element) {
     ReplyElement(context, element, request.with_scores);
@@ -158,7 +178,7 @@ void ZRangeStoreCommand(CommandContext& context) {
     if (!zset.CheckType(context)) return;
     if (zset.exists()) {
       RankRange ranks;
-      if (!Locate(request, zset.value(), &ranks)) return;
+      if (!Locate(request, zset.value(), &ranks) || !zset.value().Want(ranks)) return;
       zset.value().ForEach(ranks, [&](const ZsetElement& element) { copies.Add(element); });
     }
   }
