@@ -250,6 +250,9 @@ void StreamPage::Append(StreamId id, std::span<const std::string_view> fields, s
   const auto seq = static_cast<int64_t>(id.seq - master().seq);
   std::string& entry = *scratch;
   entry.clear();
+  uint64_t room = 4 * kMaxVarintBytes;
+  for (std::string_view text : fields) room += text.size() + 2;
+  entry.reserve(room);
   AppendHead(&entry, {ms, static_cast<uint64_t>(seq)}, !same);
   const auto pairs = static_cast<int64_t>(fields.size() / 2);
   if (!same) AppendVarint(&entry, static_cast<uint64_t>(pairs));

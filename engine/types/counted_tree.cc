@@ -92,7 +92,7 @@ class CountedTree::Node {
       uint32_t to = LoadFixed<uint16_t>(ends + kEndSize * middle);
       std::string_view separator(separators + from, to - from);
       uint64_t other = PrefixOf(separator, limit);
-      bool greater = other != prefix ? other > prefix : separator > key;
+      bool greater = other != prefix ? other > prefix : IsGreater(separator, key);
       high = greater ? middle - 1 : high;
       low = greater ? low : middle;
     }
@@ -106,6 +106,15 @@ class CountedTree::Node {
   uint64_t size() const { return bytes_.size(); }
 
  private:
+  // Of keys with equal prefixes, as those of streams mostly are.
+  static bool IsGreater(std::string_view separator, std::string_view key) {
+    if (separator.size() >= 16 && key.size() >= 16) {
+      const uint64_t a = LoadBig64(separator.data() + 8);
+      const uint64_t b = LoadBig64(key.data() + 8);
+      if (a != b) return a > b;
+    }
+    return separator > key;
+  }
   std::string_view bytes_;
 };
 
@@ -252,7 +261,7 @@ bool CountedTree::PeekBelowTop(uint32_t i, PackedPage* page) {
   return true;
 }
 
-template <bool kForward>
+template <bool kForward, bool kWant>
 CountedTree::Moved CountedTree::Step1(Leaf* leaf) {
   int level = leaf->depth - 1;
   for (; level >= 0; --level) {
@@ -268,14 +277,15 @@ CountedTree::Moved CountedTree::Step1(Leaf* leaf) {
   moved.depth = level + 1;
   PageNumber page = top.page(moved.path[level].child);
   for (int above = top.level(); above > 1; --above) {
-    std::string_view bytes = NodeBytes(page);
+    std::string_view bytes = kWant ? NodeBytes(page) : PeekNode(page);
     if (bytes.empty()) return Moved::kMissing;
     Node node(bytes);
     uint32_t child = kForward ? 0 : node.children() - 1;
     moved.path[moved.depth++] = {page, child};
     page = node.page(child);
   }
-  if (!Descend(page, &moved)) return Moved::kMissing;
+  moved.page = page;
+  if ((kWant ? space_.Read(page) : space_.Peek(page)).empty()) return Moved::kMissing;
   if (kForward) {
     moved.first_rank += passed;
   } else {
@@ -287,6 +297,13 @@ CountedTree::Moved CountedTree::Step1(Leaf* leaf) {
 
 CountedTree::Moved CountedTree::Next(Leaf* leaf) { return Step1<true>(leaf); }
 CountedTree::Moved CountedTree::Previous(Leaf* leaf) { return Step1<false>(leaf); }
+CountedTree::Moved CountedTree::NextResident(Leaf* leaf) { return Step1<true, false>(leaf); }
+
+std::string CountedTree::LowerBound(const Leaf& leaf) {
+  if (leaf.depth == 0) return {};
+  const Step& step = leaf.path[leaf.depth - 1];
+  return std::string(Node(NodeBytes(step.page)).separator(step.child));
+}
 
 std::string CountedTree::UpperBound(const Leaf& leaf) {
   for (int level = leaf.depth - 1; level >= 0; --level) {
@@ -422,14 +439,15 @@ void CountedTree::AddLeafAfter(const Leaf& leaf, std::string_view packed,
   InsertChild(leaf, level, leaf.path[level].child + 1, {page, rows, separator});
 }
 
-void CountedTree::AddLeafBefore(const Leaf& leaf, std::string_view packed) {
+void CountedTree::AddLeafBefore(const Leaf& leaf, std::string_view packed,
+                                std::string_view separator) {
   CHECK(leaf.depth > 0);
   PageNumber page = TakePageNumber();
   space_.Create(page, packed);
   int level = leaf.depth - 1;
   uint32_t rows = PackedPage(packed).rows();
   AdjustCounts(leaf, level, rows);
-  InsertChild(leaf, level, leaf.path[level].child, {page, rows, {}});
+  InsertChild(leaf, level, leaf.path[level].child, {page, rows, separator});
 }
 
 uint32_t CountedTree::ChooseSplit(const PackedPage& page, uint32_t middle, KeyOf key_of,
@@ -605,6 +623,18 @@ void CountedTree::RemoveLeaf(const Leaf& leaf) {
   PullUpRoot();
 }
 
+bool CountedTree::PeekSibling(const Leaf& leaf, bool forward, Leaf* sibling) {
+  if (leaf.depth == 0) return false;
+  const int level = leaf.depth - 1;
+  Node node(NodeBytes(leaf.path[level].page));
+  const uint32_t child = leaf.path[level].child;
+  if (forward ? child + 1 >= node.children() : child == 0) return false;
+  *sibling = leaf;
+  sibling->path[level].child += forward ? 1 : -1;
+  sibling->page = node.page(sibling->path[level].child);
+  return !space_.Peek(sibling->page).empty();
+}
+
 void CountedTree::MergeLeaf(const Leaf& leaf) {
   if (leaf.depth == 0) return;
   PackedPage page = Page(leaf);
@@ -619,6 +649,8 @@ void CountedTree::MergeLeaf(const Leaf& leaf) {
     other.page = node.page(other.path[level].child);
     std::string_view bytes = space_.Peek(other.page);
     if (bytes.empty() || bytes.size() + page.size() > kJoinedLeafBytes) continue;
+    // Some leaves of a stream are no packed pages (stream_groups.h).
+    if (static_cast<uint8_t>(bytes[0]) > static_cast<uint8_t>(PackedKind::kZsetIndex)) continue;
     const Leaf& left = forward ? leaf : other;
     const Leaf& right = forward ? other : leaf;
     PackedPage left_page = Page(left);

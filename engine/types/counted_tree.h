@@ -78,6 +78,10 @@ class CountedTree {
   enum class Moved : uint8_t { kYes, kEnd, kMissing };
   Moved Next(Leaf* leaf);
   Moved Previous(Leaf* leaf);
+  // As Next, but what is not in RAM is not wanted (see FindResidentKey).
+  Moved NextResident(Leaf* leaf);
+  // A key that leads to the leaf as long as it is there.
+  std::string LowerBound(const Leaf& leaf);
   // The separator behind the leaf: every key of it is less. Empty for the last leaf.
   std::string UpperBound(const Leaf& leaf);
   // Calls visit(separator) for every leaf but one without any, in order; only inner nodes are read.
@@ -93,7 +97,8 @@ class CountedTree {
   void EditLeaf(const Leaf& leaf, PageEdit* edit, int64_t rows_change);
   // Puts a new leaf behind or before another. REQUIRES: the value is a tree (see Grow).
   void AddLeafAfter(const Leaf& leaf, std::string_view packed, std::string_view separator);
-  void AddLeafBefore(const Leaf& leaf, std::string_view packed);  // lists: without separators
+  // Lists have no separators.
+  void AddLeafBefore(const Leaf& leaf, std::string_view packed, std::string_view separator = {});
   // Drops a leaf with the rows that it has. REQUIRES: it is not the only one.
   void RemoveLeaf(const Leaf& leaf);
   // Splits a leaf whose rows are sorted: rows from about `middle` on go to a new leaf behind it
@@ -106,6 +111,9 @@ class CountedTree {
   // separator; 0 if there is none.
   static uint32_t ChooseSplit(const PackedPage& page, uint32_t middle, KeyOf key_of,
                               std::string* separator);
+  // The leaf behind or before another, if it is under the same node and in RAM; its first_rank is
+  // not set.
+  bool PeekSibling(const Leaf& leaf, bool forward, Leaf* sibling);
   // If the leaf has become small, and a neighbour under the same node is in RAM and small as well,
   // joins the two. REQUIRES: the leaf has rows.
   void MergeLeaf(const Leaf& leaf);
@@ -167,7 +175,7 @@ class CountedTree {
   void PullUpRoot();
   template <bool kLast>
   bool FindOutermost(Leaf* leaf);
-  template <bool kForward>
+  template <bool kForward, bool kWant = true>
   Moved Step1(Leaf* leaf);
 
   PageSpace& space_;

@@ -27,23 +27,16 @@ std::string StreamGroups::Prefix(Kind kind, uint32_t group) {
   return key;
 }
 
-StreamGroups::ShortKey StreamGroups::IdKey(Kind kind, uint32_t group, StreamId id) {
-  ShortKey key(kind, group);
-  key.Add(id);
+StreamGroups::ShortKey StreamGroups::OwnerKey(Owner owner) {
+  ShortKey key(owner.consumer == 0 ? kPending : kOwned, owner.group);
+  if (owner.consumer != 0) key.Add(owner.consumer);
   return key;
 }
 
-StreamGroups::ShortKey StreamGroups::OwnedKey(uint32_t group, uint32_t consumer, StreamId id) {
-  ShortKey key(kOwned, group);
-  key.Add(consumer);
+StreamGroups::ShortKey StreamGroups::EntryKey(Owner owner, StreamId id) {
+  ShortKey key = OwnerKey(owner);
   key.Add(id);
   return key;
-}
-
-StreamId StreamGroups::DecodeId(std::string_view key) {
-  if (key.size() < sizeof(StreamId)) return {};
-  const char* at = key.data() + key.size() - sizeof(StreamId);
-  return {LoadBig64(at), LoadBig64(at + 8)};
 }
 
 std::string StreamGroups::Encode(const Group& group) {
@@ -90,23 +83,6 @@ StreamGroups::Consumer StreamGroups::DecodeConsumer(std::string_view value) {
   return consumer;
 }
 
-std::string_view StreamGroups::Encode(const Pending& pending, char* buffer) {
-  auto* at = reinterpret_cast<uint8_t*>(buffer);
-  int size = StoreVarint(at, static_cast<uint64_t>(pending.delivered_ms));
-  size += StoreVarint(at + size, pending.deliveries);
-  size += StoreVarint(at + size, pending.consumer);
-  return {buffer, static_cast<size_t>(size)};
-}
-
-StreamGroups::Pending StreamGroups::DecodePending(std::string_view value) {
-  ByteReader reader(value);
-  Pending pending;
-  pending.delivered_ms = static_cast<int64_t>(reader.Varint());
-  pending.deliveries = reader.Varint();
-  pending.consumer = static_cast<uint32_t>(reader.Varint());
-  return pending;
-}
-
 // --- rows
 
 uint8_t StreamGroups::TagOf(std::string_view key) {
@@ -139,12 +115,23 @@ uint32_t StreamGroups::LowerBound(const PackedPage& page, std::string_view key) 
 
 StreamGroups::Lookup StreamGroups::Find(std::string_view key, Row* row, std::string_view* value) {
   if (!HasTree()) return Lookup::kAbsent;
-  if (!tree_.FindKeyUnranked(key, &row->leaf)) return Lookup::kMissing;
-  PackedPage page = tree_.Page(row->leaf);
-  row->row = page.FindTagged(TagOf(key), key);
-  if (row->row == page.rows()) return Lookup::kAbsent;
-  *value = page.Row(row->row).value;
-  return Lookup::kPresent;
+  const uint8_t tag = TagOf(key);
+  // The rows of a group and its consumers mostly lie together.
+  for (const bool again : {true, false}) {
+    if (again && row_leaf_.shape != shape_) continue;
+    if (!again && !tree_.FindKeyUnranked(key, &row_leaf_.leaf)) {
+      row_leaf_.shape = 0;
+      return Lookup::kMissing;
+    }
+    row_leaf_.shape = shape_;
+    row->leaf = row_leaf_.leaf;
+    const PackedPage page = tree_.Page(row->leaf);
+    row->row = page.FindTagged(tag, key);
+    if (row->row == page.rows()) continue;
+    *value = page.Row(row->row).value;
+    return Lookup::kPresent;
+  }
+  return Lookup::kAbsent;
 }
 
 bool StreamGroups::Want(std::string_view key) {
@@ -154,24 +141,27 @@ bool StreamGroups::Want(std::string_view key) {
 
 void StreamGroups::Write(std::string_view key, std::string_view value) {
   if (!HasTree()) tree_.Plant(PackedPage::Empty(PackedKind::kHash));
-  Leaf leaf;
-  CHECK(tree_.FindKeyUnranked(key, &leaf));
-  PackedPage page = tree_.Page(leaf);
-  const uint8_t tag = TagOf(key);
-  uint32_t row = page.FindTagged(tag, key);
+  Row found;
+  std::string_view old;
+  const Lookup lookup = Find(key, &found, &old);
+  CHECK(lookup != Lookup::kMissing);
   PageEdit edit;
-  if (row < page.rows()) {
-    if (page.Row(row).value == value) return;
-    page.SetValue(row, value, &edit);
-    tree_.EditLeaf(leaf, &edit, 0);
+  if (lookup == Lookup::kPresent) {
+    if (old == value) return;
+    tree_.Page(found.leaf).SetValue(found.row, value, &edit);
+    tree_.EditLeaf(found.leaf, &edit, 0);
     return;
   }
-  row = LowerBound(page, key);
-  page.Insert(row, {.bytes = key, .value = value, .tag = tag}, &edit);
+  // Where there is no such row, Find has been to the leaf that would have it.
+  const Leaf leaf = found.leaf;
+  PackedPage page = tree_.Page(leaf);
+  const uint32_t row = LowerBound(page, key);
+  page.Insert(row, {.bytes = key, .value = value, .tag = TagOf(key)}, &edit);
   tree_.EditLeaf(leaf, &edit, 1);
   page = tree_.Page(leaf);
   const uint32_t rows = page.rows();
   if (rows < 2 || (page.size() <= kMaxLeafBytes && rows <= kMaxLeafRows)) return;
+  ++shape_;
   // Rows that come in order leave full leaves behind.
   tree_.SplitLeaf(leaf, row + 1 == rows ? row : rows / 2, KeyOf);
 }
@@ -186,6 +176,7 @@ void StreamGroups::Erase(std::string_view key) {
   if (tree_.Page(row.leaf).rows() == 0) {
     emptied_.emplace_back(key);
   } else {
+    ++shape_;
     tree_.MergeLeaf(row.leaf);
   }
 }
@@ -226,14 +217,31 @@ void StreamGroups::DropEmptied() {
   for (const std::string& key : emptied_) {
     Leaf leaf;
     if (!space_.exists() || !HasTree()) return;
-    if (!tree_.FindResidentKey(key, &leaf) || tree_.Page(leaf).rows() > 0) continue;
-    if (!tree_.UpperBound(leaf).empty() ||
+    if (!tree_.FindResidentKey(key, &leaf)) continue;
+    const std::string bound = tree_.UpperBound(leaf);
+    if (PendingPage::Is(tree_.Page(leaf).bytes())) {
+      const PendingPage page = Entries(leaf);
+      if (page.rows() > 0 || page.is_first()) continue;
+      if (!bound.starts_with(OwnerKey(page.owner()).view())) continue;  // the last one
+      RemoveLeaf(leaf);
+      continue;
+    }
+    if (tree_.Page(leaf).rows() > 0) continue;
+    // Searches for rows must not end in pages of entries: the last leaf before those stays.
+    if (!bound.empty() && bound[0] >= kPending) continue;
+    if (!bound.empty() ||
         std::any_of(leaf.path.begin(), leaf.path.begin() + leaf.depth,
                     [](const CountedTree::Step& step) { return step.child > 0; })) {
-      tree_.RemoveLeaf(leaf);
+      RemoveLeaf(leaf);
     }
   }
   emptied_.clear();
+}
+
+bool StreamGroups::GoesOn(const Leaf& leaf, std::string_view prefix) {
+  const std::string bound = tree_.UpperBound(leaf);
+  // A separator may be shorter than any key.
+  return !bound.empty() && std::string_view(bound).substr(0, prefix.size()) <= prefix;
 }
 
 // --- looking up
@@ -271,29 +279,33 @@ StreamGroups::Lookup StreamGroups::FindConsumerName(const Group& group, uint32_t
 }
 
 StreamGroups::Lookup StreamGroups::FindPending(const Group& group, StreamId id, Pending* pending) {
-  Row row;
-  std::string_view value;
-  const Lookup lookup = Find(IdKey(kPending, group.number, id), &row, &value);
-  if (lookup != Lookup::kPresent) return lookup;
-  *pending = DecodePending(value);
-  pending->id = id;
-  return lookup;
+  if (!HasTree()) return Lookup::kAbsent;
+  const Owner owner{.group = group.number};
+  Leaf leaf;
+  if (!LocateEntry(owner, id, &leaf)) return Lookup::kMissing;
+  if (!IsOf(leaf, owner)) return Lookup::kAbsent;
+  const PendingPage page = Entries(leaf);
+  const uint32_t row = page.LowerBound(id);
+  if (row == page.rows() || page.Id(row) != id) return Lookup::kAbsent;
+  *pending = page.Row(row);
+  return Lookup::kPresent;
 }
 
 bool StreamGroups::FindLastPending(const Group& group, StreamId* id) {
   *id = {};
   if (!HasTree()) return true;
+  const Owner owner{.group = group.number};
   Leaf leaf;
-  const std::string end = Prefix(kPending, group.number + 1);
-  if (!tree_.FindKeyUnranked(end, &leaf)) return false;
-  uint32_t row = LowerBound(tree_.Page(leaf), end);
-  while (row == 0) {
-    const CountedTree::Moved moved = tree_.Previous(&leaf);
-    if (moved != CountedTree::Moved::kYes) return moved == CountedTree::Moved::kEnd;
-    row = tree_.Page(leaf).rows();
+  if (!tree_.FindKeyUnranked(EntryKey(owner, kMaxStreamId), &leaf)) return false;
+  while (IsOf(leaf, owner)) {
+    const PendingPage page = Entries(leaf);
+    if (page.rows() > 0) {
+      *id = page.Id(page.rows() - 1);
+      return true;
+    }
+    if (page.is_first()) return true;
+    if (tree_.Previous(&leaf) != CountedTree::Moved::kYes) return false;
   }
-  std::string_view key = tree_.Page(leaf).Row(row - 1).bytes;
-  if (key.starts_with(Prefix(kPending, group.number))) *id = DecodeId(key);
   return true;
 }
 
@@ -315,8 +327,8 @@ bool StreamGroups::WantConsumer(const Group& group, std::string_view name) {
 }
 
 bool StreamGroups::WantPending(const Group& group, uint32_t consumer, StreamId id) {
-  const bool wanted = Want(IdKey(kPending, group.number, id));
-  return Want(OwnedKey(group.number, consumer, id)) && wanted;
+  const bool wanted = Want(EntryKey({.group = group.number}, id));
+  return Want(EntryKey({.group = group.number, .consumer = consumer}, id)) && wanted;
 }
 
 bool StreamGroups::WantOwner(const Group& group, uint32_t consumer) {
@@ -327,8 +339,16 @@ bool StreamGroups::WantOwner(const Group& group, uint32_t consumer) {
 }
 
 bool StreamGroups::WantDestroy(const Group& group) {
+  bool all = WantConsumers(group);
+  for (Kind kind : {kPending, kOwned}) {
+    all &= WantBetween(Prefix(kind, group.number), Prefix(kind, group.number + 1));
+  }
+  return all;
+}
+
+bool StreamGroups::WantConsumers(const Group& group) {
   bool all = true;
-  for (Kind kind : {kConsumer, kName, kPending, kOwned}) {
+  for (Kind kind : {kConsumer, kName}) {
     all &= WantBetween(Prefix(kind, group.number), Prefix(kind, group.number + 1));
   }
   return all;
@@ -338,12 +358,12 @@ bool StreamGroups::WantDelete(const Group& group, const Consumer& consumer) {
   std::string name = Prefix(kName, group.number);
   AppendBig32(&name, consumer.number);
   bool all = Want(name);
-  all &= WantBetween(OwnedKey(group.number, consumer.number, kMinStreamId),
-                     OwnedKey(group.number, consumer.number, kMaxStreamId));
+  const Owner owner{.group = group.number, .consumer = consumer.number};
+  all &= WantBetween(OwnerKey(owner), EntryKey(owner, kMaxStreamId));
   if (!all) return false;
   return ForEachPendingOf(group, consumer.number, kMinStreamId,
                           [&](StreamId id) {
-                            all &= Want(IdKey(kPending, group.number, id));
+                            all &= Want(EntryKey({.group = group.number}, id));
                             return true;
                           }) &&
          all;
@@ -366,9 +386,18 @@ void StreamGroups::Store(std::string_view name, const Group& group) {
 }
 
 void StreamGroups::Destroy(std::string_view name, const Group& group) {
-  for (Kind kind : {kConsumer, kName, kPending, kOwned}) {
+  for (Kind kind : {kOwned, kPending}) DropEntries(kind, group.number);
+  DropConsumers(group);
+  Forget(name);
+}
+
+void StreamGroups::DropConsumers(const Group& group) {
+  for (Kind kind : {kConsumer, kName}) {
     EraseBetween(Prefix(kind, group.number), Prefix(kind, group.number + 1));
   }
+}
+
+void StreamGroups::Forget(std::string_view name) {
   std::string key(1, kGroup);
   key += name;
   Erase(key);
@@ -393,13 +422,14 @@ void StreamGroups::Store(const Group& group, std::string_view name, const Consum
 }
 
 uint64_t StreamGroups::Delete(std::string_view name, const Consumer& consumer, Group* group) {
-  std::vector<StreamId> ids;
-  CHECK(ForEachPendingOf(*group, consumer.number, kMinStreamId, [&](StreamId id) {
-    ids.push_back(id);
+  std::vector<Pending> pending;
+  const Owner owner{.group = group->number, .consumer = consumer.number};
+  CHECK(WalkEntries(owner, kMinStreamId, [&](const Pending& entry) {
+    pending.push_back(entry);
     return true;
   }));
-  for (StreamId id : ids) Erase(IdKey(kPending, group->number, id));
-  for (StreamId id : ids) Erase(OwnedKey(group->number, consumer.number, id));
+  EraseEntries({.group = group->number}, pending);
+  DropOwned(owner);
   std::string key = Prefix(kName, group->number);
   AppendBig32(&key, consumer.number);
   Erase(key);
@@ -407,21 +437,44 @@ uint64_t StreamGroups::Delete(std::string_view name, const Consumer& consumer, G
   key += name;
   Erase(key);
   --group->consumers;
-  group->pending -= ids.size();
-  return ids.size();
+  group->pending -= pending.size();
+  return pending.size();
+}
+
+std::optional<uint64_t> StreamGroups::RemoveSome(const Consumer& consumer, Group* group,
+                                                 uint64_t limit) {
+  std::vector<Pending> pending;
+  const Owner owner{.group = group->number, .consumer = consumer.number};
+  bool all = WalkEntries(owner, kMinStreamId, [&](const Pending& entry) {
+    pending.push_back(entry);
+    return pending.size() < limit;
+  });
+  for (const Pending& entry : pending) all &= Want(EntryKey({.group = group->number}, entry.id));
+  if (!all) return std::nullopt;
+  Remove(*group, pending);
+  group->pending -= pending.size();
+  return pending.size();
 }
 
 void StreamGroups::Put(const Group& group, const Pending& pending, const Pending* old) {
-  char buffer[3 * kMaxVarintBytes];
-  Write(IdKey(kPending, group.number, pending.id), Encode(pending, buffer));
+  WriteEntries({.group = group.number}, {&pending, 1});
   if (old != nullptr && old->consumer == pending.consumer) return;
-  Write(OwnedKey(group.number, pending.consumer, pending.id), {});
-  if (old != nullptr) Erase(OwnedKey(group.number, old->consumer, pending.id));
+  WriteEntries({.group = group.number, .consumer = pending.consumer}, {&pending, 1});
+  if (old != nullptr) {
+    EraseEntries({.group = group.number, .consumer = old->consumer}, {&pending, 1});
+  }
 }
 
-void StreamGroups::Remove(const Group& group, const Pending& pending) {
-  Erase(IdKey(kPending, group.number, pending.id));
-  Erase(OwnedKey(group.number, pending.consumer, pending.id));
+void StreamGroups::PutNew(const Group& group, std::span<const Pending> pending) {
+  if (pending.empty()) return;
+  WriteEntries({.group = group.number}, pending);
+  WriteEntries({.group = group.number, .consumer = pending[0].consumer}, pending);
+}
+
+void StreamGroups::Remove(const Group& group, std::span<const Pending> pending) {
+  if (pending.empty()) return;
+  EraseEntries({.group = group.number}, pending);
+  EraseEntries({.group = group.number, .consumer = pending[0].consumer}, pending);
 }
 
 void StreamGroups::ChangePendingCount(const Group& group, uint32_t number, int64_t change) {

@@ -1,14 +1,16 @@
-// StreamGroups: the consumer groups of a stream: tree 1 of its pages, leaves of kHash rows sorted
-// by key. All groups share it, so small groups cost no pages of their own:
+// StreamGroups: the consumer groups of a stream: tree 1 of its pages, sorted by key:
 //
 //   1 | group name                         what Group has
 //   2 | u32 group | consumer name          what Consumer has
 //   3 | u32 group | u32 consumer           its name
-//   4 | u32 group | id                     a pending entry: what Pending has
+//   4 | u32 group | id                     a pending entry: what PendingEntry has
 //   5 | u32 group | u32 consumer | id      nothing: the consumer's pending entries
 //
 // with big-endian numbers in keys. Numbers of groups are never used again within a stream, nor
-// those of consumers within a group.
+// those of consumers within a group. Rows of the first three kinds share leaves of kHash. Those of
+// the others have PendingPages: each group's apart, and each consumer's. The separator of an
+// owner's first page is the key without an id; that page, and the owner's last one, stay when they
+// become empty, so that a queue that is empty again and again makes and drops no pages.
 //
 // Calls that look something up answer kMissing or false if a page on the way is not in RAM; see
 // page_space.h. Changes REQUIRE that their pages have been wanted, and can't fail. Leaves that
@@ -19,10 +21,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/page/pending_page.h"
 #include "engine/types/stream_value.h"
 
 namespace firn {
@@ -45,12 +50,7 @@ class StreamGroups {
     int64_t active_ms = -1;  // -1: never
     uint64_t pending = 0;
   };
-  struct Pending {
-    StreamId id;
-    int64_t delivered_ms = 0;
-    uint64_t deliveries = 0;
-    uint32_t consumer = 0;
-  };
+  using Pending = PendingEntry;
   enum class Lookup : uint8_t { kMissing, kAbsent, kPresent };
 
   explicit StreamGroups(PageSpace* space) : space_(*space), stream_(space), tree_(space, 1) {}
@@ -84,6 +84,14 @@ class StreamGroups {
   bool WantConsumer(const Group& group, std::string_view name);
   // For all changes of a pending entry: with `consumer` its new owner.
   bool WantPending(const Group& group, uint32_t consumer, StreamId id);
+  // For Remove, of an entry that FindPending has found.
+  bool WantOwned(const Group& group, const Pending& pending) {
+    Leaf leaf;
+    return LocateEntry({.group = group.number, .consumer = pending.consumer}, pending.id, &leaf);
+  }
+  // For PutNew: kAbsent if it may be called, kPresent if some of the entries are pending already.
+  // REQUIRES: ascending ids.
+  Lookup WantNew(const Group& group, uint32_t consumer, std::span<const Pending> entries);
   // For ChangePendingCount.
   bool WantOwner(const Group& group, uint32_t consumer);
   bool WantDestroy(const Group& group);
@@ -99,12 +107,28 @@ class StreamGroups {
   // WantPending of the number serves.
   void CreateConsumer(std::string_view name, Group* group, Consumer* consumer);
   void Store(const Group& group, std::string_view name, const Consumer& consumer);
+  // Destroy of a group with many pending entries, so that nobody waits for long: Forget, then
+  // DropSlice until it says kDone, then DropConsumers. What a crash in between leaves behind is
+  // nobody's, and goes with the stream.
+  void Forget(std::string_view name);
+  enum class Progress : uint8_t { kMissing, kMore, kDone };
+  // kMissing: nothing has been changed.
+  Progress DropSlice(const Group& group);
+  bool WantConsumers(const Group& group);
+  void DropConsumers(const Group& group);
   // With its pending entries; changes `group` for the caller to Store. Returns how many these were.
   uint64_t Delete(std::string_view name, const Consumer& consumer, Group* group);
+  // Takes the first entries of a consumer away, at most `limit`, and counts them in the group, for
+  // the caller to Store; returns how many, or nothing if pages are missing, which it has wanted.
+  std::optional<uint64_t> RemoveSome(const Consumer& consumer, Group* group, uint64_t limit);
   // Adds a pending entry, or changes it, possibly its owner. Counts nothing: `pending` of group and
   // consumers is for the caller. REQUIRES: WantPending.
   void Put(const Group& group, const Pending& pending, const Pending* old);
-  void Remove(const Group& group, const Pending& pending);
+  // As Put for entries that are not pending yet, with ascending ids and of one consumer.
+  void PutNew(const Group& group, std::span<const Pending> pending);
+  void Remove(const Group& group, const Pending& pending) { Remove(group, {&pending, 1}); }
+  // REQUIRES: of one consumer, all pending. Fastest where neighbours are neighbours.
+  void Remove(const Group& group, std::span<const Pending> pending);
   // Adds to a consumer's count of pending entries.
   void ChangePendingCount(const Group& group, uint32_t consumer, int64_t change);
 
@@ -141,7 +165,10 @@ class StreamGroups {
     uint32_t row = 0;
   };
 
+  using Owner = PendingPage::Owner;
+
   bool HasTree() { return !RootView(space_.Root()).node(1).empty(); }
+  // --- leaves of rows
   Lookup Find(std::string_view key, Row* row, std::string_view* value);
   bool Want(std::string_view key);
   void Write(std::string_view key, std::string_view value);
@@ -149,26 +176,68 @@ class StreamGroups {
   bool WantBetween(std::string_view first, std::string_view end);
   void EraseBetween(std::string_view first, std::string_view end);
   void DropEmptied();
+  void RemoveLeaf(const Leaf& leaf) {
+    ++shape_;
+    tree_.RemoveLeaf(leaf);
+  }
+  // Whether keys with this prefix may lie behind the leaf.
+  bool GoesOn(const Leaf& leaf, std::string_view prefix);
+  template <typename Visit>  // visit(key, value)
+  bool Walk(std::string_view first, std::string_view prefix, Visit visit);
+
+  // --- leaves of pending entries
+  static ShortKey OwnerKey(Owner owner);
+  static ShortKey EntryKey(Owner owner, StreamId id);
+  PendingPage Entries(const Leaf& leaf) { return PendingPage(tree_.Page(leaf).bytes()); }
+  // The leaf to which an entry belongs; false if it is not in RAM. Most commands ask again for
+  // where they have just been, which is remembered until leaves come or go.
+  bool LocateEntry(Owner owner, StreamId id, Leaf* leaf);
+  // Whether the leaf is one of the owner's.
+  bool IsOf(const Leaf& leaf, Owner owner);
+  Lookup FindAny(Owner owner, std::span<const Pending> entries);
+  // Adds entries with ascending ids, or replaces one.
+  void WriteEntries(Owner owner, std::span<const Pending> entries);
+  uint32_t AddRun(Owner owner, const Leaf& leaf, std::span<const Pending> entries);
+  uint32_t RunBefore(Owner owner, const Leaf& leaf, std::span<const Pending> entries);
+  void AddEntryPage(const Leaf& beside, const PendingPage::Spec& spec);
+  // Whether the leaf has the entries of an owner whose key is not less. A search may end there,
+  // before the owner's first page, where pages that lay between have gone.
+  bool IsBehind(const Leaf& leaf, std::string_view key);
+  void SplitEntries(Owner owner, const Leaf& leaf);
+  void EraseEntries(Owner owner, std::span<const Pending> entries);
+  void MergeEntries(Owner owner, const Leaf& leaf);
+  void DropEntries(Kind kind, uint32_t group);
+  void DropOwned(Owner owner);
+  bool IsEntryPage(const Leaf& leaf, Kind kind, uint32_t group);
+  CountedTree::Moved FindEntryPages(std::string_view first, Kind kind, uint32_t group,
+                                    std::vector<std::string>* bounds);
+  void DropPages(std::span<const std::string> bounds);
+  template <typename Visit>  // visit(const PendingEntry&)
+  bool WalkEntries(Owner owner, StreamId first, Visit visit);
+
   static uint32_t LowerBound(const PackedPage& page, std::string_view key);
   static uint8_t TagOf(std::string_view key);
 
   static std::string Encode(const Group& group);
   static std::string Encode(const Consumer& consumer);
-  static std::string_view Encode(const Pending& pending, char* buffer);
   static Group DecodeGroup(std::string_view value);
   static Consumer DecodeConsumer(std::string_view value);
-  static Pending DecodePending(std::string_view value);
-  static StreamId DecodeId(std::string_view key);
   static std::string Prefix(Kind kind, uint32_t group);
-  static ShortKey IdKey(Kind kind, uint32_t group, StreamId id);
-  static ShortKey OwnedKey(uint32_t group, uint32_t consumer, StreamId id);
-  template <typename Visit>  // visit(key, value)
-  bool Walk(std::string_view first, std::string_view prefix, Visit visit);
 
   PageSpace& space_;
   StreamValue stream_;
   CountedTree tree_;
   std::vector<std::string> emptied_;  // keys that lead to leaves without rows
+
+  struct Remembered {
+    uint64_t shape = 0;
+    Leaf leaf;
+    Owner owner;
+    StreamId id;
+  };
+  uint64_t shape_ = 1;          // grows when leaves come or go
+  Remembered row_leaf_;         // of rows
+  Remembered entry_leaves_[2];  // of a group, of a consumer
 };
 
 // --- implementation
@@ -184,9 +253,27 @@ bool StreamGroups::Walk(std::string_view first, std::string_view prefix, Visit v
       if (!cursor.row().bytes.starts_with(prefix)) return true;
       if (!visit(cursor.row().bytes, cursor.row().value)) return true;
     }
-    CountedTree::Moved moved = tree_.Next(&leaf);
-    if (moved != CountedTree::Moved::kYes) return moved == CountedTree::Moved::kEnd;
+    if (!GoesOn(leaf, prefix)) return true;
+    if (tree_.Next(&leaf) != CountedTree::Moved::kYes) return false;
     row = 0;
+  }
+}
+
+template <typename Visit>
+bool StreamGroups::WalkEntries(Owner owner, StreamId first, Visit visit) {
+  if (!HasTree()) return true;
+  Leaf leaf;
+  if (!tree_.FindKeyUnranked(EntryKey(owner, first), &leaf)) return false;
+  if (!IsOf(leaf, owner)) return true;
+  const ShortKey prefix = OwnerKey(owner);
+  for (uint32_t row = Entries(leaf).LowerBound(first);; row = 0) {
+    const PendingPage page = Entries(leaf);
+    const uint32_t rows = page.rows();
+    for (; row < rows; ++row) {
+      if (!visit(page.Row(row))) return true;
+    }
+    if (!GoesOn(leaf, prefix)) return true;
+    if (tree_.Next(&leaf) != CountedTree::Moved::kYes) return false;
   }
 }
 
@@ -208,20 +295,14 @@ bool StreamGroups::ForEachConsumer(const Group& group, Visit visit) {
 
 template <typename Visit>
 bool StreamGroups::ForEachPending(const Group& group, StreamId first, Visit visit) {
-  return Walk(IdKey(kPending, group.number, first), Prefix(kPending, group.number),
-              [&](std::string_view key, std::string_view value) {
-                Pending pending = DecodePending(value);
-                pending.id = DecodeId(key);
-                return visit(pending);
-              });
+  return WalkEntries({.group = group.number}, first, visit);
 }
 
 template <typename Visit>
 bool StreamGroups::ForEachPendingOf(const Group& group, uint32_t consumer, StreamId first,
                                     Visit visit) {
-  const ShortKey key = OwnedKey(group.number, consumer, first);
-  return Walk(key, key.view().substr(0, key.view().size() - sizeof(StreamId)),
-              [&](std::string_view row, std::string_view) { return visit(DecodeId(row)); });
+  return WalkEntries({.group = group.number, .consumer = consumer}, first,
+                     [&](const PendingEntry& entry) { return visit(entry.id); });
 }
 
 }  // namespace firn

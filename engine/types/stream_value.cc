@@ -1,6 +1,7 @@
 #include "engine/types/stream_value.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
 
@@ -10,6 +11,8 @@ namespace {
 // Pages wanted at once where a walk meets a missing one.
 constexpr uint64_t kMaxAhead = 1024;
 constexpr size_t kIdSize = 16;
+// Pages removed in one slice of a trim, and wanted for one where they are missing.
+constexpr uint32_t kSlicePages = 128;
 
 size_t CommonPrefix(std::string_view a, std::string_view b) {
   size_t common = 0;
@@ -104,14 +107,8 @@ void StreamValue::WantAhead(StreamId id, uint64_t entries, bool backward) {
   }
 }
 
-bool StreamValue::Want(const StreamRange& range, uint64_t* bytes) {
-  uint64_t sum = 0;
-  bool all = Walk(range, [&](const StreamPage::Cursor& cursor) {
-    sum += cursor.size() + 32;
-    if (bytes != nullptr && cursor.fields() > 0) sum += 8 * cursor.fields();
-  });
-  if (bytes != nullptr) *bytes = sum;
-  return all;
+bool StreamValue::Want(const StreamRange& range) {
+  return Walk(range, [](const StreamPage::Cursor&) {});
 }
 
 StreamValue::Lookup StreamValue::Find(StreamId id) {
@@ -141,21 +138,21 @@ void StreamValue::Create() {
 }
 
 bool StreamValue::WantAppend() {
-  Leaf leaf;
-  return tree_.FindLast(&leaf);
+  end_known_ = tree_.FindLast(&end_);
+  return end_known_;
 }
 
 void StreamValue::Append(StreamId id, std::span<const std::string_view> fields,
                          const StreamLimits& limits) {
-  const std::string key(IdKey(id).view());
+  const IdKey key(id);
   if (!space_.exists()) {
-    CountedTree::CreateTree(
-        &space_,
-        {.leaf = {.packed = StreamPage::First(id, fields), .separator = key}, .block = NewBlock()});
+    CountedTree::CreateTree(&space_, {.leaf = {.packed = StreamPage::First(id, fields),
+                                               .separator = std::string(key.view())},
+                                      .block = NewBlock()});
     return NoteAppended(id);
   }
-  Leaf leaf;
-  CHECK(tree_.FindLast(&leaf));
+  if (!std::exchange(end_known_, false)) CHECK(tree_.FindLast(&end_));
+  Leaf& leaf = end_;
   StreamPage page = Page(leaf);
   if (page.Fits(fields, limits)) {
     std::string scratch;
@@ -165,7 +162,7 @@ void StreamValue::Append(StreamId id, std::span<const std::string_view> fields,
     return NoteAppended(id);
   }
   const bool was_void = page.is_void();
-  tree_.AddLeafAfter(leaf, StreamPage::First(id, fields), key);
+  tree_.AddLeafAfter(leaf, StreamPage::First(id, fields), key.view());
   if (was_void) {
     CHECK(tree_.FindFirst(&leaf));
     tree_.RemoveLeaf(leaf);
@@ -174,6 +171,7 @@ void StreamValue::Append(StreamId id, std::span<const std::string_view> fields,
 }
 
 void StreamValue::AppendPage(std::string_view page) {
+  end_known_ = false;
   const std::string key(IdKey(StreamPage(page).master()).view());
   const uint32_t entries = StreamPage(page).count();
   if (!space_.exists()) {
@@ -250,6 +248,7 @@ void StreamValue::RemovePage(const Leaf& leaf) {
 }
 
 bool StreamValue::Remove(StreamId id) {
+  end_known_ = false;
   Leaf leaf;
   // A page that held no such entry may have been emptied since, and its neighbour not be in RAM.
   if (!tree_.FindResidentKey(IdKey(id).view(), &leaf)) return false;
@@ -321,14 +320,33 @@ bool StreamValue::WantTrim(const StreamTrim& trim) {
   return false;
 }
 
-uint64_t StreamValue::Trim(const StreamTrim& trim) {
+bool StreamValue::WantTrimSlice(const StreamTrim& trim) {
+  if (trim.by == StreamTrim::By::kNone || !exists()) return true;
+  if (trim.by == StreamTrim::By::kLength && length() + 1 <= trim.max_length) return true;
+  Leaf leaf;
+  if (tree_.FindResidentKey(IdKey(kMinStreamId).view(), &leaf) || tree_.FindFirst(&leaf)) {
+    return true;
+  }
+  tree_.WantRanks(0, kSlicePages - 1);
+  return false;
+}
+
+// With `more` a slice, else all that there is to do.
+uint64_t StreamValue::TrimPages(const StreamTrim& trim, bool* more) {
+  end_known_ = false;
+  if (more != nullptr) *more = false;
   if (trim.by == StreamTrim::By::kNone || !exists()) return 0;
   const uint64_t length = this->length();
   uint64_t removed = 0;
-  for (;;) {
+  for (uint32_t pages = 0;; ++pages) {
     if (trim.by == StreamTrim::By::kLength && length - removed <= trim.max_length) break;
     Leaf leaf;
-    CHECK(tree_.FindFirst(&leaf));
+    const bool found = tree_.FindResidentKey(IdKey(kMinStreamId).view(), &leaf);
+    CHECK(found || (more != nullptr && pages > 0));
+    if (!found || (more != nullptr && pages == kSlicePages)) {
+      *more = true;
+      break;
+    }
     StreamPage page = Page(leaf);
     if (page.is_void()) break;
     if (trim.limit != 0 && removed + page.count() > trim.limit) break;

@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "engine/page/stream_page.h"
@@ -64,9 +65,13 @@ class StreamValue {
   bool FirstId(StreamId* id);
 
   // --- reading
-  // Whether all pages of a range are in RAM. `bytes`, if not null: at least what its entries take.
-  bool Want(const StreamRange& range, uint64_t* bytes = nullptr);
-  // Calls visit(const StreamPage::Cursor&) for each entry. REQUIRES: Want.
+  // Whether all pages of a range are in RAM.
+  bool Want(const StreamRange& range);
+  // Calls visit(const StreamPage::Cursor&) for each entry, until it returns false if it returns
+  // anything. False if pages are missing; what has been visited so far is to be forgotten then.
+  template <typename Visit>
+  bool Walk(const StreamRange& range, Visit visit);
+  // As Walk. REQUIRES: Want.
   template <typename Visit>
   void ForEach(const StreamRange& range, Visit visit);
   enum class Lookup : uint8_t { kMissing, kAbsent, kPresent };
@@ -96,7 +101,11 @@ class StreamValue {
   bool WantTrim(const StreamTrim& trim);
   // Returns how many entries it has removed. REQUIRES: WantTrim; nothing has been changed since but
   // by Append.
-  uint64_t Trim(const StreamTrim& trim);
+  uint64_t Trim(const StreamTrim& trim) { return TrimPages(trim, nullptr); }
+  // As these, but for so many pages at most that nobody waits for long, and just those in RAM:
+  // `*more` tells whether there is more to do.
+  bool WantTrimSlice(const StreamTrim& trim);
+  uint64_t TrimSlice(const StreamTrim& trim, bool* more) { return TrimPages(trim, more); }
   bool WantRemove(StreamId id) { return Find(id) != Lookup::kMissing; }
   // False if there is no such entry. REQUIRES: WantRemove.
   bool Remove(StreamId id);
@@ -131,12 +140,21 @@ class StreamValue {
   }
   StreamPage Page(const Leaf& leaf) { return StreamPage(tree_.Page(leaf).bytes()); }
   static std::string NewBlock();
+  // Whether to go on.
   template <typename Visit>
-  bool Walk(const StreamRange& range, Visit visit);
+  static bool Show(Visit& visit, const StreamPage::Cursor& cursor) {
+    if constexpr (std::is_void_v<decltype(visit(cursor))>) {
+      visit(cursor);
+      return true;
+    } else {
+      return visit(cursor);
+    }
+  }
   template <typename Visit>
   bool WalkBackward(const StreamRange& range, Visit visit);
   void WantAhead(StreamId id, uint64_t entries, bool backward);
   bool FindExtent(StreamId id, const Leaf& leaf, StreamPage::Extent* extent);
+  uint64_t TrimPages(const StreamTrim& trim, bool* more);
   bool MustRemovePage(const StreamTrim& trim, const StreamPage& page, uint64_t length);
   StreamPage::Extent TrimmedExtent(const StreamTrim& trim, const StreamPage& page, uint64_t length);
   void RemovePage(const Leaf& leaf);
@@ -146,6 +164,9 @@ class StreamValue {
 
   PageSpace& space_;
   CountedTree tree_;
+  // Where WantAppend has found the end; nothing has been changed since.
+  bool end_known_ = false;
+  Leaf end_;
 };
 
 // --- implementation
@@ -166,8 +187,7 @@ bool StreamValue::Walk(const StreamRange& range, Visit visit) {
       if (cursor.id() < range.first) continue;
       if (cursor.id() > range.last) return true;
       at = cursor.id();
-      visit(cursor);
-      if (--left == 0) return true;
+      if (!Show(visit, cursor) || --left == 0) return true;
     }
     // What the separator already tells to be out of the range needn't be read.
     std::string bound = tree_.UpperBound(leaf);
@@ -200,8 +220,7 @@ bool StreamValue::WalkBackward(const StreamRange& range, Visit visit) {
     }
     for (; !cursors.empty(); cursors.pop_back()) {
       at = cursors.back().id();
-      visit(cursors.back());
-      if (--left == 0) return true;
+      if (!Show(visit, cursors.back()) || --left == 0) return true;
     }
     if (!page.is_void() && page.master() <= range.first) return true;
     CountedTree::Moved moved = tree_.Previous(&leaf);

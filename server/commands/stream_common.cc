@@ -164,11 +164,31 @@ void ReplyStreamEntry(Reply& reply, const StreamPage::Cursor& entry) {
 }
 
 bool WantEntries(CommandContext& context, StreamValue& stream, const StreamRange& range) {
+  const uint64_t limit = MaxReplyBytes(context);
   uint64_t bytes = 0;
-  if (!stream.Want(range, &bytes)) return false;
-  if (bytes <= MaxReplyBytes(context)) return true;
+  // What comes behind is not even asked for.
+  const bool all = stream.Walk(range, [&](const StreamPage::Cursor& entry) {
+    bytes += StreamEntryReplyBytes(entry);
+    return bytes <= limit;
+  });
+  if (!all || bytes <= limit) return all;
   context.reply.Error(kOutOfMemoryError);
   return false;
+}
+
+void RunInSlices(CommandContext& context, SliceStep step) {
+  if (step(context)) RunLater(context, std::move(step));
+}
+
+void RunLater(CommandContext& context, SliceStep step) {
+  SuspendedCommand suspended = context.Suspend();
+  const HashedKey key = context.key();  // the arguments live as long as the command
+  context.server.loop().Post([suspended, key, step = std::move(step)] {
+    suspended.Resume([key, step](CommandContext& context) {
+      RunWithKeys(context, {{context.db().number(), key, Access::kUpdate}},
+                  [step](CommandContext& context) { RunInSlices(context, step); });
+    });
+  });
 }
 
 // --- how many entries a group has read

@@ -129,6 +129,36 @@ std::optional<StreamId> ChooseId(const CommandContext& context, const TrimArgume
   return id;
 }
 
+// The steps of XTRIM. Entries that others add meanwhile are as if they had been there before.
+struct TrimSteps {
+  StreamTrim trim;
+  uint64_t removed = 0;
+
+  bool operator()(CommandContext& context) {
+    OpenStream stream(context, OpenStream::Use::kWrite);
+    if (!stream.ok()) return false;
+    const bool at_limit = trim.limit != 0 && removed >= trim.limit;
+    bool more = false;
+    if (stream.exists() && !at_limit) {
+      StreamValue& value = stream.value();
+      StreamTrim rest = trim;
+      if (rest.limit != 0) rest.limit -= removed;
+      const bool sliced = !RunsAtomically(context);
+      if (sliced ? !value.WantTrimSlice(rest) : !value.WantTrim(rest)) return false;
+      const uint64_t now = sliced ? value.TrimSlice(rest, &more) : value.Trim(rest);
+      removed += now;
+      if (now > 0) {
+        context.Modified(context.key());
+        NoteGroupChange(context, now - 1);
+      }
+    }
+    if (more) return true;
+    context.reply.Integer(static_cast<int64_t>(removed));
+    if (removed > 0) context.Notify('t', "xtrim", context.key().bytes);
+    return false;
+  }
+};
+
 void RangeCommand(CommandContext& context, bool backward) {
   const auto args = context.args;
   StreamRange range;
@@ -236,15 +266,7 @@ void XDelCommand(CommandContext& context) {
 void XTrimCommand(CommandContext& context) {
   TrimArguments parsed;
   if (!ParseTrimArgumentsOr(context, false, &parsed)) return;
-  OpenStream stream(context, OpenStream::Use::kWrite);
-  if (!stream.ok()) return;
-  if (!stream.exists()) return context.reply.Integer(0);
-  if (!stream.value().WantTrim(parsed.trim)) return;
-  const uint64_t removed = stream.value().Trim(parsed.trim);
-  context.reply.Integer(static_cast<int64_t>(removed));
-  if (removed == 0) return;
-  stream.Changed("xtrim");
-  NoteGroupChange(context, removed - 1);
+  RunInSlices(context, TrimSteps{.trim = parsed.trim, .removed = 0});
 }
 
 void XSetIdCommand(CommandContext& context) {

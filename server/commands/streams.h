@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -72,9 +73,23 @@ std::string StreamIdText(StreamId id);
 void ReplyStreamId(Reply& reply, StreamId id);
 // An array of the id and the array of fields.
 void ReplyStreamEntry(Reply& reply, const StreamPage::Cursor& entry);
+// About what the entry takes in a reply.
+inline uint64_t StreamEntryReplyBytes(const StreamPage::Cursor& entry) {
+  return entry.size() + 32 + 8 * entry.fields();
+}
 // Whether the entries of a range are in RAM. If they are too many to answer, replies with an error
 // and returns false.
 bool WantEntries(CommandContext& context, StreamValue& stream, const StreamRange& range);
+
+// For changes of many pages, of the stream under the command's first key: `step` changes some of
+// them and returns whether there is more to do, for which it is called again once others have had
+// their turn; the last time it replies. When it returns false without a reply, pages are missing,
+// and it has changed nothing. Never called again in a transaction or script (RunsAtomically).
+using SliceStep = std::function<bool(CommandContext& context)>;
+void RunInSlices(CommandContext& context, SliceStep step);
+// As RunInSlices, but others have a turn first: for a command that has changed something. No
+// OpenStream may live when the loop goes on.
+void RunLater(CommandContext& context, SliceStep step);
 
 // --- how many entries a group has read
 

@@ -330,6 +330,75 @@ bool ListPending(CommandContext& context, StreamGroups& groups, const Group& gro
   return walked && all;
 }
 
+// Entries that are pending no longer. Counts are written once per consumer; mostly there is one.
+class Acknowledgement {
+ public:
+  Acknowledgement(StreamGroups& groups, const Group& group) : groups_(groups), group_(group) {}
+
+  // False if pages are missing.
+  bool Locate(const std::vector<StreamId>& ids) {
+    bool all = true;
+    pending_.reserve(ids.size());
+    for (StreamId id : ids) {
+      Pending pending;
+      const Lookup found = groups_.FindPending(group_, id, &pending);
+      all &= found != Lookup::kMissing;
+      if (found != Lookup::kPresent) continue;
+      all &= LocateOwner(pending);
+      pending_.push_back(pending);
+    }
+    if (!all) return false;
+    // An id may have been named twice. Neighbours are removed together.
+    const auto less = [](const Pending& a, const Pending& b) { return a.id < b.id; };
+    if (!std::is_sorted(pending_.begin(), pending_.end(), less)) {
+      std::sort(pending_.begin(), pending_.end(), less);
+    }
+    const auto same = [](const Pending& a, const Pending& b) { return a.id == b.id; };
+    pending_.erase(std::unique(pending_.begin(), pending_.end(), same), pending_.end());
+    return true;
+  }
+  // Returns how many entries it has removed.
+  uint64_t Run() {
+    const std::span<const Pending> all(pending_);
+    for (size_t begin = 0; begin < all.size();) {
+      size_t end = begin + 1;
+      while (end < all.size() && all[end].consumer == all[begin].consumer) ++end;
+      groups_.Remove(group_, all.subspan(begin, end - begin));
+      for (Owner& owner : owners_) {
+        if (owner.number == all[begin].consumer) owner.consumer.pending -= end - begin;
+      }
+      begin = end;
+    }
+    for (const Owner& owner : owners_) groups_.Store(group_, owner.name, owner.consumer);
+    return all.size();
+  }
+
+ private:
+  struct Owner {
+    uint32_t number = 0;
+    std::string name;
+    Consumer consumer;
+  };
+  bool LocateOwner(const Pending& pending) {
+    if (!groups_.WantOwned(group_, pending)) return false;
+    for (const Owner& owner : owners_) {
+      if (owner.number == pending.consumer) return true;
+    }
+    Owner owner{.number = pending.consumer, .name = {}, .consumer = {}};
+    Lookup lookup = groups_.FindConsumerName(group_, owner.number, &owner.name);
+    if (lookup == Lookup::kPresent) {
+      lookup = groups_.FindConsumer(group_, owner.name, &owner.consumer);
+    }
+    if (lookup == Lookup::kPresent) owners_.push_back(std::move(owner));
+    return lookup != Lookup::kMissing;
+  }
+
+  StreamGroups& groups_;
+  const Group& group_;
+  std::vector<Pending> pending_;
+  std::vector<Owner> owners_;
+};
+
 }  // namespace
 
 void XAckCommand(CommandContext& context) {
@@ -343,34 +412,11 @@ void XAckCommand(CommandContext& context) {
   if (lookup == Lookup::kAbsent) return context.reply.Integer(0);
   std::vector<StreamId> ids;
   if (!ParseStreamIdsOr(context, 3, &ids)) return;
-  bool all = true;
-  for (StreamId id : ids) {
-    Pending pending;
-    const Lookup found = groups.FindPending(group, id, &pending);
-    all &= found != Lookup::kMissing;
-    if (found != Lookup::kPresent) continue;
-    all &= groups.WantPending(group, pending.consumer, id);
-    all &= groups.WantOwner(group, pending.consumer);
-  }
-  if (!all) return;
-  // Counts are written once per consumer; mostly there is one.
-  std::vector<std::pair<uint32_t, int64_t>> changes;
-  uint64_t acknowledged = 0;
-  for (StreamId id : ids) {
-    Pending pending;
-    if (groups.FindPending(group, id, &pending) != Lookup::kPresent) continue;
-    groups.Remove(group, pending);
-    ++acknowledged;
-    auto owner = std::find_if(changes.begin(), changes.end(),
-                              [&](const auto& change) { return change.first == pending.consumer; });
-    if (owner == changes.end()) owner = changes.insert(owner, {pending.consumer, 0});
-    --owner->second;
-  }
+  Acknowledgement acknowledgement(groups, group);
+  if (!acknowledgement.Locate(ids)) return;
+  const uint64_t acknowledged = acknowledgement.Run();
   context.reply.Integer(static_cast<int64_t>(acknowledged));
   if (acknowledged == 0) return;
-  for (const auto& [consumer, change] : changes) {
-    groups.ChangePendingCount(group, consumer, change);
-  }
   group.pending -= acknowledged;
   groups.Store(context.args[2], group);
   NoteGroupChange(context, acknowledged);

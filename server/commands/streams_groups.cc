@@ -1,4 +1,7 @@
 // XGROUP: making and removing consumer groups and consumers.
+#include <optional>
+
+#include "engine/types/root_format.h"
 #include "server/blocking.h"
 #include "server/client.h"
 #include "server/commands/streams.h"
@@ -52,6 +55,84 @@ bool FindGroupOr(CommandContext& context, StreamGroups& groups, Group* group) {
   }
   return lookup == Lookup::kPresent;
 }
+
+// Groups and consumers with more pending entries than this are removed in slices.
+constexpr uint64_t kManyPending = 5000;
+constexpr uint64_t kPendingAtOnce = 1000;
+
+// Whether the key still has the stream that the steps began with.
+bool IsSame(OpenStream& stream, uint64_t value_id) {
+  return stream.exists() && RootView(stream.pages()->Root()).value_id() == value_id;
+}
+
+void ReplyDestroyed(CommandContext& context) {
+  context.reply.Integer(1);
+  NoteGroupChange(context);
+  context.Notify('t', "xgroup-destroy", context.key().bytes);
+}
+
+// The group has been forgotten; what it had goes page by page.
+struct DestroySteps {
+  Group group;
+  uint64_t value_id = 0;
+
+  bool operator()(CommandContext& context) const {
+    OpenStream stream(context, OpenStream::Use::kWrite);
+    if (!stream.ok()) return false;
+    if (IsSame(stream, value_id)) {
+      StreamGroups groups(stream.pages());
+      const auto progress = groups.DropSlice(group);
+      if (progress != StreamGroups::Progress::kDone) {
+        return progress == StreamGroups::Progress::kMore;
+      }
+      if (!groups.WantConsumers(group)) return false;
+      groups.DropConsumers(group);
+    }
+    ReplyDestroyed(context);
+    return false;
+  }
+};
+
+// Takes a consumer's pending entries away, some at a time, before the consumer itself.
+struct DeleteConsumerSteps {
+  uint64_t value_id = 0;
+  uint64_t removed = 0;
+
+  bool operator()(CommandContext& context) {
+    OpenStream stream(context, OpenStream::Use::kWrite);
+    if (!stream.ok()) return false;
+    StreamGroups groups(stream.pages());
+    Group group;
+    Consumer consumer;
+    Lookup lookup = Lookup::kAbsent;
+    if (IsSame(stream, value_id)) {
+      lookup = groups.FindGroup(context.args[3], &group);
+      if (lookup == Lookup::kPresent) {
+        lookup = groups.FindConsumer(group, context.args[4], &consumer);
+      }
+      if (lookup == Lookup::kMissing) return false;
+    }
+    if (lookup == Lookup::kPresent && consumer.pending > kPendingAtOnce) {
+      const std::optional<uint64_t> some = groups.RemoveSome(consumer, &group, kPendingAtOnce);
+      if (!some) return false;
+      CHECK_MSG(*some > 0, "a consumer has fewer pending entries than it counts");
+      consumer.pending -= *some;
+      removed += *some;
+      groups.Store(group, context.args[4], consumer);
+      groups.Store(context.args[3], group);
+      return true;
+    }
+    if (lookup == Lookup::kPresent) {
+      if (!groups.WantDelete(group, consumer)) return false;
+      removed += groups.Delete(context.args[4], consumer, &group);
+      groups.Store(context.args[3], group);
+    }
+    context.reply.Integer(static_cast<int64_t>(removed));
+    NoteGroupChange(context);
+    context.Notify('t', "xgroup-delconsumer", context.key().bytes);
+    return false;
+  }
+};
 
 }  // namespace
 
@@ -120,12 +201,16 @@ void XGroupDestroyCommand(CommandContext& context) {
   const Lookup lookup = groups.FindGroup(context.args[3], &group);
   if (lookup == Lookup::kMissing) return;
   if (lookup == Lookup::kAbsent) return context.reply.Integer(0);
+  // Who waits for entries of the group is told that it is gone.
+  if (group.pending > kManyPending && !RunsAtomically(context)) {
+    groups.Forget(context.args[3]);
+    SignalReady(context, context.key());
+    const uint64_t value_id = RootView(stream.pages()->Root()).value_id();
+    return RunLater(context, DestroySteps{.group = group, .value_id = value_id});
+  }
   if (!groups.WantDestroy(group)) return;
   groups.Destroy(context.args[3], group);
-  context.reply.Integer(1);
-  NoteGroupChange(context);
-  context.Notify('t', "xgroup-destroy", context.key().bytes);
-  // Who waits for entries of the group is told that it is gone.
+  ReplyDestroyed(context);
   SignalReady(context, context.key());
 }
 
@@ -157,6 +242,10 @@ void XGroupDelConsumerCommand(CommandContext& context) {
   const Lookup lookup = groups.FindConsumer(group, context.args[4], &consumer);
   if (lookup == Lookup::kMissing) return;
   if (lookup == Lookup::kAbsent) return context.reply.Integer(0);
+  if (consumer.pending > kManyPending && !RunsAtomically(context)) {
+    const uint64_t value_id = RootView(stream.pages()->Root()).value_id();
+    return RunLater(context, DeleteConsumerSteps{.value_id = value_id, .removed = 0});
+  }
   if (!groups.WantDelete(group, consumer)) return;
   const uint64_t pending = groups.Delete(context.args[4], consumer, &group);
   groups.Store(context.args[3], group);

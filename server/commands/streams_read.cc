@@ -1,6 +1,7 @@
 // XREAD and XREADGROUP.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "server/blocking.h"
 #include "server/client.h"
@@ -118,14 +119,6 @@ struct Source {
   uint64_t earlier = 0;  // how often the key has been named with ">" before
 };
 
-// The id of the last entry, 0-0 if there is none. False if pages are missing.
-bool TopEntry(StreamValue& stream, StreamId* top) {
-  const StreamRange range{.backward = true, .limit = 1};
-  if (!stream.Want(range)) return false;
-  stream.ForEach(range, [&](const StreamPage::Cursor& entry) { *top = entry.id(); });
-  return true;
-}
-
 StreamRange RangeAfter(StreamId after, uint64_t limit) {
   // There is nothing after the greatest id; Redis then begins where it was told.
   return {.first = NextStreamId(after).value_or(kMinStreamId), .limit = limit};
@@ -156,34 +149,55 @@ class Reader {
     }
     if (served > 0) return;
     if (!read_.block) return context_.reply.NullArray();
+    opened_.reset();
     Block();
   }
 
  private:
+  // A stream while it is located or served. A single one stays as it is in between.
+  struct Opened {
+    Opened(CommandContext& context, const HashedKey& key, OpenStream::Use use)
+        : stream(context, key, use), groups(stream.pages()) {}
+    OpenStream stream;
+    StreamGroups groups;  // if the stream exists
+    StreamGroups::Group group;
+    StreamGroups::Consumer consumer;
+    bool has_consumer = false;
+    // What is to be answered, if `collected`; else it is walked over once more.
+    bool collected = false;
+    std::vector<StreamPage::Cursor> entries;
+    bool some_pending = false;  // some of the entries are pending already
+  };
+  // So many entries are kept between locating and serving.
+  static constexpr uint64_t kMostCollected = 1000;
+
+  bool single() const { return read_.streams == 1; }
   // These answer false if pages are missing, or they have replied with an error.
   bool ParseSourceIdOr(size_t i, const std::string* state, OpenStream& stream, Source* source);
   bool Locate(size_t i, const std::string* state);
-  bool LocateGroup(OpenStream& stream, Source* source);
-  bool LocateNew(OpenStream& stream, StreamGroups& groups, const StreamGroups::Group& group,
-                 uint32_t consumer, Source* source);
-  bool LocateHistory(OpenStream& stream, StreamGroups& groups, const StreamGroups::Group& group,
-                     uint32_t consumer, const Source& source);
+  bool LocateGroupOr(const Source& source);
+  bool LocateReading(Source* source);
+  bool LocateNew(Source* source);
+  bool LocateEntries(const StreamRange& range, bool* any);
+  bool LocatePending(const StreamRange& range);
+  bool LocateHistory(const Source& source);
+  // REQUIRES: opened_ is what Locate left, or FindAgain has been called.
+  void FindAgain(const Source& source);
   void Serve(const Source& source);
-  void ServeGroup(OpenStream& stream, const Source& source);
-  void ServeNew(OpenStream& stream, StreamGroups& groups, StreamGroups::Group* group,
-                StreamGroups::Consumer* consumer);
-  void ServeHistory(OpenStream& stream, StreamGroups& groups, const StreamGroups::Group& group,
-                    const StreamGroups::Consumer& consumer, const Source& source);
+  void ServeGroup(const Source& source);
+  void DeliverPending(const std::vector<StreamId>& ids);
+  void ServeHistory(const Source& source);
   void ReplyName(const Source& source) {
     if (context_.reply.protocol() == 2) context_.reply.ArrayHeader(2);
     context_.reply.Bulk(source.name);
   }
-  uint64_t ReplyEntries(StreamValue& stream, const StreamRange& range, std::vector<StreamId>* ids);
+  void ReplyEntries(const StreamRange& range, std::vector<StreamId>* ids);
   void Block();
 
   CommandContext& context_;
   const ReadArguments& read_;
   std::vector<Source> sources_;
+  std::optional<Opened> opened_;
 };
 
 bool Reader::ParseSourceIdOr(size_t i, const std::string* state, OpenStream& stream,
@@ -227,186 +241,252 @@ bool Reader::Locate(size_t i, const std::string* state) {
   for (size_t j = 0; j < i; ++j) {
     if (sources_[j].is_new && sources_[j].name == source.name) ++source.earlier;
   }
-  OpenStream stream(context_, source.key, OpenStream::Use::kRead);
+  opened_.emplace(context_, source.key, OpenStream::Use::kRead);
+  OpenStream& stream = opened_->stream;
   if (!stream.ok()) return false;
   source.exists = stream.exists();
-  if (read_.with_group) {
-    StreamGroups::Group group;
-    StreamGroups::Lookup lookup = StreamGroups::Lookup::kAbsent;
-    if (stream.exists()) lookup = StreamGroups(stream.pages()).FindGroup(read_.group, &group);
-    if (lookup == StreamGroups::Lookup::kMissing) return false;
-    if (lookup == StreamGroups::Lookup::kAbsent) {
-      context_.reply.Error("NOGROUP No such key '" + std::string(UpToNul(source.name)) +
-                           "' or consumer group '" + std::string(UpToNul(read_.group)) +
-                           "' in XREADGROUP with GROUP option");
-      return false;
-    }
-  }
+  if (read_.with_group && !LocateGroupOr(source)) return false;
   if (!ParseSourceIdOr(i, state, stream, &source)) return false;
-  if (!stream.exists()) return true;
-  if (read_.with_group) return LocateGroup(stream, &source);
-  StreamValue& value = stream.value();
-  if (value.length() == 0 || value.last_id() <= source.after) return true;
-  StreamId top;
-  if (!TopEntry(value, &top)) return false;
-  source.serve = top > source.after;
-  if (!source.serve) return true;
-  return WantEntries(context_, value, RangeAfter(source.after, read_.limit));
+  if (!source.exists) return true;
+  const bool located = LocateReading(&source);
+  if (!single()) opened_.reset();
+  return located;
 }
 
-bool Reader::LocateGroup(OpenStream& stream, Source* source) {
-  StreamGroups groups(stream.pages());
-  StreamGroups::Group group;
-  CHECK(groups.FindGroup(read_.group, &group) == StreamGroups::Lookup::kPresent);
-  StreamGroups::Consumer consumer{.number = group.next_consumer};
-  const auto lookup = groups.FindConsumer(group, read_.consumer, &consumer);
-  if (lookup == StreamGroups::Lookup::kMissing) return false;
-  if (lookup == StreamGroups::Lookup::kAbsent && !groups.WantConsumer(group, read_.consumer)) {
-    return false;
+bool Reader::LocateGroupOr(const Source& source) {
+  StreamGroups::Lookup lookup = StreamGroups::Lookup::kAbsent;
+  if (source.exists) lookup = opened_->groups.FindGroup(read_.group, &opened_->group);
+  if (lookup == StreamGroups::Lookup::kAbsent) {
+    context_.reply.Error("NOGROUP No such key '" + std::string(UpToNul(source.name)) +
+                         "' or consumer group '" + std::string(UpToNul(read_.group)) +
+                         "' in XREADGROUP with GROUP option");
   }
-  if (source->is_new) return LocateNew(stream, groups, group, consumer.number, source);
-  source->serve = true;
-  return LocateHistory(stream, groups, group, consumer.number, *source);
+  return lookup == StreamGroups::Lookup::kPresent;
 }
 
-bool Reader::LocateNew(OpenStream& stream, StreamGroups& groups, const StreamGroups::Group& group,
-                       uint32_t consumer, Source* source) {
-  StreamValue& value = stream.value();
-  if (value.length() == 0 || value.last_id() <= group.last_id) return true;
-  StreamId top;
+bool Reader::LocateReading(Source* source) {
+  StreamValue& value = opened_->stream.value();
+  if (!read_.with_group) {
+    if (value.length() == 0 || value.last_id() <= source->after) return true;
+    return LocateEntries(RangeAfter(source->after, read_.limit), &source->serve);
+  }
+  StreamGroups& groups = opened_->groups;
+  StreamGroups::Consumer& consumer = opened_->consumer;
+  consumer.number = opened_->group.next_consumer;
+  const auto lookup = groups.FindConsumer(opened_->group, read_.consumer, &consumer);
+  if (lookup == StreamGroups::Lookup::kMissing) return false;
+  opened_->has_consumer = lookup == StreamGroups::Lookup::kPresent;
+  if (!opened_->has_consumer && !groups.WantConsumer(opened_->group, read_.consumer)) return false;
+  if (source->is_new) return LocateNew(source);
+  source->serve = true;
+  return LocateHistory(*source);
+}
+
+// Also tells whether there are any entries.
+bool Reader::LocateEntries(const StreamRange& range, bool* any) {
+  const uint64_t limit = MaxReplyBytes(context_);
+  uint64_t bytes = 0;
+  bool fits = true;
+  opened_->collected = single() && range.limit <= kMostCollected;
+  opened_->entries.clear();
+  if (opened_->collected) opened_->entries.reserve(std::min<uint64_t>(range.limit, 16));
+  *any = false;
+  const bool all = opened_->stream.value().Walk(range, [&](const StreamPage::Cursor& entry) {
+    *any = true;
+    bytes += StreamEntryReplyBytes(entry);
+    fits = bytes <= limit;
+    if (opened_->collected) opened_->entries.push_back(entry);
+    return fits;
+  });
+  if (!fits) context_.reply.Error(kOutOfMemoryError);
+  return all && fits;
+}
+
+bool Reader::LocateNew(Source* source) {
+  StreamValue& value = opened_->stream.value();
+  const StreamId last = opened_->group.last_id;
+  if (value.length() == 0 || value.last_id() <= last) return true;
   StreamCounters counters;
-  const bool known = StreamCounters::Read(value, &counters);
-  if (!TopEntry(value, &top) || !known) return false;
-  source->after = group.last_id;
-  source->serve = top > group.last_id;
-  if (!source->serve) return true;
+  if (!StreamCounters::Read(value, &counters)) return false;
+  source->after = last;
   // A key that is named again goes on where it was left, if that leaves any entries.
   const uint64_t times = source->earlier + 1;
   const bool all_at_once = read_.limit > UINT64_MAX / times;
-  const StreamRange range =
-      RangeAfter(group.last_id, all_at_once ? UINT64_MAX : read_.limit * times);
-  if (!WantEntries(context_, value, range)) return false;
-  if (source->earlier > 0) {
+  const StreamRange range = RangeAfter(last, all_at_once ? UINT64_MAX : read_.limit * times);
+  if (!LocateEntries(range, &source->serve)) return false;
+  if (source->serve && source->earlier > 0) {
     uint64_t entries = 0;
     value.ForEach(range, [&](const StreamPage::Cursor&) { ++entries; });
     source->serve = !all_at_once && entries > read_.limit * source->earlier;
-    if (!source->serve) return true;
   }
-  if (read_.no_ack) return true;
+  if (!source->serve || read_.no_ack) return true;
+  return LocatePending(range);
+}
+
+bool Reader::LocatePending(const StreamRange& range) {
+  StreamGroups& groups = opened_->groups;
+  const StreamGroups::Group& group = opened_->group;
+  const uint32_t consumer = opened_->consumer.number;
+  std::vector<StreamGroups::Pending> wanted;
+  auto note = [&](const StreamPage::Cursor& entry) { wanted.push_back({.id = entry.id()}); };
+  if (opened_->collected) {
+    wanted.reserve(opened_->entries.size());
+    for (const StreamPage::Cursor& entry : opened_->entries) note(entry);
+  } else {
+    opened_->stream.value().ForEach(range, note);
+  }
+  const auto found = groups.WantNew(group, consumer, wanted);
+  opened_->some_pending = found == StreamGroups::Lookup::kPresent;
+  if (!opened_->some_pending) return found == StreamGroups::Lookup::kAbsent;
   bool all = true;
-  value.ForEach(range, [&](const StreamPage::Cursor& entry) {
-    all &= groups.WantPending(group, consumer, entry.id());
+  for (const StreamGroups::Pending& entry : wanted) {
     StreamGroups::Pending old;
-    if (groups.FindPending(group, entry.id(), &old) == StreamGroups::Lookup::kPresent) {
-      all &= groups.WantPending(group, old.consumer, entry.id());
-      all &= groups.WantOwner(group, old.consumer);
-    }
-  });
+    if (groups.FindPending(group, entry.id, &old) != StreamGroups::Lookup::kPresent) continue;
+    all &= groups.WantPending(group, old.consumer, entry.id);
+    all &= groups.WantOwner(group, old.consumer);
+  }
   return all;
 }
 
-bool Reader::LocateHistory(OpenStream& stream, StreamGroups& groups,
-                           const StreamGroups::Group& group, uint32_t consumer,
-                           const Source& source) {
+bool Reader::LocateHistory(const Source& source) {
+  StreamGroups& groups = opened_->groups;
   uint64_t left = read_.limit;
   bool all = true;
   const StreamId first = RangeAfter(source.after, 0).first;
-  const bool walked = groups.ForEachPendingOf(group, consumer, first, [&](StreamId id) {
-    all &= groups.WantPending(group, consumer, id);
-    all &= stream.value().Want({.first = id, .last = id});
+  const uint32_t consumer = opened_->consumer.number;
+  const bool walked = groups.ForEachPendingOf(opened_->group, consumer, first, [&](StreamId id) {
+    all &= groups.WantPending(opened_->group, consumer, id);
+    all &= opened_->stream.value().Want({.first = id, .last = id});
     return --left > 0;
   });
   return walked && all;
 }
 
-uint64_t Reader::ReplyEntries(StreamValue& stream, const StreamRange& range,
-                              std::vector<StreamId>* ids) {
+void Reader::ReplyEntries(const StreamRange& range, std::vector<StreamId>* ids) {
   const uint64_t mark = context_.reply.DeferHeader();
-  uint64_t count = 0;
-  stream.ForEach(range, [&](const StreamPage::Cursor& entry) {
+  int64_t count = 0;
+  auto answer = [&](const StreamPage::Cursor& entry) {
     ReplyStreamEntry(context_.reply, entry);
     if (ids != nullptr) ids->push_back(entry.id());
     ++count;
-  });
-  context_.reply.ResolveHeader(mark, Reply::Collection::kArray, static_cast<int64_t>(count));
-  return count;
+  };
+  if (opened_->collected) {
+    for (const StreamPage::Cursor& entry : opened_->entries) answer(entry);
+  } else {
+    opened_->stream.value().ForEach(range, answer);
+  }
+  context_.reply.ResolveHeader(mark, Reply::Collection::kArray, count);
+}
+
+void Reader::FindAgain(const Source& source) {
+  opened_.emplace(context_, source.key, OpenStream::Use::kWrite);
+  if (!read_.with_group) return;
+  using Lookup = StreamGroups::Lookup;
+  StreamGroups& groups = opened_->groups;
+  CHECK(groups.FindGroup(read_.group, &opened_->group) == Lookup::kPresent);
+  opened_->has_consumer =
+      groups.FindConsumer(opened_->group, read_.consumer, &opened_->consumer) == Lookup::kPresent;
+  // Entries that another mention of the key has delivered are behind the group's last id by now.
+  opened_->some_pending = true;
 }
 
 void Reader::Serve(const Source& source) {
-  OpenStream stream(context_, source.key, OpenStream::Use::kWrite);
-  if (read_.with_group) return ServeGroup(stream, source);
-  ReplyName(source);
-  ReplyEntries(stream.value(), RangeAfter(source.after, read_.limit), nullptr);
+  if (!single()) FindAgain(source);
+  if (read_.with_group) {
+    ServeGroup(source);
+  } else {
+    ReplyName(source);
+    ReplyEntries(RangeAfter(source.after, read_.limit), nullptr);
+  }
+  if (!single()) opened_.reset();
 }
 
-void Reader::ServeGroup(OpenStream& stream, const Source& source) {
-  StreamGroups groups(stream.pages());
-  StreamGroups::Group group;
-  CHECK(groups.FindGroup(read_.group, &group) == StreamGroups::Lookup::kPresent);
-  StreamGroups::Consumer consumer{.seen_ms = context_.now_ms()};
-  if (groups.FindConsumer(group, read_.consumer, &consumer) != StreamGroups::Lookup::kPresent) {
-    groups.CreateConsumer(read_.consumer, &group, &consumer);
-    groups.Store(read_.group, group);
+void Reader::ServeGroup(const Source& source) {
+  StreamGroups& groups = opened_->groups;
+  StreamGroups::Consumer& consumer = opened_->consumer;
+  // What is answered is in pages that the changes may move.
+  std::vector<StreamId> ids;
+  if (source.serve) ReplyName(source);
+  if (source.serve && source.is_new) {
+    ReplyEntries(RangeAfter(opened_->group.last_id, read_.limit), &ids);
+  }
+  if (!opened_->has_consumer) {
+    consumer = {.seen_ms = context_.now_ms()};
+    groups.CreateConsumer(read_.consumer, &opened_->group, &consumer);
+    groups.Store(read_.group, opened_->group);
     NoteGroupChange(context_);
     context_.Notify('t', "xgroup-createconsumer", source.name);
   }
   consumer.seen_ms = context_.now_ms();
   if (source.serve) {
-    ReplyName(source);
     if (source.is_new) {
-      ServeNew(stream, groups, &group, &consumer);
+      DeliverPending(ids);
     } else {
-      ServeHistory(stream, groups, group, consumer, source);
+      ServeHistory(source);
     }
     NoteGroupChange(context_);
   }
-  groups.Store(group, read_.consumer, consumer);
+  groups.Store(opened_->group, read_.consumer, consumer);
 }
 
-void Reader::ServeNew(OpenStream& stream, StreamGroups& groups, StreamGroups::Group* group,
-                      StreamGroups::Consumer* consumer) {
-  std::vector<StreamId> ids;
-  ReplyEntries(stream.value(), RangeAfter(group->last_id, read_.limit), &ids);
+// Makes entries that the group has not read yet the consumer's.
+void Reader::DeliverPending(const std::vector<StreamId>& ids) {
+  StreamGroups& groups = opened_->groups;
+  StreamGroups::Group& group = opened_->group;
+  StreamGroups::Consumer& consumer = opened_->consumer;
   StreamCounters counters;
-  CHECK(StreamCounters::Read(stream.value(), &counters));
+  CHECK(StreamCounters::Read(opened_->stream.value(), &counters));
+  std::vector<StreamGroups::Pending> delivered;
+  if (!read_.no_ack) delivered.reserve(ids.size());
   for (StreamId id : ids) {
-    if (group->entries_read != StreamGroups::kUnknownReads && !counters.HasTombstones(id)) {
-      ++group->entries_read;
+    if (group.entries_read != StreamGroups::kUnknownReads && !counters.HasTombstones(id)) {
+      ++group.entries_read;
     } else if (counters.entries_added > 0) {
-      group->entries_read = counters.EstimateReads(id);
+      group.entries_read = counters.EstimateReads(id);
     }
-    group->last_id = id;
+    group.last_id = id;
     if (read_.no_ack) continue;
-    StreamGroups::Pending old;
-    const bool had = groups.FindPending(*group, id, &old) == StreamGroups::Lookup::kPresent;
-    const StreamGroups::Pending pending{
-        .id = id, .delivered_ms = context_.now_ms(), .deliveries = 1, .consumer = consumer->number};
-    groups.Put(*group, pending, had ? &old : nullptr);
-    consumer->active_ms = context_.now_ms();
-    if (!had) ++group->pending;
-    if (had && old.consumer == consumer->number) continue;
-    ++consumer->pending;
-    if (had) groups.ChangePendingCount(*group, old.consumer, -1);
+    delivered.push_back({.id = id,
+                         .delivered_ms = context_.now_ms(),
+                         .deliveries = 1,
+                         .consumer = consumer.number});
   }
-  groups.Store(read_.group, *group);
+  if (!delivered.empty()) consumer.active_ms = context_.now_ms();
+  if (!opened_->some_pending) {
+    groups.PutNew(group, delivered);
+    group.pending += delivered.size();
+    consumer.pending += delivered.size();
+    delivered.clear();
+  }
+  for (const StreamGroups::Pending& pending : delivered) {
+    StreamGroups::Pending old;
+    const bool had = groups.FindPending(group, pending.id, &old) == StreamGroups::Lookup::kPresent;
+    groups.Put(group, pending, had ? &old : nullptr);
+    if (!had) ++group.pending;
+    if (had && old.consumer == consumer.number) continue;
+    ++consumer.pending;
+    if (had) groups.ChangePendingCount(group, old.consumer, -1);
+  }
+  groups.Store(read_.group, group);
 }
 
-void Reader::ServeHistory(OpenStream& stream, StreamGroups& groups,
-                          const StreamGroups::Group& group, const StreamGroups::Consumer& consumer,
-                          const Source& source) {
+void Reader::ServeHistory(const Source& source) {
+  StreamGroups& groups = opened_->groups;
+  const StreamGroups::Group& group = opened_->group;
   std::vector<StreamId> ids;
   const StreamId first = RangeAfter(source.after, 0).first;
-  CHECK(groups.ForEachPendingOf(group, consumer.number, first, [&](StreamId id) {
+  CHECK(groups.ForEachPendingOf(group, opened_->consumer.number, first, [&](StreamId id) {
     ids.push_back(id);
     return ids.size() < read_.limit;
   }));
   context_.reply.ArrayHeader(static_cast<int64_t>(ids.size()));
   for (StreamId id : ids) {
     bool found = false;
-    stream.value().ForEach({.first = id, .last = id}, [&](const StreamPage::Cursor& entry) {
-      ReplyStreamEntry(context_.reply, entry);
-      found = true;
-    });
+    opened_->stream.value().ForEach({.first = id, .last = id},
+                                    [&](const StreamPage::Cursor& entry) {
+                                      ReplyStreamEntry(context_.reply, entry);
+                                      found = true;
+                                    });
     if (!found) {
       context_.reply.ArrayHeader(2);
       ReplyStreamId(context_.reply, id);

@@ -170,6 +170,28 @@ TEST_F(StreamValueTest, ReadsAndTrimsTheOldEndWithoutTheNewOne) {
   Check();
 }
 
+TEST_F(StreamValueTest, TrimsInSlicesWithoutAllPagesInRam) {
+  for (int i = 0; i < 60'000; ++i) Append({"a", "0123456789abcdef", "b", "0123456789abcdef"});
+  const StreamTrim trim{.by = StreamTrim::By::kLength, .max_length = 1234};
+  uint64_t removed = 0;
+  bool more = true;
+  for (int slices = 0; more; ++slices) {
+    ASSERT_LT(slices, 20);
+    if (slices % 2 == 0) space_.DemoteAll();
+    size_t fetched = 0;
+    while (!stream_.WantTrimSlice(trim)) fetched += space_.FetchWanted();
+    EXPECT_LE(fetched, 200u);
+    const uint64_t edits = space_.edits();
+    removed += stream_.TrimSlice(trim, &more);
+    EXPECT_GT(space_.edits(), edits);
+    EXPECT_EQ(stream_.length(), 60'000 - removed);
+  }
+  EXPECT_EQ(stream_.length(), 1234u);
+  while (model_.size() > 1234) model_.erase(model_.begin());
+  CheckRange({});
+  Check();
+}
+
 TEST_F(StreamValueTest, TakesLittleSpace) {
   for (int i = 0; i < 20'000; ++i) Append({"a", "0123456789abcdef", "b", "0123456789abcdef"});
   size_t bytes = 0;
