@@ -184,13 +184,16 @@ bool Reaper::DeletePages(Keyspace& pages, Job* job) {
     keys.push_back(
         {pages.db(), {name.view(), pages.table.HashOf(name.view())}, Access::kReplace, true});
   }
-  if (!keys.empty() && !Plan(keys)) return false;
+  // The note may have gone to disk since it was read.
+  if (last >= job->end) {
+    keys.push_back(
+        {pages.db(), {job->note, pages.table.HashOf(job->note)}, Access::kReplace, true});
+  }
+  if (!Plan(keys)) return false;
   for (const KeyAccess& access : keys) store_.DeleteKey(pages, access.key);
   store_.fetcher_->Release(&ticket_);
   job->next = last;
-  if (job->next < job->end) return true;
-  store_.DeleteKey(pages, {job->note, pages.table.HashOf(job->note)});
-  return false;
+  return job->next < job->end;
 }
 
 }  // namespace firn
