@@ -8,6 +8,7 @@
 
 #include "engine/base/siphash.h"
 #include "engine/rdb/rdb_writer.h"
+#include "engine/types/long_string.h"
 #include "server/options/version.h"
 #include "tiering/snapshot/snapshot_pages.h"
 
@@ -93,6 +94,12 @@ class DumpWriter {
       } else {
         writer_.StringKey(key, value.bytes);
       }
+    } else if (value.type == ValueType::kLongString) {
+      SnapshotPages pages(&view_, db, value.bytes);
+      std::string bytes;
+      LongString(&pages).Read({}, &bytes);
+      FIRN_RETURN_IF_ERROR(pages.status());
+      writer_.StringKey(key, bytes);
     } else {
       SnapshotPages pages(&view_, db, value.bytes);
       RdbWriter::Written written = writer_.CollectionKey(key, value.type, &pages);

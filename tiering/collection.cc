@@ -16,7 +16,7 @@ Collection::Collection(Database& database, const HashedKey& key, ValueType type,
   Database::KeyInfo info =
       database.Lookup(key, {.touch = options.touch, .count_hit = options.count_hit});
   expiry_ms_ = info.expiry_ms;
-  exists_ = info.type == type;
+  exists_ = info.is_long ? type == ValueType::kLongString : info.type == type;
   wrong_type_ = info.exists() && !exists_;
   if (exists_) root_ = store_.FindEntry(keyspace_, key_);
 }

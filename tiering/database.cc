@@ -7,6 +7,8 @@
 #include "engine/base/check.h"
 #include "engine/types/counted_tree.h"
 #include "engine/types/hash_value.h"
+#include "engine/types/long_string.h"
+#include "engine/types/root_format.h"
 #include "tiering/collection.h"
 #include "tiering/copier.h"
 #include "tiering/fetcher.h"
@@ -57,12 +59,15 @@ Database::KeyInfo Database::Lookup(const HashedKey& key, LookupOptions options) 
         impl_->access_clock_.OnAccess(entry->access(), impl_->now_ms(), &impl_->random_));
     entry->set_referenced(true);
   }
-  return {.type = entry->type(), .expiry_ms = entry->expiry_ms()};
+  return {.type = TypeForCommands(entry->type()),
+          .expiry_ms = entry->expiry_ms(),
+          .is_long = entry->type() == ValueType::kLongString};
 }
 
 StringValue Database::GetString(const HashedKey& key) {
   Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), key);
   CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
+  CHECK_MSG(entry->type() == ValueType::kString, "a string in pages was read as a whole");
   StringValue value;
   if (entry->Has(Entry::kInteger)) {
     value.is_integer_ = true;
@@ -106,6 +111,10 @@ void Database::SetString(const HashedKey& key, std::string_view value, SetOption
   Keyspace& keyspace = impl_->KeyspaceOf(number_);
   int64_t expiry_ms;
   bool lives = ResolveExpiry(impl_, keyspace, key, options, &expiry_ms);
+  if (value.size() > kLongStringBytes) {
+    if (lives) return WriteLongString(key, value, expiry_ms);
+    value = {};
+  }
   impl_->WriteValue(keyspace, key, {.bytes = value, .raw = options.raw, .expiry_ms = expiry_ms});
   if (!lives) impl_->DeleteKey(keyspace, key);
 }
@@ -122,10 +131,15 @@ uint64_t Database::AppendString(const HashedKey& key, std::string_view bytes) {
   Keyspace& keyspace = impl_->KeyspaceOf(number_);
   Entry* entry = impl_->FindEntry(keyspace, key);
   if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) {
-    impl_->WriteValue(keyspace, key, {.bytes = bytes});
+    SetString(key, bytes, {});
     return bytes.size();
   }
   CHECK(entry->kind() == Entry::Kind::kHot);
+  const uint64_t length = StringLength(key);
+  if (BecomesLong(key, length + bytes.size())) {
+    WriteToLongString(key, length, bytes);
+    return length + bytes.size();
+  }
   if (UsesEffects(*entry)) {
     const uint64_t old_size = entry->value().size();
     uint64_t size = old_size + bytes.size();
@@ -148,6 +162,10 @@ uint64_t Database::SetRange(const HashedKey& key, uint64_t offset, std::string_v
   Keyspace& keyspace = impl_->KeyspaceOf(number_);
   Entry* entry = impl_->FindEntry(keyspace, key);
   bool exists = entry != nullptr && entry->kind() != Entry::Kind::kTombstone;
+  if (BecomesLong(key, offset + bytes.size())) {
+    WriteToLongString(key, offset, bytes);
+    return StringLength(key);
+  }
   if (exists && UsesEffects(*entry)) {
     const uint64_t old_size = entry->value().size();
     uint64_t size = std::max<uint64_t>(old_size, offset + bytes.size());
@@ -223,7 +241,8 @@ void Database::SetExpiry(const HashedKey& key, int64_t expiry_ms) {
 
 bool Database::WantAllPages(const HashedKey& key) {
   Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), key);
-  if (entry == nullptr || !IsCollection(entry->type())) return true;
+  if (entry == nullptr || !HasRoot(entry->type())) return true;
+  if (entry->type() == ValueType::kLongString) return WantString(key, {});
   Collection pages(*this, key, entry->type(), {.touch = false, .count_hit = false});
   return !pages.exists() || CountedTree::WantValue(&pages);
 }
@@ -234,7 +253,7 @@ bool Database::PrepareCopy(const HashedKey& from, Database& target,
   Keyspace& target_keyspace = impl_->KeyspaceOf(target.number_);
   Entry* entry = impl_->FindEntry(keyspace, from);
   CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
-  if (!IsCollection(entry->type()) || !Copier::IsBig(entry->value())) {
+  if (!HasRoot(entry->type()) || !Copier::IsBig(entry->value())) {
     copy->reset();
     return true;
   }
@@ -249,7 +268,7 @@ void Database::Copy(const HashedKey& from, Database& target, const HashedKey& to
   Entry* entry = impl_->FindEntry(impl_->KeyspaceOf(number_), from);
   CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
   if (copy != nullptr) return NameCopy(from, target, to, copy);
-  if (IsCollection(entry->type())) {
+  if (HasRoot(entry->type())) {
     CopyCollection(from, target, to);
     return;
   }
@@ -268,9 +287,13 @@ void Database::Copy(const HashedKey& from, Database& target, const HashedKey& to
 }
 
 void Database::CopyCollection(const HashedKey& from, Database& target, const HashedKey& to) {
+  ValueType type = impl_->FindEntry(impl_->KeyspaceOf(number_), from)->type();
+  if (type == ValueType::kLongString) {
+    const int64_t expiry_ms = impl_->FindEntry(impl_->KeyspaceOf(number_), from)->expiry_ms();
+    return target.WriteLongString(to, ReadString(from, {}), expiry_ms);
+  }
   impl_->BeginGroup();
   target.Delete(to);
-  ValueType type = impl_->FindEntry(impl_->KeyspaceOf(number_), from)->type();
   int64_t expiry_ms;
   {
     constexpr Collection::Options kUnseen = {.touch = false, .count_hit = false};
@@ -301,7 +324,7 @@ void Database::Rename(const HashedKey& from, Database& target, const HashedKey& 
   Entry* entry = impl_->FindEntry(keyspace, from);
   CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot);
   impl_->BeginGroup();
-  if (IsCollection(entry->type()) && &target == this) {
+  if (HasRoot(entry->type()) && &target == this) {
     // The pages belong to the value's id, not to its key.
     std::string root(entry->value());
     NewValue value{.type = entry->type(), .bytes = root, .expiry_ms = entry->expiry_ms()};
@@ -319,7 +342,9 @@ Database::ObjectInfo Database::Inspect(const HashedKey& key) {
   ObjectInfo info;
   if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) return info;
   constexpr uint64_t kEmbeddedStringMax = 44;
-  info.type = entry->type();
+  // Of a page of a long string, with its place in the table.
+  constexpr uint64_t kLongPageMemory = 8192 + 9;
+  info.type = TypeForCommands(entry->type());
   info.access = entry->access();
   info.memory_bytes = entry->MemoryBytes();
   uint64_t size = 0;
@@ -329,7 +354,14 @@ Database::ObjectInfo Database::Inspect(const HashedKey& key) {
   } else if (!entry->Has(Entry::kInteger)) {
     size = entry->value().size();
   }
-  if (IsCollection(entry->type())) {
+  info.serialized_bytes = impl_->LogicalSizeOf(*entry);
+  if (entry->type() == ValueType::kLongString) {
+    info.encoding = "raw";
+    if (entry->kind() != Entry::Kind::kHot) return info;
+    const RootView root(entry->value());
+    info.memory_bytes += static_cast<uint64_t>(root.word()) * kLongPageMemory;
+    info.serialized_bytes += root.count();
+  } else if (IsCollection(entry->type())) {
     if (entry->kind() == Entry::Kind::kHot) {
       info.root = entry->value();
       info.memory_bytes += impl_->EstimatePages(impl_->KeyspaceOf(number_), info.root);
@@ -340,7 +372,6 @@ Database::ObjectInfo Database::Inspect(const HashedKey& key) {
     bool raw = entry->Has(Entry::kRaw) || size > kEmbeddedStringMax;
     info.encoding = raw ? "raw" : "embstr";
   }
-  info.serialized_bytes = impl_->LogicalSizeOf(*entry);
   return info;
 }
 

@@ -95,7 +95,7 @@ Demoter::Progress Demoter::LogSome(Job* job, Slice* slice) {
 void Demoter::MeasureValue(Keyspace& keyspace, Value* value) {
   HashedKey key{value->key, keyspace.table.HashOf(value->key)};
   Entry* entry = store_.FindEntry(keyspace, key);
-  if (entry == nullptr || entry->kind() != Entry::Kind::kHot || !IsCollection(entry->type()))
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot || !HasRoot(entry->type()))
     return;
   RootView root(entry->value());
   if (root.small() || keyspace.pages == nullptr) return;

@@ -1,5 +1,7 @@
 #include "tiering/fetcher.h"
 
+#include <algorithm>
+
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
 #include "tiering/evictor.h"
@@ -350,12 +352,35 @@ void Fetcher::AnswerTickets(const std::vector<uint64_t>& serials, const Read& re
   }
 }
 
-void Fetcher::Pin(Keyspace& keyspace, const HashedKey& key, Entry* entry, Ticket* ticket) {
-  for (const Ticket::Pin& pin : ticket->pins_) {
-    if (pin.keyspace == keyspace.id && pin.hash == key.hash && pin.key == key.bytes) return;
+// A command may have pinned very many pages: then they are found by their hashes.
+bool Fetcher::HasPinned(Ticket* ticket, uint32_t keyspace, const HashedKey& key) {
+  auto is_it = [&](const Ticket::Pin& pin) {
+    return pin.keyspace == keyspace && pin.hash == key.hash && pin.key == key.bytes;
+  };
+  constexpr size_t kFewPins = 32;
+  if (ticket->pins_.size() > kFewPins) {
+    if (ticket->pin_index_ == nullptr) {
+      ticket->pin_index_ = std::make_unique<std::unordered_map<uint64_t, uint32_t>>();
+      for (uint32_t i = 0; i < ticket->pins_.size(); ++i) {
+        const Ticket::Pin& pin = ticket->pins_[i];
+        (*ticket->pin_index_)[PinId(pin.keyspace, pin.hash)] = i;
+      }
+    }
+    auto it = ticket->pin_index_->find(PinId(keyspace, key.hash));
+    if (it == ticket->pin_index_->end()) return false;
+    if (is_it(ticket->pins_[it->second])) return true;
   }
+  return std::ranges::any_of(ticket->pins_, is_it);
+}
+
+void Fetcher::Pin(Keyspace& keyspace, const HashedKey& key, Entry* entry, Ticket* ticket) {
+  if (HasPinned(ticket, keyspace.id, key)) return;
+  const uint64_t id = PinId(keyspace.id, key.hash);
   ticket->pins_.push_back({keyspace.id, key.hash, std::string(key.bytes)});
-  ++pins_[PinId(keyspace.id, key.hash)];
+  if (ticket->pin_index_ != nullptr) {
+    (*ticket->pin_index_)[id] = static_cast<uint32_t>(ticket->pins_.size() - 1);
+  }
+  ++pins_[id];
   entry->Set(Entry::kPinned);
 }
 
@@ -418,6 +443,7 @@ void Fetcher::Release(Ticket* ticket) {
   ticket->pages_wanted_ = 0;
   ticket->error_ = Status::Ok();
   ticket->rejected_.clear();
+  ticket->pin_index_.reset();
   for (const Ticket::Pin& pin : std::exchange(ticket->pins_, {})) Unpin(pin);
 }
 

@@ -72,6 +72,7 @@ class Fetcher {
                    Status* error);
   void AnswerTickets(const std::vector<uint64_t>& serials, const Read& read,
                      PackedPosition rejected, const Status& error);
+  static bool HasPinned(Ticket* ticket, uint32_t keyspace, const HashedKey& key);
   void Pin(Keyspace& keyspace, const HashedKey& key, Entry* entry, Ticket* ticket);
   void Unpin(const Ticket::Pin& pin);
   void Settle(Keyspace& keyspace, const HashedKey& key, Entry* entry);

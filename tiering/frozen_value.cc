@@ -10,7 +10,7 @@ namespace {
 
 std::string_view RootOf(StoreImpl& store, uint32_t db, const HashedKey& key) {
   Entry* entry = store.FindEntry(store.KeyspaceOf(db), key);
-  CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot && IsCollection(entry->type()));
+  CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot && HasRoot(entry->type()));
   CHECK(!RootView(entry->value()).small());
   return entry->value();
 }

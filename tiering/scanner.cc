@@ -51,7 +51,7 @@ void Scanner::AppendResident(Keyspace& keyspace, uint64_t first, uint64_t last,
   keyspace.table.WalkRange(first, last, [&](Entry* entry) {
     if (entry->kind() == Entry::Kind::kTombstone) return;
     if (!HasExpired(*entry, now)) {
-      out->keys.push_back({std::string(entry->key()), entry->type()});
+      out->keys.push_back({std::string(entry->key()), TypeForCommands(entry->type())});
     } else if (!entry->Has(Entry::kPinned)) {
       expired.emplace_back(entry->key());
     }
@@ -170,7 +170,7 @@ void Scanner::AppendCold(Keyspace& keyspace, ColdSlice* slice, Store::ScanResult
     if (keyspace.table.Find({key, hash}) != nullptr) return;
     if (keyspace.IsMapped(hash) && !keyspace.cold.MayContain(hash)) return;
     if (!named.insert(key).second) return;
-    out->keys.push_back({std::move(key), type});
+    out->keys.push_back({std::move(key), TypeForCommands(type)});
   };
   for (ColdSlice::Item& item : slice->items) {
     append(std::move(item.key), item.hash, static_cast<ValueType>(item.root.type));

@@ -72,7 +72,7 @@ void Settler::Examine(Item item, PackedPosition position, const log::RecordView&
       keyspace != nullptr && head.keyspace == item.keyspace && head.key == item.key;
   if (is_predecessor && keyspace->cold.Remove(item.hash, position)) {
     bool has_expiry = head.expiry_ms != log::kNoExpiry;
-    if (IsCollection(static_cast<ValueType>(head.type))) {
+    if (HasRoot(static_cast<ValueType>(head.type))) {
       store_.reaper_->AddRecord(*keyspace, position);
     }
     store_.AddLive(*keyspace, position,

@@ -23,11 +23,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/base/status.h"
 #include "engine/keyspace/table.h"
 #include "engine/page/page_edit.h"
+#include "engine/types/long_string.h"
 #include "tiering/io/loop.h"
 #include "tiering/planted_bug.h"
 #include "tiering/store_stats.h"
@@ -113,6 +115,7 @@ class Ticket {
     uint64_t position;
   };
   std::vector<Pin> pins_;
+  std::unique_ptr<std::unordered_map<uint64_t, uint32_t>> pin_index_;  // of many pins
   std::vector<Rejected> rejected_;
   uint32_t reads_in_flight_ = 0;
   uint64_t serial_ = 0;  // identifies the ticket to reads that outlive it
@@ -211,10 +214,10 @@ class Store {
   void Prefetch(uint32_t db, uint64_t hash) const;
   void PrefetchEntry(uint32_t db, uint64_t hash) const;
   PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);
-  // Whether the command that has just run met pages of a collection that are not in RAM: it has then
-  // changed nothing and replied nothing, and must run again once PlanMissing says kReady. `keys` are
-  // the command's, as for Plan. kReadError also when it wants more pages than maxmemory allows for
-  // one command.
+  // Whether the command that has just run met pages of a collection that are not in RAM: it has
+  // then changed nothing and replied nothing, and must run again once PlanMissing says kReady.
+  // `keys` are the command's, as for Plan. kReadError also when it wants more pages than maxmemory
+  // allows for one command.
   bool pages_missing() const;
   PlanResult PlanMissing(std::span<const KeyAccess> keys, Ticket* ticket);
   // Whether there is room to plan commands whose turn hasn't come.
@@ -405,15 +408,30 @@ class Database {
   struct KeyInfo {
     ValueType type = ValueType::kNone;  // kNone: absent
     int64_t expiry_ms = -1;
+    bool is_long = false;  // a string in pages: GetString doesn't give it
     bool exists() const { return type != ValueType::kNone; }
   };
   KeyInfo Lookup(const HashedKey& key, LookupOptions options);
   KeyInfo Lookup(const HashedKey& key) { return Lookup(key, LookupOptions()); }
 
-  // The value of a string key. REQUIRES: Lookup said kString, and planned with kRead or kUpdate.
+  // The value of a string key. REQUIRES: Lookup said kString, and not is_long, and planned with
+  // kRead or kUpdate.
   StringValue GetString(const HashedKey& key);
 
   // --- strings
+
+  // These serve strings of all lengths. REQUIRES: Lookup said kString, and planned with kRead or
+  // kUpdate.
+  uint64_t StringLength(const HashedKey& key);
+  // Whether a part of a string, or what it takes to write there, is in RAM; if not it is wanted now
+  // (Store::pages_missing).
+  bool WantString(const HashedKey& key, StringRange range);
+  // Calls `visit` for the pieces of a part, in order, until it says false. The views are valid
+  // until the next change of the keyspace. REQUIRES: WantString(range).
+  using StringVisitor = std::function<bool(std::string_view piece)>;
+  void VisitString(const HashedKey& key, StringRange range, const StringVisitor& visit);
+  // A copy. REQUIRES: WantString(range).
+  std::string ReadString(const HashedKey& key, StringRange range);
 
   enum class ExpiryChange : uint8_t { kRemove, kKeep, kSet };
   struct SetOptions {
@@ -426,11 +444,11 @@ class Database {
   void SetString(const HashedKey& key, std::string_view value, SetOptions options);
   void SetInteger(const HashedKey& key, int64_t value, SetOptions options);
   // Both return the new length. An absent key counts as empty. REQUIRES: planned with kUpdate,
-  // string or absent.
+  // string or absent; WantString of the part that is written.
   uint64_t AppendString(const HashedKey& key, std::string_view bytes);
   uint64_t SetRange(const HashedKey& key, uint64_t offset, std::string_view bytes);
   // Replaces parts of a string, ascending and within it; logs the parts alone unless the string is
-  // short. REQUIRES: planned with kUpdate; a string that is no integer.
+  // short. REQUIRES: planned with kUpdate; a string that is no integer, and not is_long.
   void SpliceString(const HashedKey& key, std::span<const Splice> splices);
 
   // --- keys of any type; planned with kReplace or more
@@ -460,7 +478,7 @@ class Database {
   struct ObjectInfo {
     ValueType type = ValueType::kNone;
     const char* encoding = "";  // of a string, as OBJECT ENCODING names it
-    std::string_view root;      // of a collection, if it is in RAM: its type's code names the encoding
+    std::string_view root;  // of a collection, if it is in RAM: its type's code names the encoding
     uint64_t memory_bytes = 0;  // of a cold value: what its record takes
     uint32_t access = 0;
     uint64_t serialized_bytes = 0;
@@ -475,6 +493,13 @@ class Database {
   friend class Collection;
   friend class FrozenValue;
   friend class StoreImpl;
+  bool IsLongString(const HashedKey& key);
+  // The key becomes one. REQUIRES: as SetString.
+  void WriteLongString(const HashedKey& key, std::string_view bytes, int64_t expiry_ms);
+  // Whether a string that is to have so many bytes is a long one; then it, or the key if it is
+  // absent, is made one, with the bytes that it has.
+  bool BecomesLong(const HashedKey& key, uint64_t bytes);
+  void WriteToLongString(const HashedKey& key, uint64_t offset, std::string_view bytes);
   void CopyCollection(const HashedKey& from, Database& target, const HashedKey& to);
   void NameCopy(const HashedKey& from, Database& target, const HashedKey& to, ValueCopy* copy);
   StoreImpl* impl_ = nullptr;

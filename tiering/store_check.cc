@@ -139,7 +139,7 @@ class ConsistencyCheck {
     if (!roots) return roots.error();
     std::map<uint64_t, uint32_t> next_page;  // by value id
     for (const auto& [id, root] : *roots) {
-      if (!IsCollection(static_cast<ValueType>(root.type))) continue;
+      if (!HasRoot(static_cast<ValueType>(root.type))) continue;
       auto bytes = ReadRootBytes(keyspace, id, root);
       if (!bytes) return bytes.error();
       if (!RootView::Validate(*bytes)) return Wrong(keyspace, "the root of a collection is none");

@@ -276,7 +276,7 @@ StoreImpl::Predecessor StoreImpl::FindPredecessor(Keyspace& keyspace, const Hash
     found.logical_size = LogicalRecordSize(record.key.size(), record.raw_payload_size,
                                            record.expiry_ms != log::kNoExpiry);
     found.warm_slot = slot;
-    found.warm_is_collection = IsCollection(static_cast<ValueType>(record.type));
+    found.warm_is_collection = HasRoot(static_cast<ValueType>(record.type));
   });
   if (found.exists) found.blind = false;
   return found;
@@ -299,6 +299,17 @@ void StoreImpl::Supersede(Keyspace& keyspace, const HashedKey& key,
 
 uint8_t StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const NewValue& value) {
   Predecessor predecessor = value.known_new ? Predecessor{} : FindPredecessor(keyspace, key);
+  // A value goes together with the note that its pages are to go.
+  const bool notes_pages = predecessor.exists && predecessor.entry != nullptr && !value.unlogged &&
+                           HasRoot(predecessor.entry->type());
+  if (notes_pages) BeginGroup();
+  const uint8_t flags = WriteOver(keyspace, key, value, predecessor);
+  if (notes_pages) EndGroup();
+  return flags;
+}
+
+uint8_t StoreImpl::WriteOver(Keyspace& keyspace, const HashedKey& key, const NewValue& value,
+                             const Predecessor& predecessor) {
   uint8_t integer_bytes[8];
   StoreFixed(integer_bytes, value.integer);
   std::string_view payload =
@@ -359,7 +370,7 @@ uint8_t StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const Ne
 }
 
 void StoreImpl::FreePagesOf(Keyspace& keyspace, const Entry& entry) {
-  if (!IsCollection(entry.type()) || keyspace.holds_pages()) return;
+  if (!HasRoot(entry.type()) || keyspace.holds_pages()) return;
   if (entry.kind() == Entry::Kind::kStub) {
     reaper_->AddRecord(keyspace, entry.position());
   } else if (entry.kind() == Entry::Kind::kHot) {
@@ -370,7 +381,7 @@ void StoreImpl::FreePagesOf(Keyspace& keyspace, const Entry& entry) {
 bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key, Pages pages) {
   Entry* entry = FindEntry(keyspace, key);
   if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) return false;
-  bool has_pages = pages == Pages::kFree && IsCollection(entry->type());
+  bool has_pages = pages == Pages::kFree && HasRoot(entry->type());
   if (has_pages) BeginGroup();
   bool deleted = DeleteEntry(keyspace, key, entry, has_pages);
   if (has_pages) EndGroup();

@@ -282,8 +282,8 @@ class StoreImpl {
   std::unique_ptr<Scanner> scanner_;
   std::unique_ptr<Reaper> reaper_;
   std::unique_ptr<Demoter> demoter_;
-  std::unique_ptr<Copier> copier_;
   std::unique_ptr<Evictor> evictor_;
+  std::unique_ptr<Copier> copier_;
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<LogArchiver> archiver_;
   std::unique_ptr<HotSet> hot_set_;
@@ -369,6 +369,8 @@ class StoreImpl {
     bool warm_is_collection = false;
   };
   Predecessor FindPredecessor(Keyspace& keyspace, const HashedKey& key);
+  uint8_t WriteOver(Keyspace& keyspace, const HashedKey& key, const NewValue& value,
+                    const Predecessor& predecessor);
   void Supersede(Keyspace& keyspace, const HashedKey& key, const Predecessor& predecessor);
   bool DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* entry, bool free_pages);
   // The pages of a value that is about to go.

@@ -32,8 +32,9 @@
 namespace firn {
 
 // On disk these numbers are those of log_format.h; the two enums are kept apart on purpose.
-// kPage and kReapNote are no types of keys: a page of a collection, and the note that the pages of
-// a deleted one are still to be freed.
+// kPage and kReapNote are no types of keys: a page of a value, and the note that the pages of a
+// deleted one are still to be freed. kLongString is a string in pages (long_string.h); commands
+// know it as kString.
 enum class ValueType : uint8_t {
   kNone,
   kString,
@@ -43,11 +44,18 @@ enum class ValueType : uint8_t {
   kHash,
   kStream,
   kPage,
-  kReapNote
+  kReapNote,
+  kLongString
 };
-inline constexpr ValueType kLastValueType = ValueType::kReapNote;
+inline constexpr ValueType kLastValueType = ValueType::kLongString;
 inline bool IsCollection(ValueType type) {
   return type >= ValueType::kList && type <= ValueType::kStream;
+}
+// Whether what lies under the key is a root (root_format.h), which may have pages.
+inline bool HasRoot(ValueType type) { return IsCollection(type) || type == ValueType::kLongString; }
+// What commands know a value as.
+inline ValueType TypeForCommands(ValueType type) {
+  return type == ValueType::kLongString ? ValueType::kString : type;
 }
 
 // A log position in units of 16 bytes within the 40-bit space of slots and offsets

@@ -1,5 +1,6 @@
 // BITFIELD and BITFIELD_RO.
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "engine/types/bitmap.h"
@@ -107,14 +108,36 @@ bool Writes(const FieldOperation& operation) {
   return operation.kind != FieldOperation::Kind::kGet;
 }
 
+// A field, cut out of a string of any length.
+struct CutField {
+  std::string bytes;
+  BitField field;  // within them
+};
+CutField Cut(CommandContext& context, const BitField& field) {
+  CutField cut{
+      .bytes = context.db().ReadString(context.key(), {field.first_byte(), field.end_byte()}),
+      .field = field};
+  cut.field.offset &= 7;
+  return cut;
+}
+
+bool WantFields(CommandContext& context, std::span<const FieldOperation> operations) {
+  bool complete = true;
+  for (const FieldOperation& operation : operations) {
+    const BitField& field = operation.field;
+    complete &= context.db().WantString(context.key(), {field.first_byte(), field.end_byte()});
+  }
+  return complete;
+}
+
 enum class Outcome : uint8_t { kRefused, kSame, kChanged };
 
 // Carries out a SET or INCRBY and answers it.
 Outcome Change(CommandContext& context, const FieldOperation& operation) {
   const HashedKey& key = context.key();
   const BitField& field = operation.field;
-  const StringValue value = context.db().GetString(key);
-  const int64_t old_number = ReadBitField(value.bytes(), field);
+  const CutField cut = Cut(context, field);
+  const int64_t old_number = ReadBitField(cut.bytes, cut.field);
   const bool increments = operation.kind == FieldOperation::Kind::kIncrement;
   int64_t number;
   const bool fits =
@@ -127,7 +150,7 @@ Outcome Change(CommandContext& context, const FieldOperation& operation) {
   context.reply.Integer(increments ? number : old_number);
   if (number == old_number) return Outcome::kSame;
   char changed[BitField::kMaxBytes];
-  const uint32_t size = WriteBitField(value.bytes(), field, number, changed);
+  const uint32_t size = WriteBitField(cut.bytes, cut.field, number, changed);
   context.db().SetRange(key, field.first_byte(), {changed, size});
   return Outcome::kChanged;
 }
@@ -135,11 +158,15 @@ Outcome Change(CommandContext& context, const FieldOperation& operation) {
 void RunReads(CommandContext& context, std::span<const FieldOperation> operations) {
   const Database::KeyInfo info = LookupForRead(context, context.key());
   if (!CheckString(context, info)) return;
-  StringValue value;
-  if (info.exists()) value = context.db().GetString(context.key());
+  if (info.is_long && !WantFields(context, operations)) return;
   context.reply.ArrayHeader(static_cast<int64_t>(operations.size()));
   for (const FieldOperation& operation : operations) {
-    context.reply.Integer(ReadBitField(value.bytes(), operation.field));
+    if (!info.exists()) {
+      context.reply.Integer(0);
+      continue;
+    }
+    const CutField cut = Cut(context, operation.field);
+    context.reply.Integer(ReadBitField(cut.bytes, cut.field));
   }
 }
 
@@ -152,9 +179,10 @@ void RunWrites(CommandContext& context, std::span<const FieldOperation> operatio
   }
   const Database::KeyInfo info = LookupForWrite(context, key);
   if (!CheckString(context, info)) return;
+  if (info.is_long && !WantFields(context, operations)) return;
   context.store.BeginGroup();
   // It grows even if nothing is written in the end.
-  const bool grows = !info.exists() || db.GetString(key).bytes().size() < needed;
+  const bool grows = !info.exists() || db.StringLength(key) < needed;
   if (grows) db.SetRange(key, needed - 1, std::string_view("\0", 1));
   context.reply.ArrayHeader(static_cast<int64_t>(operations.size()));
   bool changed = false;
@@ -163,7 +191,8 @@ void RunWrites(CommandContext& context, std::span<const FieldOperation> operatio
       const Outcome outcome = Change(context, operation);
       changed |= outcome == Outcome::kChanged || (grows && outcome == Outcome::kSame);
     } else {
-      context.reply.Integer(ReadBitField(db.GetString(key).bytes(), operation.field));
+      const CutField cut = Cut(context, operation.field);
+      context.reply.Integer(ReadBitField(cut.bytes, cut.field));
     }
   }
   context.store.EndGroup();

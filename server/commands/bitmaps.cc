@@ -2,11 +2,13 @@
 #include "server/commands/bitmaps.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/types/bitmap.h"
 #include "server/commands/common.h"
+#include "server/commands/long_strings.h"
 
 namespace firn::server {
 namespace {
@@ -36,6 +38,28 @@ BitRange ClampToBits(const GivenRange& given, uint64_t bytes) {
           .end = (static_cast<uint64_t>(last) + 1) * unit};
 }
 
+// Of the string at the first key, which exists. False: a page is missing.
+bool ReadByte(CommandContext& context, const Database::KeyInfo& info, uint64_t at, char* byte,
+              bool* behind_end) {
+  Database& db = context.db();
+  const HashedKey& key = context.key();
+  *byte = '\0';
+  if (!info.is_long) {
+    const StringValue value = db.GetString(key);
+    *behind_end = at >= value.bytes().size();
+    if (!*behind_end) *byte = value.bytes()[at];
+    return true;
+  }
+  *behind_end = at >= db.StringLength(key);
+  // Also behind the end, where something may be written.
+  if (!db.WantString(key, {at, at + 1})) return false;
+  db.VisitString(key, {at, at + 1}, [byte](std::string_view piece) {
+    *byte = piece[0];
+    return true;
+  });
+  return true;
+}
+
 }  // namespace
 
 bool ParseBitOffsetOr(CommandContext& context, std::string_view text, uint64_t* offset) {
@@ -58,14 +82,13 @@ void SetBitCommand(CommandContext& context) {
   if (!ParseRangeOr(context, context.args[3], {0, 1}, &bit, kBitError)) return;
   const Database::KeyInfo info = LookupForWrite(context, key);
   if (!CheckString(context, info)) return;
-  StringValue value;
-  if (info.exists()) value = db.GetString(key);
-  const std::string_view bytes = value.bytes();
   const uint64_t byte = offset >> 3;
-  const bool grows = byte >= bytes.size();
-  const bool old_bit = BitAt(bytes, offset);
+  bool grows = true;
+  char old_byte = '\0';
+  if (info.exists() && !ReadByte(context, info, byte, &old_byte, &grows)) return;
+  const bool old_bit = BitAt({&old_byte, 1}, offset & 7);
   if (grows || old_bit != (bit != 0)) {
-    const char changed = WithBit(grows ? '\0' : bytes[byte], offset, bit != 0);
+    const char changed = WithBit(old_byte, offset, bit != 0);
     db.SetRange(key, byte, {&changed, 1});
     context.Modified(key);
     context.Notify('$', "setbit", key.bytes);
@@ -79,18 +102,79 @@ void GetBitCommand(CommandContext& context) {
   const Database::KeyInfo info = LookupForRead(context, context.key());
   if (!info.exists()) return context.reply.Integer(0);
   if (!CheckString(context, info)) return;
-  const StringValue value = context.db().GetString(context.key());
-  context.reply.Integer(BitAt(value.bytes(), offset) ? 1 : 0);
+  char byte;
+  bool behind_end;
+  if (!ReadByte(context, info, offset >> 3, &byte, &behind_end)) return;
+  context.reply.Integer(BitAt({&byte, 1}, offset & 7) ? 1 : 0);
 }
+
+namespace {
+
+// The bytes that a range of bits reaches into.
+StringRange BytesOf(BitRange range) { return {range.begin / 8, (range.end + 7) / 8}; }
+
+// Takes the bits of a range from pieces of its bytes that come in order.
+class BitPieces {
+ public:
+  explicit BitPieces(BitRange range) : range_(range), at_(range.begin / 8) {}
+  // Where the piece begins, in bits of the string, and what of it lies in the range, in bits of the
+  // piece.
+  struct Part {
+    uint64_t base = 0;
+    BitRange bits;
+  };
+  Part Next(std::string_view piece) {
+    const uint64_t base = at_ * 8;
+    at_ += piece.size();
+    return {.base = base,
+            .bits = {.begin = std::max(range_.begin, base) - base,
+                     .end = std::min(range_.end, at_ * 8) - base}};
+  }
+
+ private:
+  const BitRange range_;
+  uint64_t at_;
+};
+
+void ReplyCount(CommandContext& context, const Database::KeyInfo& info, BitRange range) {
+  Database& db = context.db();
+  const HashedKey& key = context.key();
+  if (range.empty()) return context.reply.Integer(0);
+  if (!info.is_long) {
+    const StringValue value = db.GetString(key);
+    return context.reply.Integer(static_cast<int64_t>(CountBits(value.bytes(), range)));
+  }
+  struct Count {
+    BitPieces pieces;
+    int64_t bits = 0;
+  };
+  auto count = std::make_shared<Count>(Count{.pieces = BitPieces(range)});
+  auto add = [count](std::string_view piece) {
+    count->bits += static_cast<int64_t>(CountBits(piece, count->pieces.Next(piece).bits));
+    return true;
+  };
+  if (!IsReadInPieces(context, BytesOf(range))) {
+    if (!db.WantString(key, BytesOf(range))) return;
+    db.VisitString(key, BytesOf(range), add);
+    return context.reply.Integer(count->bits);
+  }
+  if (!context.LeavePlace()) return;
+  WalkString(context,
+             {.key = key,
+              .range = BytesOf(range),
+              .visit = [add](CommandContext&, std::string_view piece) { return add(piece); },
+              .done = [count](CommandContext& c) { c.reply.Integer(count->bits); }});
+}
+
+}  // namespace
 
 void BitCountCommand(CommandContext& context) {
   std::span<const std::string_view> args = context.args;
   const Database::KeyInfo info = LookupForRead(context, context.key());
   if (!info.exists()) return context.reply.Integer(0);
   if (!CheckString(context, info)) return;
-  const StringValue value = context.db().GetString(context.key());
-  const std::string_view bytes = value.bytes();
-  if (args.size() == 2) return context.reply.Integer(static_cast<int64_t>(CountBits(bytes)));
+  const uint64_t length = context.db().StringLength(context.key());
+  if (args.size() == 2) return ReplyCount(context, info, {0, length * 8});
   if (args.size() < 4 || args.size() > 5) return context.reply.Error(kSyntaxError);
   GivenRange given;
   if (!ParseIntegerOr(context, args[2], &given.first)) return;
@@ -98,9 +182,55 @@ void BitCountCommand(CommandContext& context) {
   const bool backwards = given.first < 0 && given.last < 0 && given.first > given.last;
   if (backwards) return context.reply.Integer(0);
   if (args.size() == 5 && !ParseUnitOr(context, args[4], &given.in_bits)) return;
-  const BitRange range = ClampToBits(given, bytes.size());
-  context.reply.Integer(static_cast<int64_t>(CountBits(bytes, range)));
+  ReplyCount(context, info, ClampToBits(given, length));
 }
+
+namespace {
+
+struct BitSearch {
+  BitRange range;
+  bool bit = false;
+  bool found_at_end = false;  // if there is none within the range
+};
+
+void ReplyPosition(CommandContext& context, const Database::KeyInfo& info,
+                   const BitSearch& search) {
+  Database& db = context.db();
+  const HashedKey& key = context.key();
+  const BitRange range = search.range;
+  auto reply = [search](CommandContext& context, uint64_t at) {
+    const bool found = at < search.range.end || search.found_at_end;
+    context.reply.Integer(found ? static_cast<int64_t>(at) : -1);
+  };
+  if (!info.is_long) {
+    const StringValue value = db.GetString(key);
+    return reply(context, FindBit(value.bytes(), range, search.bit));
+  }
+  struct Found {
+    BitPieces pieces;
+    uint64_t at;
+  };
+  auto found = std::make_shared<Found>(Found{.pieces = BitPieces(range), .at = range.end});
+  auto look = [found, bit = search.bit](std::string_view piece) {
+    const BitPieces::Part part = found->pieces.Next(piece);
+    const uint64_t at = FindBit(piece, part.bits, bit);
+    if (at < part.bits.end) found->at = part.base + at;
+    return at >= part.bits.end;
+  };
+  if (!IsReadInPieces(context, BytesOf(range))) {
+    if (!db.WantString(key, BytesOf(range))) return;
+    db.VisitString(key, BytesOf(range), look);
+    return reply(context, found->at);
+  }
+  if (!context.LeavePlace()) return;
+  WalkString(context,
+             {.key = key,
+              .range = BytesOf(range),
+              .visit = [look](CommandContext&, std::string_view piece) { return look(piece); },
+              .done = [found, reply](CommandContext& c) { reply(c, found->at); }});
+}
+
+}  // namespace
 
 void BitPosCommand(CommandContext& context) {
   std::span<const std::string_view> args = context.args;
@@ -111,8 +241,7 @@ void BitPosCommand(CommandContext& context) {
   // As good as zeros without an end.
   if (!info.exists()) return context.reply.Integer(bit == 1 ? -1 : 0);
   if (!CheckString(context, info)) return;
-  const StringValue value = context.db().GetString(context.key());
-  const std::string_view bytes = value.bytes();
+  const uint64_t length = context.db().StringLength(context.key());
   if (args.size() > 6) return context.reply.Error(kSyntaxError);
   GivenRange given;
   if (args.size() > 3 && !ParseIntegerOr(context, args[3], &given.first)) return;
@@ -120,13 +249,12 @@ void BitPosCommand(CommandContext& context) {
   const bool end_given = args.size() > 4;
   if (end_given && !ParseIntegerOr(context, args[4], &given.last)) return;
   // The default end is the string's, which an empty string hasn't.
-  if (bytes.empty()) return context.reply.Integer(-1);
-  const BitRange range = ClampToBits(given, bytes.size());
+  if (length == 0) return context.reply.Integer(-1);
+  const BitRange range = ClampToBits(given, length);
   if (range.empty()) return context.reply.Integer(-1);
-  const uint64_t at = FindBit(bytes, range, bit == 1);
   // Without an end, zeros follow the string.
-  const bool found = at < range.end || (bit == 0 && !end_given);
-  context.reply.Integer(found ? static_cast<int64_t>(at) : -1);
+  const bool found_at_end = bit == 0 && !end_given;
+  ReplyPosition(context, info, {.range = range, .bit = bit == 1, .found_at_end = found_at_end});
 }
 
 namespace {
@@ -159,15 +287,20 @@ void BitOpCommand(CommandContext& context) {
     return context.reply.Error("ERR BITOP NOT must be called with a single source key.");
   }
   std::span<const KeyAccess> keys = context.keys.subspan(1);
-  // Integers are written out here, so the values must stay where they are.
-  std::vector<StringValue> values(keys.size());
-  std::vector<std::string_view> sources(keys.size());
+  std::vector<Database::KeyInfo> infos(keys.size());
   for (size_t i = 0; i < keys.size(); ++i) {
-    const Database::KeyInfo info = LookupForRead(context, keys[i].key);
-    if (!CheckString(context, info)) return;
-    if (info.exists()) values[i] = db.GetString(keys[i].key);
+    infos[i] = LookupForRead(context, keys[i].key);
+    if (!CheckString(context, infos[i])) return;
+  }
+  // Integers are written out here, so the values must stay where they are.
+  std::vector<WholeString> values(keys.size());
+  std::vector<std::string_view> sources(keys.size());
+  bool complete = true;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (infos[i].exists()) complete &= values[i].Load(db, keys[i].key, infos[i]);
     sources[i] = values[i].bytes();
   }
+  if (!complete) return;
   const std::string result = CombineBits(operation, sources);
   const HashedKey& target = context.key();
   if (!result.empty()) {

@@ -10,6 +10,7 @@
 #include "engine/types/counted_tree.h"
 #include "engine/types/stream_value.h"
 #include "server/commands/common.h"
+#include "server/commands/long_strings.h"
 #include "server/server.h"
 #include "tiering/collection.h"
 
@@ -107,7 +108,11 @@ void MixValue(Sha1Digest& digest, Database& db, const HashedKey& key) {
   Database::KeyInfo info = db.Lookup(key, {.touch = false, .count_hit = false});
   if (!info.exists()) return;
   MixNumber(digest, TypeNumber(info.type));
-  if (info.type == ValueType::kString) Mix(digest, db.GetString(key).bytes());
+  if (info.type == ValueType::kString) {
+    WholeString value;
+    CHECK(value.Load(db, key, info));
+    Mix(digest, value.bytes());
+  }
   if (IsCollection(info.type)) MixCollection(digest, db, key, info.type);
   if (info.expiry_ms >= 0) Add(digest, "!!expire!!");
 }

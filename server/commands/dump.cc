@@ -9,6 +9,7 @@
 #include "engine/rdb/rdb_writer.h"
 #include "engine/types/counted_tree.h"
 #include "server/commands/common.h"
+#include "server/commands/long_strings.h"
 #include "server/restored_value.h"
 #include "server/server.h"
 #include "server/value_limits.h"
@@ -143,7 +144,9 @@ Dumped DumpKey(CommandContext& context, const HashedKey& key, std::string* paylo
   const bool compress = context.server.options()->rdb_compression;
   RdbWriter writer(&sink, {.compress = compress, .now_ms = context.now_ms()});
   if (info.type == ValueType::kString) {
-    writer.StringPayload(context.db().GetString(key).bytes());
+    WholeString value;
+    if (!value.Load(context.db(), key, info)) return Dumped::kMissing;
+    writer.StringPayload(value.bytes());
     *payload = sink.Take();
     return Dumped::kYes;
   }

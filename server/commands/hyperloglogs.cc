@@ -10,6 +10,7 @@
 #include "engine/base/coding.h"
 #include "engine/types/hyperloglog.h"
 #include "server/commands/common.h"
+#include "server/commands/long_strings.h"
 #include "server/options/options.h"
 #include "server/server.h"
 
@@ -24,24 +25,24 @@ uint64_t SparseMaxBytes(const CommandContext& context) {
   return static_cast<uint64_t>(context.server.options()->hll_sparse_max_bytes);
 }
 
-// The value of a key that holds a HyperLogLog; answers the client if it holds something else.
-// REQUIRES: the key exists.
+// The value of a key that holds a HyperLogLog; answers the client if it holds something else. False
+// also if pages are missing. REQUIRES: the key exists.
 bool GetHllOr(CommandContext& context, const HashedKey& key, const Database::KeyInfo& info,
-              std::string_view* bytes) {
-  if (!CheckString(context, info)) return false;
-  const StringValue value = context.db().GetString(key);
-  if (!value.is_integer() && IsHyperLogLog(value.bytes())) {
-    *bytes = value.bytes();
-    return true;
-  }
+              WholeString* value) {
+  if (!CheckString(context, info) || !value->Load(context.db(), key, info)) return false;
+  if (IsHyperLogLog(value->bytes())) return true;
   context.reply.Error("WRONGTYPE Key is not a valid HyperLogLog string value.");
   return false;
 }
 
-// Makes a value what it has become, writing what differs. REQUIRES: `now` is a HyperLogLog.
+// Makes a value what it has become, writing what differs. REQUIRES: `now` is a HyperLogLog; all of
+// the value is in RAM.
 void WriteChanged(CommandContext& context, const HashedKey& key, std::string_view now) {
   Database& db = context.db();
-  const std::string_view old = db.GetString(key).bytes();
+  WholeString value;
+  const Database::KeyInfo info = db.Lookup(key, {.touch = false, .count_hit = false});
+  CHECK(value.Load(db, key, info));
+  const std::string_view old = value.bytes();
   // Runs of equal bytes shorter than this are written again.
   constexpr size_t kGap = 8;
   if (old.size() != now.size()) {
@@ -61,7 +62,10 @@ void WriteChanged(CommandContext& context, const HashedKey& key, std::string_vie
         {static_cast<uint32_t>(at), static_cast<uint32_t>(end - at), now.substr(at, end - at)});
     at = end;
   }
-  if (!splices.empty()) db.SpliceString(key, splices);
+  if (splices.empty()) return;
+  if (!info.is_long) return db.SpliceString(key, splices);
+  // Garbage follows a value that is in pages: none that is sound is as long.
+  for (const Splice& splice : splices) db.SetRange(key, splice.offset, splice.inserted);
 }
 
 // Adds elements to a copy of a value; nothing if it is corrupt.
@@ -125,10 +129,11 @@ void PfAddCommand(CommandContext& context) {
     Added(context, key);
     return context.reply.Integer(1);
   }
-  std::string_view bytes;
-  if (!GetHllOr(context, key, info, &bytes)) return;
+  WholeString value;
+  if (!GetHllOr(context, key, info, &value)) return;
+  const std::string_view bytes = value.bytes();
   std::optional<bool> changed;
-  if (elements.size() <= kFewElements) {
+  if (elements.size() <= kFewElements && !info.is_long) {
     const bool group = elements.size() > 1;
     if (group) context.store.BeginGroup();
     changed = AddInPlace(context, elements);
@@ -164,8 +169,9 @@ void CountUnion(CommandContext& context) {
   for (const KeyAccess& access : context.keys) {
     const Database::KeyInfo info = LookupForRead(context, access.key);
     if (!info.exists()) continue;
-    std::string_view bytes;
-    if (!GetHllOr(context, access.key, info, &bytes)) return;
+    WholeString value;
+    if (!GetHllOr(context, access.key, info, &value)) return;
+    const std::string_view bytes = value.bytes();
     if (!MergeHll(bytes, &registers)) return context.reply.Error(kCorruptError);
   }
   context.reply.Integer(static_cast<int64_t>(CountHll(registers)));
@@ -178,8 +184,9 @@ void PfCountCommand(CommandContext& context) {
   const HashedKey& key = context.key();
   const Database::KeyInfo info = LookupForRead(context, key);
   if (!info.exists()) return context.reply.Integer(0);
-  std::string_view bytes;
-  if (!GetHllOr(context, key, info, &bytes)) return;
+  WholeString value;
+  if (!GetHllOr(context, key, info, &value)) return;
+  const std::string_view bytes = value.bytes();
   uint64_t count;
   if (!CachedHllCount(bytes, &count)) {
     if (!CountHll(bytes, &count)) return context.reply.Error(kCorruptError);
@@ -196,13 +203,14 @@ void PfMergeCommand(CommandContext& context) {
   for (const KeyAccess& access : context.keys) {
     const Database::KeyInfo info = LookupForRead(context, access.key);
     if (!info.exists()) continue;
-    std::string_view bytes;
-    if (!GetHllOr(context, access.key, info, &bytes)) return;
+    WholeString value;
+    if (!GetHllOr(context, access.key, info, &value)) return;
+    const std::string_view bytes = value.bytes();
     dense |= IsDenseHll(bytes);
     if (!MergeHll(bytes, &registers)) return context.reply.Error(kCorruptError);
   }
   const bool exists = LookupForWrite(context, target).exists();
-  std::string merged = exists ? std::string(context.db().GetString(target).bytes()) : EmptyHll();
+  std::string merged = exists ? context.db().ReadString(target, {}) : EmptyHll();
   if (dense && !MakeHllDense(&merged)) return context.reply.Error(kCorruptError);
   // One by one, as Redis does: the runs of a sparse value depend on it.
   for (uint32_t i = 0; i < kHllRegisters; ++i) {
@@ -237,8 +245,9 @@ void PfDebugCommand(CommandContext& context) {
   const HashedKey& key = context.key();
   const Database::KeyInfo info = LookupForWrite(context, key);
   if (!info.exists()) return context.reply.Error("ERR The specified key does not exist");
-  std::string_view bytes;
-  if (!GetHllOr(context, key, info, &bytes)) return;
+  WholeString value;
+  if (!GetHllOr(context, key, info, &value)) return;
+  const std::string_view bytes = value.bytes();
   const bool sparse = !IsDenseHll(bytes);
   const bool registers = EqualsIgnoreCase(what, "getreg");
   if (registers || EqualsIgnoreCase(what, "todense")) {

@@ -221,9 +221,8 @@ void ObjectRefCountCommand(CommandContext& context) {
   // Nothing is shared here. Where Redis shares small integers, its answer is expected.
   constexpr int64_t kShared = std::numeric_limits<int32_t>::max();
   constexpr int64_t kSharedIntegers = 10'000;
-  if (context.db().Inspect(context.key()).type != ValueType::kString) {
-    return context.reply.Integer(1);
-  }
+  const Database::KeyInfo key = context.db().Lookup(context.key(), kUnseen);
+  if (key.type != ValueType::kString || key.is_long) return context.reply.Integer(1);
   StringValue value = context.db().GetString(context.key());
   const bool small =
       value.is_integer() && value.integer() >= 0 && value.integer() < kSharedIntegers;

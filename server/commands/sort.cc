@@ -19,6 +19,7 @@
 #include "server/blocking.h"
 #include "server/client.h"
 #include "server/commands/common.h"
+#include "server/commands/long_strings.h"
 #include "server/commands/lists.h"
 #include "server/commands/set_common.h"
 #include "server/commands/zset_common.h"
@@ -359,10 +360,12 @@ SortRun::Got SortRun::GetValue(CommandContext& context, const Pattern& pattern,
   if (pattern.constant) return Got::kAbsent;
   pattern.KeyFor(element, &key_);
   const HashedKey key = context.store.Key(key_);
-  const ValueType type = LookupForRead(context, key).type;
-  if (type != (pattern.field ? ValueType::kHash : ValueType::kString)) return Got::kAbsent;
+  const Database::KeyInfo info = LookupForRead(context, key);
+  if (info.type != (pattern.field ? ValueType::kHash : ValueType::kString)) return Got::kAbsent;
   if (!pattern.field) {
-    values->Add(context.db().GetString(key).bytes());
+    WholeString value;
+    if (!value.Load(context.db(), key, info)) return Got::kMissing;
+    values->Add(value.bytes());
     return Got::kPresent;
   }
   Collection pages(context.db(), key, ValueType::kHash, {.touch = false, .count_hit = false});

@@ -5,6 +5,7 @@
 
 #include "engine/types/string_ops.h"
 #include "server/commands/common.h"
+#include "server/commands/long_strings.h"
 #include "server/commands/strings.h"
 
 namespace firn::server {
@@ -34,6 +35,7 @@ void Increment(CommandContext& context, int64_t by) {
   Database::KeyInfo info = LookupForWrite(context, key);
   if (!CheckString(context, info)) return;
   int64_t value = 0;
+  if (info.is_long) return context.reply.Error(kNotAnIntegerError);
   if (info.exists()) {
     StringValue old = db.GetString(key);
     if (old.is_integer()) {
@@ -75,6 +77,7 @@ void IncrByFloatCommand(CommandContext& context) {
   const HashedKey& key = context.key();
   Database::KeyInfo info = LookupForWrite(context, key);
   if (!CheckString(context, info)) return;
+  if (info.is_long) return context.reply.Error(kNotAFloatError);
   long double value = 0;
   if (info.exists() && !ParseLongDoubleOr(context, db.GetString(key).bytes(), &value)) return;
   long double by;
@@ -100,7 +103,9 @@ void AppendCommand(CommandContext& context) {
     StoreString(db, key, bytes, {});
   } else {
     if (!CheckString(context, info)) return;
-    if (!CheckLength(context, {db.GetString(key).bytes().size(), bytes.size()})) return;
+    const uint64_t old_length = db.StringLength(key);
+    if (!CheckLength(context, {old_length, bytes.size()})) return;
+    if (!db.WantString(key, {old_length, old_length + bytes.size()})) return;
     length = db.AppendString(key, bytes);
   }
   Changed(context, "append");
@@ -117,11 +122,12 @@ void SetRangeCommand(CommandContext& context) {
   Database::KeyInfo info = LookupForWrite(context, key);
   if (!CheckString(context, info)) return;
   if (bytes.empty()) {
-    uint64_t length = info.exists() ? db.GetString(key).bytes().size() : 0;
+    uint64_t length = info.exists() ? db.StringLength(key) : 0;
     return context.reply.Integer(static_cast<int64_t>(length));
   }
   const Extent extent = {static_cast<uint64_t>(offset), bytes.size()};
   if (!CheckLength(context, extent)) return;
+  if (!db.WantString(key, {extent.offset, extent.offset + extent.bytes})) return;
   uint64_t length = db.SetRange(key, extent.offset, bytes);
   Changed(context, "setrange");
   context.reply.Integer(static_cast<int64_t>(length));
@@ -130,7 +136,7 @@ void SetRangeCommand(CommandContext& context) {
 void StrLenCommand(CommandContext& context) {
   Database::KeyInfo info = LookupForRead(context, context.key());
   if (!CheckString(context, info)) return;
-  uint64_t length = info.exists() ? context.db().GetString(context.key()).bytes().size() : 0;
+  uint64_t length = info.exists() ? context.db().StringLength(context.key()) : 0;
   context.reply.Integer(static_cast<int64_t>(length));
 }
 
@@ -141,6 +147,10 @@ void GetRangeCommand(CommandContext& context) {
   Database::KeyInfo info = LookupForRead(context, context.key());
   if (!CheckString(context, info)) return;
   if (!info.exists()) return context.reply.Bulk(std::string_view());
+  if (info.is_long) {
+    const ByteRange part = ClampRange(context.db().StringLength(context.key()), range);
+    return ReplyLongString(context, context.key(), {part.begin, part.begin + part.size});
+  }
   StringValue value = context.db().GetString(context.key());
   ByteRange part = ClampRange(value.bytes().size(), range);
   if (part.size == value.bytes().size()) return context.reply.Bulk(value);
@@ -148,11 +158,18 @@ void GetRangeCommand(CommandContext& context) {
 }
 
 void MGetCommand(CommandContext& context) {
+  Database& db = context.db();
+  bool complete = true;
+  for (const KeyAccess& access : context.keys) {
+    const Database::KeyInfo info = db.Lookup(access.key, {.touch = false, .count_hit = false});
+    if (info.is_long) complete &= db.WantString(access.key, {});
+  }
+  if (!complete) return;
   context.reply.ArrayHeader(static_cast<int64_t>(context.keys.size()));
   for (const KeyAccess& access : context.keys) {
     Database::KeyInfo info = LookupForRead(context, access.key);
     if (info.type == ValueType::kString) {
-      context.reply.Bulk(context.db().GetString(access.key));
+      ReplyWholeString(context, access.key, info);
     } else {
       context.reply.Null();
     }

@@ -3,6 +3,7 @@
 
 #include "engine/types/string_ops.h"
 #include "server/commands/common.h"
+#include "server/commands/long_strings.h"
 #include "server/commands/strings.h"
 
 namespace firn::server {
@@ -60,17 +61,21 @@ void ReplyMatches(Reply& reply, const LcsResult& result, const LcsOptions& optio
 }  // namespace
 
 void LcsCommand(CommandContext& context) {
-  StringValue values[2];
+  Database::KeyInfo infos[2];
   for (size_t i = 0; i < 2; ++i) {
-    Database::KeyInfo info = LookupForRead(context, context.key(i));
-    if (!info.exists()) continue;
-    if (info.type != ValueType::kString) {
+    infos[i] = LookupForRead(context, context.key(i));
+    if (infos[i].exists() && infos[i].type != ValueType::kString) {
       return context.reply.Error("ERR The specified keys must contain string values");
     }
-    values[i] = context.db().GetString(context.key(i));
   }
   LcsOptions options;
   if (!ParseOptionsOr(context, &options)) return;
+  WholeString values[2];
+  bool complete = true;
+  for (size_t i = 0; i < 2; ++i) {
+    if (infos[i].exists()) complete &= values[i].Load(context.db(), context.key(i), infos[i]);
+  }
+  if (!complete) return;
   const LcsInput input = {values[0].bytes(), values[1].bytes()};
   if (!LcsAccepts(input)) return context.reply.Error("ERR String too long for LCS");
   if (LcsTableBytes(input) > MaxStringBytes(context)) {

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "server/commands/common.h"
+#include "server/commands/long_strings.h"
 #include "server/commands/strings.h"
 
 namespace firn::server {
@@ -85,7 +86,8 @@ bool ExpiryOr(CommandContext& context, std::string_view text, StringOptions::Uni
   return true;
 }
 
-// Answers with the value, or null if the key is absent. False if it is no string: answered too.
+// Answers with the value, or null if the key is absent. False if it is no string: answered too; or
+// if pages are missing.
 bool ReplyWithValue(CommandContext& context, bool* found = nullptr) {
   Database::KeyInfo info = LookupForRead(context, context.key());
   if (found != nullptr) *found = info.exists();
@@ -94,8 +96,7 @@ bool ReplyWithValue(CommandContext& context, bool* found = nullptr) {
     return true;
   }
   if (!CheckString(context, info)) return false;
-  context.reply.Bulk(context.db().GetString(context.key()));
-  return true;
+  return ReplyWholeString(context, context.key(), info);
 }
 
 void Changed(CommandContext& context, std::string_view event, char event_class = '$') {
@@ -201,7 +202,13 @@ void PSetExCommand(CommandContext& context) {
   SetWithExpiry(context, StringOptions::Unit::kMilliseconds);
 }
 
-void GetCommand(CommandContext& context) { ReplyWithValue(context); }
+void GetCommand(CommandContext& context) {
+  const Database::KeyInfo info = LookupForRead(context, context.key());
+  if (!info.exists()) return context.reply.Null();
+  if (!CheckString(context, info)) return;
+  if (info.is_long) return ReplyLongString(context, context.key(), {});
+  context.reply.Bulk(context.db().GetString(context.key()));
+}
 
 void GetSetCommand(CommandContext& context) {
   if (!ReplyWithValue(context)) return;
@@ -229,7 +236,7 @@ void GetExCommand(CommandContext& context) {
       !ExpiryOr(context, options->expire, options->unit, &expiry_ms)) {
     return;
   }
-  context.reply.Bulk(context.db().GetString(key));
+  if (!ReplyWholeString(context, key, info)) return;
   if (options->unit != Unit::kNone && expiry_ms <= context.now_ms()) {
     context.db().Delete(key);
     Changed(context, "del", 'g');

@@ -110,9 +110,11 @@ class StoreDriver {
     std::optional<std::string> value;
     Status status = Run({Wants(key, Access::kRead, db)}, [&] {
       HashedKey hashed = store_->Key(key);
-      if (store_->database(db).Lookup(hashed).exists()) {
-        value = std::string(store_->database(db).GetString(hashed).bytes());
-      }
+      Database& database = store_->database(db);
+      if (!database.Lookup(hashed).exists()) return true;
+      if (!database.WantString(hashed, {})) return false;
+      value = database.ReadString(hashed, {});
+      return true;
     });
     if (!status.ok()) return "!" + status.message();
     return value;
@@ -122,8 +124,10 @@ class StoreDriver {
     WaitForRoom(bytes.size() + 128);
     EXPECT_TRUE(Run({Wants(key, Access::kUpdate)}, [&] {
                   HashedKey hashed = store_->Key(key);
-                  store_->database(0).Lookup(hashed);
+                  const bool exists = store_->database(0).Lookup(hashed).exists();
+                  if (exists && !store_->database(0).WantString(hashed, {})) return false;
                   size = store_->database(0).AppendString(hashed, bytes);
+                  return true;
                 }).ok());
     return size;
   }

@@ -105,5 +105,7 @@ inline constexpr uint8_t kDiskHash = 5;
 inline constexpr uint8_t kDiskStream = 6;
 inline constexpr uint8_t kDiskPage = 7;      // a page of a collection; its key: u64 value id, u32 number
 inline constexpr uint8_t kDiskReapNote = 8;  // pages of a deleted collection are still to be deleted
+inline constexpr uint8_t kDiskLongString = 9;  // the root of a string in pages
+inline constexpr uint8_t kLastDiskType = kDiskLongString;
 
 }  // namespace firn::log

@@ -39,7 +39,7 @@ bool AllZero(std::string_view bytes) {
 bool KindAllows(const RecordHeader& header, uint32_t payload_size) {
   switch (static_cast<RecordKind>(header.kind)) {
     case RecordKind::kImage:
-      return header.type >= kDiskString && header.type <= kDiskReapNote;
+      return header.type >= kDiskString && header.type <= kLastDiskType;
     case RecordKind::kDelete:
       return payload_size == 0;
     case RecordKind::kEffect:
@@ -59,7 +59,7 @@ bool KindAllows(const RecordHeader& header, uint32_t payload_size) {
 
 // The checks that need no byte beyond the header.
 bool HeaderIsPlausible(const RecordHeader& header) {
-  if ((header.flags & ~kKnownFlags) != 0 || header.type > kDiskReapNote) return false;
+  if ((header.flags & ~kKnownFlags) != 0 || header.type > kLastDiskType) return false;
   if (header.key_size > kMaxKeySize || header.size > kMaxRecordSize) return false;
   uint64_t fixed = sizeof(RecordHeader) + (HasExpiry(header.flags) ? kExpirySize : 0) +
                    uint64_t{header.key_size};

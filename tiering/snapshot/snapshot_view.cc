@@ -193,7 +193,7 @@ Status SnapshotView::VisitRecord(uint32_t keyspace, SnapshotPlace place,
     return Status::Corruption("not the record that was to be found: " + Where(place));
   }
   auto type = static_cast<ValueType>(record.type);
-  if (type != ValueType::kString && !IsCollection(type)) return Status::Ok();
+  if (type != ValueType::kString && !HasRoot(type)) return Status::Ok();
   const SnapshotOverlay::Change* change = overlay_.Find(keyspace, record.key);
   if (change != nullptr && (change->deleted || (change->image != 0 && change->image != place))) {
     return Status::Ok();

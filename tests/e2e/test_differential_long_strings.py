@@ -1,0 +1,171 @@
+"""Random commands on strings around and beyond the length from which they are kept in pages,
+against redis-server and Firn side by side: every reply must be equal, wherever the pages are."""
+
+import random
+
+import pytest
+
+from test_differential import FIRST, LAST, has_tiers, pair  # noqa: F401 (a fixture)
+
+SEEDS = range(int(FIRST), int(LAST) + 1)
+STEPS = 500
+
+LONG = 64 << 10
+PAGE = 8160
+KEYS = [b"a", b"b", b"c", b"sparse", b"{w}1"]
+EDGES = [0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, LONG - 1, LONG, LONG + 1, 9 * PAGE, 100_000,
+         250_000, 700_000]
+
+
+class Sequence:
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def chance(self, probability):
+        return self.random.random() < probability
+
+    def key(self):
+        return self.random.choice(KEYS)
+
+    def place(self):
+        if self.chance(0.5):
+            return max(0, self.random.choice(EDGES) + self.random.randrange(-3, 4))
+        return self.random.randrange(self.random.choice([300, 20_000, 150_000, 900_000]))
+
+    def index(self):
+        return self.place() * self.random.choice([1, 1, -1])
+
+    def bytes(self):
+        size = self.random.choice([0, 1, 3, 100, PAGE, 2 * PAGE + 5, 10_000])
+        if self.chance(0.1):
+            size = self.random.choice([LONG - 1, LONG, LONG + 1, 200_000])
+        if self.chance(0.3):
+            return b"\0" * size
+        return self.random.randbytes(size)
+
+    def value(self):
+        size = self.random.choice([10, 10_000, LONG - 1, LONG, LONG + 1, 9 * PAGE, 100_000,
+                                   300_000, 1_000_000])
+        return b"\0" * size if self.chance(0.2) else self.random.randbytes(size)
+
+    def bits(self):
+        place = [b"%d" % self.index(), b"%d" % self.index()]
+        if self.chance(0.4):
+            place = [b"%d" % (8 * self.index()), b"%d" % (8 * self.index()), b"BIT"]
+        return place if self.chance(0.8) else []
+
+    def fields(self):
+        words = []
+        for _ in range(self.random.choice([1, 1, 2, 4])):
+            kind = self.random.choice(["GET", "SET", "INCRBY"])
+            width = self.random.choice([b"u1", b"u8", b"i16", b"u31", b"i64", b"u63"])
+            words += [kind, width, b"%d" % (8 * self.place() + self.random.randrange(8))]
+            if kind != "GET":
+                words.append(b"%d" % self.random.randrange(1000))
+        return words
+
+    def command(self):
+        key, pick = self.key, self.random.choice
+        sources = [key() for _ in range(self.random.randrange(1, 4))]
+        makers = [
+            (6, lambda: ["SETRANGE", key(), self.place(), self.bytes()]),
+            (4, lambda: ["APPEND", key(), self.bytes()]),
+            (6, lambda: ["SETBIT", key(), 8 * self.place() + self.random.randrange(8),
+                         pick([0, 1])]),
+            (4, lambda: ["GETBIT", key(), 8 * self.place() + self.random.randrange(8)]),
+            (6, lambda: ["BITFIELD", key()] + self.fields()),
+            (6, lambda: ["GETRANGE", key(), self.index(), self.index()]),
+            (1, lambda: ["SUBSTR", key(), self.index(), self.index()]),
+            (4, lambda: ["BITCOUNT", key()] + self.bits()),
+            (4, lambda: ["BITPOS", key(), pick([0, 1])] + self.bits()),
+            (2, lambda: ["BITOP", pick(["AND", "OR", "XOR"]), key()] + sources),
+            (1, lambda: ["BITOP", "NOT", key(), key()]),
+            (4, lambda: ["STRLEN", key()]),
+            (2, lambda: ["GET", key()]),
+            (1, lambda: ["MGET", key(), key()]),
+            (2, lambda: ["SET", key(), self.value()]),
+            (0.5, lambda: ["SET", key(), self.value(), pick(["KEEPTTL", "GET", "XX", "NX"])]),
+            (0.5, lambda: ["GETSET", key(), self.value()]),
+            (0.3, lambda: ["GETDEL", key()]),
+            (0.5, lambda: ["GETEX", key(), "PERSIST"]),
+            (0.5, lambda: ["INCR", key()]),
+            (0.5, lambda: ["INCRBYFLOAT", key(), "1.5"]),
+            (0.5, lambda: ["PFADD", key(), "x"]),
+            (0.5, lambda: ["PFCOUNT", key()]),
+            (0.5, lambda: ["LPUSH", key(), "x"]),
+            (1, lambda: ["COPY", key(), key(), "REPLACE"]),
+            (1, lambda: ["RENAME", key(), key()]),
+            (0.3, lambda: ["DEL", key()]),
+            (0.3, lambda: ["UNLINK", key()]),
+            (0.5, lambda: ["EXPIRE", key(), 100_000]),
+            (0.5, lambda: ["TYPE", key()]),
+            (0.5, lambda: ["OBJECT", "ENCODING", key()]),
+            (0.3, lambda: ["SORT", "list", "BY", "nosort", "GET", "{w}*", "GET", "#"]),
+            (0.3, lambda: ["EVAL", "redis.call('APPEND', KEYS[1], ARGV[1]) "
+                                   "return redis.call('GETRANGE', KEYS[1], -20, -1)", 1, key(),
+                           self.bytes()]),
+        ]
+        weights, functions = zip(*makers)
+        return self.random.choices(functions, weights)[0]()
+
+
+def same(command, mine, theirs):
+    """Redis 7.0 names the encoding of short lists otherwise."""
+    return mine == theirs or (mine, theirs) == (b"listpack", b"quicklist")
+
+
+def start(pair, seed):  # noqa: F811
+    ours, theirs = (server.resp() for server in pair)
+    for connection in (ours, theirs):
+        assert connection("FLUSHALL") == "OK"
+        connection("SET", "a", random.Random(seed).randbytes(200_000))
+        connection("SETBIT", "sparse", 8 * 500_000, 1)
+        connection("RPUSH", "list", "1", "2")
+    return ours, theirs
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_replies_are_equal(pair, seed):  # noqa: F811
+    ours, theirs = start(pair, seed)
+    sequence = Sequence(seed)
+    tiers = has_tiers(ours)
+    history = []
+    for step in range(STEPS):
+        if tiers and sequence.chance(0.15):
+            demoted = [sequence.key() for _ in range(3)]
+            history.append(["TIER", "DEMOTE"] + demoted)
+            assert isinstance(ours("TIER", "DEMOTE", *demoted), int), (seed, step)
+        command = sequence.command()
+        history.append(command)
+        mine, other = ours(*command), theirs(*command)
+        if not same(command, mine, other):
+            last = "\n".join(repr(line)[:200] for line in history[-25:])
+            pytest.fail(f"seed {seed}, step {step}: {command!r:.300}\nours:   {mine!r:.500}\n"
+                        f"theirs: {other!r:.500}\nthe last commands:\n{last}")
+    for key in KEYS:
+        assert ours("GET", key) == theirs("GET", key), (seed, key)
+        assert ours("TTL", key) in range(theirs("TTL", key) - 5, theirs("TTL", key) + 6), key
+    for key in KEYS:
+        if ours("TYPE", key) != "string":
+            continue
+        value = ours("GET", key)
+        payload = ours("DUMP", key)
+        assert ours("RESTORE", "copy", 0, payload, "REPLACE") == "OK"
+        assert ours("GET", "copy") == value
+    ours.close()
+    theirs.close()
+
+
+def test_pipelines_are_equal(pair):  # noqa: F811
+    """The same with whole pipelines in flight, so that fetches from disk overlap."""
+    ours, theirs = start(pair, 4711)
+    sequence = Sequence(4711)
+    tiers = has_tiers(ours)
+    for batch in range(12):
+        if tiers:
+            ours("TIER", "DEMOTE", *KEYS)
+        commands = [sequence.command() for _ in range(30)]
+        mine, other = ours.pipeline(commands), theirs.pipeline(commands)
+        for command, a, b in zip(commands, mine, other):
+            assert same(command, a, b), \
+                f"batch {batch}: {command!r:.300}: {a!r:.300} instead of {b!r:.300}"

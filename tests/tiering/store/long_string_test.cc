@@ -1,0 +1,198 @@
+// Strings in pages on the real store: what is read and written of them, and that nothing of them is
+// lost or left behind.
+#include "engine/types/long_string.h"
+
+#include "collection_fixture.h"
+#include "engine/base/random.h"
+
+namespace firn::test {
+namespace {
+
+std::string Noise(uint64_t size, uint64_t seed) {
+  Random random(seed + 1);
+  std::string bytes(size, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random.Below(255) + 1);
+  return bytes;
+}
+
+class LongStringStoreTest : public CollectionTest {
+ protected:
+  Database& database(uint32_t db = 0) { return driver_->store().database(db); }
+
+  // Runs when the pages of the range are there.
+  template <typename Body>
+  void Change(const std::string& key, StringRange range, Body&& body) {
+    ASSERT_EQ(driver_->WaitForRoom(256 << 10), Store::WriteGate::kOk);
+    const HashedKey hashed = driver_->store().Key(key);
+    Status status = driver_->Run({driver_->Wants(key, Access::kUpdate)}, [&] {
+      const bool exists = database().Lookup(hashed).exists();
+      if (exists && !database().WantString(hashed, range)) return false;
+      body(database(), hashed);
+      return true;
+    });
+    ASSERT_TRUE(status.ok()) << status.message();
+    ASSERT_TRUE(driver_->store().TakeRunError().ok());
+  }
+  void Write(const std::string& key, uint64_t offset, const std::string& bytes) {
+    const StringRange range = {offset, offset + bytes.size()};
+    Change(key, range,
+           [&](Database& db, const HashedKey& hashed) { db.SetRange(hashed, offset, bytes); });
+    std::string& value = values_[key];
+    if (value.size() < range.end) value.resize(range.end);
+    value.replace(offset, bytes.size(), bytes);
+  }
+  void Set(const std::string& key, const std::string& value) {
+    driver_->Set(key, value);
+    values_[key] = value;
+  }
+  std::string Part(const std::string& key, StringRange range) {
+    std::string found;
+    const HashedKey hashed = driver_->store().Key(key);
+    EXPECT_TRUE(driver_
+                    ->Run({driver_->Wants(key, Access::kRead)},
+                          [&] {
+                            if (!database().Lookup(hashed).exists()) return true;
+                            if (!database().WantString(hashed, range)) return false;
+                            found = database().ReadString(hashed, range);
+                            return true;
+                          })
+                    .ok());
+    return found;
+  }
+  void CheckValues() {
+    for (const auto& [key, value] : values_) ASSERT_TRUE(driver_->Get(key) == value) << key;
+  }
+  uint64_t Fetches() { return driver_->store().Stats().fetches; }
+  uint64_t LogBytes() { return driver_->store().Stats().log_appended_bytes; }
+  // Nothing is left but so many entries: keys, their pages and none beside.
+  void ExpectEntries(uint64_t count) {
+    EXPECT_TRUE(driver_->RunUntil([&] { return Settled() && Entries() == count; }))
+        << Entries() << " entries instead of " << count;
+  }
+  uint64_t Entries() {
+    const StoreStats stats = driver_->store().Stats();
+    return stats.hot.keys + stats.cold.keys;
+  }
+
+  std::map<std::string, std::string> values_;
+};
+
+constexpr uint64_t kBytes = 1'000'000;
+constexpr uint64_t kPages = (kBytes + LongString::kPageBytes - 1) / LongString::kPageBytes;
+
+TEST_F(LongStringStoreTest, ReadsAndChangesPartsOfAColdStringByTheirPagesAlone) {
+  Set("key", Noise(kBytes, 1));
+  driver_->Demote({"key"});
+  uint64_t before = Fetches();
+  EXPECT_EQ(Part("key", {500'000, 500'010}), values_["key"].substr(500'000, 10));
+  EXPECT_LE(Fetches() - before, 2u);
+  driver_->Demote({"key"});
+  before = Fetches();
+  const uint64_t bytes_before = LogBytes();
+  Write("key", 700'000, "changed");
+  EXPECT_LE(Fetches() - before, 2u);
+  EXPECT_LE(LogBytes() - bytes_before, 256u);
+  driver_->Demote({"key"});
+  CheckValues();
+}
+
+TEST_F(LongStringStoreTest, IsWrittenOnce) {
+  const uint64_t before = LogBytes();
+  Set("key", Noise(kBytes, 1));
+  EXPECT_LE(LogBytes() - before, kBytes + kBytes / 50);
+  ExpectEntries(1 + kPages);
+}
+
+TEST_F(LongStringStoreTest, SurvivesCrashes) {
+  Set("key", Noise(kBytes, 1));
+  for (uint64_t i = 0; i < 40; ++i) {
+    Write("key", i * 20'000, Noise(i * 50 + 1, i));
+    Write("grown", i * 5'000, Noise(6'000, i));
+    if (i % 10 == 3) {
+      ASSERT_TRUE(driver_->Sync().ok());
+      Crash();
+    }
+    if (i % 10 == 6) driver_->Demote({"key", "grown"});
+  }
+  Restart();
+  CheckValues();
+  EXPECT_TRUE(driver_->RunUntil([&] { return Settled(); }));
+}
+
+TEST_F(LongStringStoreTest, LeavesNoPagesBehindHoweverItGoes) {
+  const std::string value = Noise(kBytes, 1);
+  for (const bool cold : {false, true}) {
+    for (const char* key : {"deleted", "short", "long", "expired"}) Set(key, value);
+    if (cold) driver_->Demote({"deleted", "short", "long", "expired"});
+    driver_->Delete("deleted");
+    values_.erase("deleted");
+    Set("short", "short");
+    Set("long", Noise(kLongStringBytes + 1, 2));
+    Change("expired", {}, [&](Database& db, const HashedKey& key) { db.SetExpiry(key, 1); });
+    EXPECT_EQ(driver_->Get("expired"), std::nullopt);
+    values_.erase("expired");
+    ExpectEntries(2 + LongString::PartsOf(kLongStringBytes + 1));
+    CheckValues();
+  }
+}
+
+TEST_F(LongStringStoreTest, GrowsFromAShortString) {
+  Set("key", Noise(60'000, 1));
+  for (uint64_t i = 0; i < 50; ++i) {
+    const std::string more = Noise(i * 20, i);
+    driver_->Append("key", more);
+    values_["key"] += more;
+  }
+  ASSERT_GT(values_["key"].size(), kLongStringBytes);
+  CheckValues();
+  Write("absent", kLongStringBytes, "x");
+  CheckValues();
+  ExpectEntries(2 + LongString::PartsOf(values_["key"].size()) + 1);
+}
+
+TEST_F(LongStringStoreTest, IsCopiedAndRenamed) {
+  for (const uint64_t size : {uint64_t{100'000}, kBytes}) {
+    Set("key", Noise(size, size));
+    driver_->Demote({"key"});
+    std::shared_ptr<ValueCopy> copy;
+    const HashedKey from = driver_->store().Key("key");
+    const HashedKey to = driver_->store().Key("copy");
+    Status status = driver_->Run(
+        {driver_->Wants("key", Access::kRead), driver_->Wants("copy", Access::kRead)}, [&] {
+          database().Lookup(from);
+          database().Lookup(to);
+          if (!database().WantAllPages(from)) return false;
+          database().Copy(from, database(), to);
+          return true;
+        });
+    ASSERT_TRUE(status.ok()) << status.message();
+    values_["copy"] = values_["key"];
+    Write("copy", 50'000, "only here");
+    status = driver_->Run(
+        {driver_->Wants("key", Access::kUpdate), driver_->Wants("renamed", Access::kReplace)}, [&] {
+          database().Lookup(from);
+          database().Rename(from, database(), driver_->store().Key("renamed"));
+        });
+    ASSERT_TRUE(status.ok()) << status.message();
+    values_["renamed"] = std::exchange(values_["key"], "");
+    values_.erase("key");
+    CheckValues();
+    ExpectEntries(2 + 2 * LongString::PartsOf(size));
+  }
+}
+
+TEST_F(LongStringStoreTest, KeepsItsExpiryWhenItGetsPages) {
+  driver_->Set("key", Noise(60'000, 1),
+               {.expiry = Database::ExpiryChange::kSet, .expiry_ms = 4'000'000'000'000});
+  driver_->Append("key", Noise(10'000, 2));
+  Change("key", {}, [&](Database& db, const HashedKey& key) {
+    EXPECT_EQ(db.Lookup(key).expiry_ms, 4'000'000'000'000);
+    EXPECT_EQ(db.Lookup(key).type, ValueType::kString);
+    EXPECT_TRUE(db.Lookup(key).is_long);
+    EXPECT_EQ(db.StringLength(key), 70'000u);
+    EXPECT_STREQ(db.Inspect(key).encoding, "raw");
+  });
+}
+
+}  // namespace
+}  // namespace firn::test
