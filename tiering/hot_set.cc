@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <tuple>
 
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
@@ -27,7 +28,7 @@ constexpr uint64_t kMostNoted = 64 << 20;
 // Restoring ends where so much of maxmemory is left below the point at which values leave RAM.
 constexpr uint64_t kFreeShare = 50;
 constexpr size_t kFetchesAtOnce = 64;
-constexpr size_t kLookUpsAtOnce = 1024;
+constexpr size_t kLookUpsAtOnce = 4096;
 
 uint32_t HeatOf(bool lfu, uint32_t use) {
   if (lfu) return std::min<uint32_t>(use, kLfuMaxCounter);
@@ -186,7 +187,7 @@ bool HotSet::StepRestoring() {
     found_.clear();
     return false;
   }
-  if (!looking_up_ && found_.size() < kFetchesAtOnce && next_ < remembered_.size()) LookUpMore();
+  if (!looking_up_ && found_.size() < kLookUpsAtOnce && next_ < remembered_.size()) LookUpMore();
   while (!found_.empty() && fetches_.size() < kFetchesAtOnce && HasRoom()) {
     Found found = std::move(found_.back());
     found_.pop_back();
@@ -217,6 +218,10 @@ void HotSet::LookUpMore() {
   store_.RunJob(
       io::WorkPriority::kBackground,
       [found, wanted, index = store_.index_] {
+        // In the order of the index, where neighbours share blocks.
+        std::sort(wanted->begin(), wanted->end(), [](const Noted& a, const Noted& b) {
+          return std::tie(a.keyspace, a.hash) < std::tie(b.keyspace, b.hash);
+        });
         for (const Noted& noted : *wanted) {
           auto roots = index->FindByHash(noted.keyspace, noted.hash);
           if (!roots) continue;
