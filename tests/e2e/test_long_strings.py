@@ -1,0 +1,131 @@
+"""Strings in pages: what is cold is read, changed and streamed by its pages."""
+
+import random
+
+import pytest
+
+from harness import Error, RespClient, Server, wait_for
+
+MB = 1 << 20
+SIZE = 24 * MB
+
+
+@pytest.fixture
+def small():
+    server = Server("--maxmemory", "16mb")
+    yield server
+    server.remove()
+
+
+def info(resp, name):
+    text = resp("INFO", "everything")
+    for line in text.split(b"\r\n"):
+        if line.startswith(name.encode() + b":"):
+            return int(line.split(b":")[1])
+    raise KeyError(name)
+
+
+def fill(resp, key, size=SIZE, seed=1):
+    """More than fits in RAM, by pieces."""
+    generator = random.Random(seed)
+    value = b""
+    for _ in range(0, size, MB):
+        value += generator.randbytes(MB)
+        assert resp("APPEND", key, value[-MB:]) == len(value)
+    resp("TIER", "DEMOTE", key)  # some of it is cold already
+    return value
+
+
+def bits_of(value):
+    return int.from_bytes(value, "big").bit_count()
+
+
+def test_a_value_larger_than_memory_is_given_counted_and_changed(small):
+    resp = small.resp(timeout=60)
+    value = fill(resp, "key")
+    assert resp("STRLEN", "key") == SIZE
+    assert resp("GET", "key") == value
+    assert resp("GETRANGE", "key", 3, -5) == value[3:-4]
+    assert resp("BITCOUNT", "key") == bits_of(value)
+    assert resp("BITCOUNT", "key", 5 * MB, -MB) == bits_of(value[5 * MB:SIZE - MB + 1])
+    assert resp("BITPOS", "key", 1, SIZE - 10) // 8 >= SIZE - 10
+    assert info(resp, "used_memory") < 20 * MB
+    assert resp("SETRANGE", "key", 7 * MB - 3, b"changed") == SIZE
+    value = value[:7 * MB - 3] + b"changed" + value[7 * MB + 4:]
+    assert resp("GET", "key") == value
+    small.restart("kill")
+    resp = small.resp(timeout=60)
+    assert resp("GET", "key") == value
+    # What needs it as a whole is refused.
+    for command in (["DUMP", "key"], ["BITOP", "NOT", "x", "key"], ["MGET", "key"]):
+        assert isinstance(resp(*command), Error), command
+    assert resp("UNLINK", "key") == 1
+
+
+def test_a_bit_of_a_cold_bitmap_takes_two_reads_and_little_log(small):
+    resp = small.resp(timeout=60)
+    fill(resp, "key")
+    generator = random.Random(2)
+    reads, written = info(resp, "fetches"), info(resp, "log_appended_bytes")
+    for _ in range(50):
+        offset = generator.randrange(SIZE * 8)
+        bit = 1 - resp("GETBIT", "key", offset)
+        assert resp("SETBIT", "key", offset, bit) == 1 - bit
+        assert resp("GETBIT", "key", offset) == bit
+    assert info(resp, "fetches") - reads <= 3 * 50
+    assert info(resp, "log_appended_bytes") - written <= 50 * (64 << 10)
+
+
+def test_a_sparse_bitmap_takes_what_is_set_in_it(small):
+    resp = small.resp()
+    assert resp("SETBIT", "key", 4_294_967_295, 1) == 0
+    assert resp("STRLEN", "key") == 512 * MB
+    assert resp("MEMORY", "USAGE", "key") < 64 << 10
+    assert resp("SETBIT", "key", 80_000_000, 1) == 0
+    assert resp("BITCOUNT", "key") == 2
+    assert resp("BITPOS", "key", 1) == 80_000_000
+    assert resp("BITPOS", "key", 1, 80_000_008, -1, "BIT") == 4_294_967_295
+    assert resp("GETRANGE", "key", -3, -1) == b"\0\0\x01"
+
+
+def test_a_reply_gives_the_value_as_it_was(small):
+    resp = small.resp(timeout=60)
+    value = fill(resp, "key", 8 * MB)
+    with RespClient(small.port, timeout=60) as slow:
+        slow.send("GET", "key")
+        assert wait_for(lambda: resp("PING") == "PONG")
+        for at in (100, 4 * MB, 8 * MB - 10):
+            resp("SETRANGE", "key", at, b"changed")
+        resp("DEL", "key")
+        assert slow.read() == value
+    assert resp("EXISTS", "key") == 0
+
+
+def test_transactions_and_scripts_see_long_strings(small):
+    resp = small.resp(timeout=60)
+    value = fill(resp, "key", 2 * MB)
+    resp("MULTI")
+    resp("GET", "key")
+    resp("SETRANGE", "key", 10, b"x")
+    resp("BITCOUNT", "key")
+    found = resp("EXEC")
+    changed = value[:10] + b"x" + value[11:]
+    assert found == [value, len(value), bits_of(changed)]
+    resp("TIER", "DEMOTE", "key")
+    assert resp("EVAL", "return redis.call('GETRANGE', KEYS[1], -4, -1)", 1, "key") == value[-4:]
+    assert resp("EVAL", "return #redis.call('GET', KEYS[1])", 1, "key") == len(value)
+
+
+def test_dumps_have_them(small):
+    resp = small.resp(timeout=60)
+    value = fill(resp, "key", 2 * MB)
+    resp("APPEND", "key", b"more")
+    resp("SET", "far", b"x")
+    resp("SETBIT", "far", 8 * 300_000, 1)
+    resp("TIER", "DEMOTE", "key")
+    assert resp("DEBUG", "RELOAD") == "OK"
+    assert resp("GET", "key") == value + b"more"
+    assert resp("GET", "far") == b"x" + b"\0" * 299_999 + b"\x80"
+    assert resp("OBJECT", "ENCODING", "key") == b"raw"
+    assert resp("TYPE", "key") == "string"
+    assert resp("SCAN", 0, "TYPE", "string", "COUNT", 100)[1] != []
