@@ -28,6 +28,7 @@ std::string CrashExplorer::RunWorkload() {
                       .faults = !options_.faults.empty() || options_.capacity_bytes != 0,
                       .overwrites = options_.overwrites,
                       .collections = options_.collections,
+                      .streams = options_.streams,
                       .reads_first = options_.count_pages});
   CrashWorld world(
       &disk_, Options(options_.seed),
@@ -116,6 +117,7 @@ std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point
   CrashWorkload more({.seed = point.seed,
                       .commands = 30,
                       .collections = options_.collections,
+                      .streams = options_.streams,
                       .reads_first = options_.count_pages},
                      workload_->model().StartAt(found));
   if (std::string wrong = more.Run(world); !wrong.empty()) return "going on: " + wrong;

@@ -21,6 +21,7 @@ struct ExplorerOptions {
   // Mostly blind writes, on a disk on which much happens while a read is under way.
   bool overwrites = false;
   bool collections = false;  // also sets of many pages
+  bool streams = false;      // with collections: also streams with groups
   // Deletes leave no page behind, whatever happens (WorkloadOptions::reads_first): it is looked
   // for.
   bool count_pages = false;

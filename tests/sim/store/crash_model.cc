@@ -32,7 +32,9 @@ uint64_t CrashModel::Fingerprint(std::string_view bytes) {
 void CrashModel::Set(size_t slot, std::optional<ModelValue> value) {
   Version version{op_, 0, -1};
   if (value) {
-    version.fingerprint = value->set ? value->set->fingerprint() : Fingerprint(value->bytes);
+    version.fingerprint = value->set      ? value->set->fingerprint()
+                          : value->stream ? value->stream->fingerprint()
+                                          : Fingerprint(value->bytes);
     version.expiry_ms = value->expiry_ms;
   }
   std::vector<Version>& history = history_[slot];
@@ -65,7 +67,7 @@ CrashModel CrashModel::StartAt(const FoundState& found) const {
   for (size_t slot = 0; slot < found.values.size(); ++slot) {
     const FoundState::Value& value = found.values[slot];
     if (value.fingerprint != 0)
-      start.Set(slot, ModelValue{value.bytes, value.expiry_ms, value.set});
+      start.Set(slot, ModelValue{value.bytes, value.expiry_ms, value.set, value.stream});
   }
   return start;
 }

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "stream_model.h"
+
 namespace firn::test {
 
 // The strings of a set, with a fingerprint that follows them at no cost.
@@ -25,11 +27,12 @@ class ModelSet {
   uint64_t sum_ = 0;
 };
 
-// A value with its expiry: bytes, or a set.
+// A value with its expiry: bytes, a set or a stream.
 struct ModelValue {
   std::string bytes = {};
   int64_t expiry_ms = -1;
   std::shared_ptr<ModelSet> set = nullptr;  // of this one value alone
+  std::shared_ptr<const ModelStream> stream = nullptr;
 };
 
 // What was found of all keys, by slot.
@@ -39,6 +42,7 @@ struct FoundState {
     int64_t expiry_ms = -1;
     std::string bytes = {};  // these only if asked for
     std::shared_ptr<ModelSet> set = nullptr;
+    std::shared_ptr<const ModelStream> stream = nullptr;
   };
   std::vector<Value> values;
   int64_t now_ms = 0;  // when they were read

@@ -7,7 +7,8 @@ namespace {
 
 constexpr int64_t kMaxAckSpanMicros = 1'000'000;
 constexpr int kTurnsForRoom = 20'000;
-constexpr size_t kSetKeys = 4;  // the last ones
+constexpr size_t kSetKeys = 4;     // the last ones
+constexpr size_t kStreamKeys = 3;  // those before
 
 std::vector<std::string> KeyNames(uint32_t count) {
   std::vector<std::string> names{"", std::string(200, 'L') + "ong", std::string(129, 'k')};
@@ -124,12 +125,28 @@ std::optional<ModelValue> CrashWorkload::Current(uint32_t db, size_t key) {
 
 size_t CrashWorkload::RandomKey() {
   size_t keys = model_.keys().size();
-  if (options_.collections && random_.Below(3) == 0) return keys - 1 - random_.Below(kSetKeys);
+  if (options_.collections && random_.Below(3) == 0) {
+    return keys - 1 - random_.Below(kSetKeys + (options_.streams ? kStreamKeys : 0));
+  }
   return random_.Below(keys);
 }
 
 bool CrashWorkload::IsSetKey(size_t key) const {
   return options_.collections && key + kSetKeys >= model_.keys().size();
+}
+
+bool CrashWorkload::IsStreamKey(size_t key) const {
+  return options_.streams && !IsSetKey(key) && key + kSetKeys + kStreamKeys >= model_.keys().size();
+}
+
+bool CrashWorkload::HoldsStream(uint32_t db, size_t key) {
+  std::optional<ModelValue> value = Current(db, key);
+  return value ? value->stream != nullptr : IsStreamKey(key);
+}
+
+bool CrashWorkload::WantChange(uint32_t db, size_t key, uint64_t seed) {
+  if (HoldsSet(db, key)) return WantSetChange(db, key, seed);
+  return !HoldsStream(db, key) || WantStreamChange(db, key, seed);
 }
 
 bool CrashWorkload::HoldsSet(uint32_t db, size_t key) {
@@ -179,8 +196,9 @@ void CrashWorkload::Command() {
   if (kind < 18) return Read(db, key);
   if (!WaitForRoom(160 << 10)) return;
   Store& store = world_->store();
-  // Few sets would grow large if all of these overwrote them.
-  bool blind = !HoldsSet(db, key) || (!options_.reads_first && random_.Below(8) == 0);
+  // Few of these would grow large if all of these commands overwrote them.
+  bool blind = (!HoldsSet(db, key) && !HoldsStream(db, key)) ||
+               (!options_.reads_first && random_.Below(8) == 0);
   if (kind < 45 && blind) {
     KeyAccess access{.db = db, .key = Name(key), .access = Access::kOverwrite};
     return Planned({access}, [&] { SetValue(db, key); });
@@ -227,10 +245,13 @@ void CrashWorkload::Read(uint32_t db, size_t key) {
     }
     if (!expected) return true;
     if (info.expiry_ms != expected->expiry_ms) Fail("a wrong expiry was read");
-    if ((info.type == ValueType::kSet) != (expected->set != nullptr)) {
+    if ((info.type == ValueType::kSet) != (expected->set != nullptr) ||
+        (info.type == ValueType::kStream) != (expected->stream != nullptr)) {
       Fail("a value of another type was read");
     } else if (expected->set) {
       return ReadSet(db, key, *expected->set);
+    } else if (expected->stream) {
+      return ReadStream(db, key, *expected->stream);
     } else if (database.GetString(access.key).bytes() != expected->bytes) {
       Fail("a wrong value was read");
     }
@@ -272,6 +293,7 @@ bool CrashWorkload::Change(uint32_t db, size_t key, uint64_t seed) {
     return true;
   }
   if (HoldsSet(db, key)) return ChangeSet(db, key, seed);
+  if (HoldsStream(db, key)) return ChangeStream(db, key, seed);
   uint64_t kind = random_.Below(10);
   if (kind < 4) {
     Begin();
@@ -322,7 +344,7 @@ void CrashWorkload::Group() {
     bool complete = true;
     for (auto [db, key] : places) {
       world_->store().database(db).Lookup(Name(key));
-      if (HoldsSet(db, key)) complete &= WantSetChange(db, key, seed);
+      complete &= WantChange(db, key, seed);
     }
     if (!complete) return false;
     Begin();

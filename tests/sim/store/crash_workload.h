@@ -22,6 +22,8 @@ struct WorkloadOptions {
   bool overwrites = false;
   // Some keys hold sets of strings, most of them in many pages.
   bool collections = false;
+  // With collections: some keys hold streams with groups, too.
+  bool streams = false;
   // No value is deleted or replaced whose root isn't in RAM: a crash leaves no page behind then.
   bool reads_first = false;
 };
@@ -76,6 +78,11 @@ class CrashWorkload : public StoreListener {
   bool WantSetChange(uint32_t db, size_t key, uint64_t seed);
   bool ChangeSet(uint32_t db, size_t key, uint64_t seed);
   bool ReadSet(uint32_t db, size_t key, const ModelSet& expected);
+  bool WantStreamChange(uint32_t db, size_t key, uint64_t seed);
+  bool ChangeStream(uint32_t db, size_t key, uint64_t seed);
+  bool ReadStream(uint32_t db, size_t key, const ModelStream& expected);
+  // Of sets and streams; true of what is neither.
+  bool WantChange(uint32_t db, size_t key, uint64_t seed);
   void SetValue(uint32_t db, size_t key);
   void Disturb();
   void LimitMemory();
@@ -90,7 +97,9 @@ class CrashWorkload : public StoreListener {
   size_t RandomKey();
   // Whether a change of the key is one of a set.
   bool HoldsSet(uint32_t db, size_t key);
+  bool HoldsStream(uint32_t db, size_t key);
   bool IsSetKey(size_t key) const;
+  bool IsStreamKey(size_t key) const;
   uint64_t DrawSeed() { return options_.collections ? random_.Next() : 0; }
   HashedKey Name(size_t key) { return world_->store().Key(model_.keys()[key]); }
   // As the store has it now: nothing once it has expired.

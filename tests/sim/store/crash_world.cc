@@ -74,6 +74,16 @@ bool ReadSet(Database& database, const HashedKey& key, bool with_strings,
   return true;
 }
 
+bool ReadStream(Database& database, const HashedKey& key, bool with_contents,
+                FoundState::Value* value) {
+  Collection pages(database, key, ValueType::kStream);
+  auto stream = std::make_shared<ModelStream>();
+  if (!ModelStream::Read(&pages, stream.get())) return false;
+  value->fingerprint = stream->fingerprint();
+  if (with_contents) value->stream = std::move(stream);
+  return true;
+}
+
 }  // namespace
 
 std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool with_bytes,
@@ -92,6 +102,10 @@ std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool 
       value.expiry_ms = info.expiry_ms;
       if (info.type == ValueType::kSet) {
         complete &= ReadSet(database, accesses[key].key, with_bytes, &value);
+        continue;
+      }
+      if (info.type == ValueType::kStream) {
+        complete &= ReadStream(database, accesses[key].key, with_bytes, &value);
         continue;
       }
       StringValue string = database.GetString(accesses[key].key);
