@@ -29,6 +29,7 @@ std::string CrashExplorer::RunWorkload() {
                       .overwrites = options_.overwrites,
                       .collections = options_.collections,
                       .streams = options_.streams,
+                      .long_strings = options_.long_strings,
                       .reads_first = options_.count_pages});
   CrashWorld world(
       &disk_, Options(options_.seed),
@@ -118,6 +119,7 @@ std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point
                       .commands = 30,
                       .collections = options_.collections,
                       .streams = options_.streams,
+                      .long_strings = options_.long_strings,
                       .reads_first = options_.count_pages},
                      workload_->model().StartAt(found));
   if (std::string wrong = more.Run(world); !wrong.empty()) return "going on: " + wrong;

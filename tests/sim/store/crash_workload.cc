@@ -144,9 +144,16 @@ bool CrashWorkload::HoldsStream(uint32_t db, size_t key) {
   return value ? value->stream != nullptr : IsStreamKey(key);
 }
 
+bool CrashWorkload::HoldsLongString(uint32_t db, size_t key) {
+  std::optional<ModelValue> value = Current(db, key);
+  return value && value->bytes.size() > kLongStringBytes;
+}
+
 bool CrashWorkload::WantChange(uint32_t db, size_t key, uint64_t seed) {
   if (HoldsSet(db, key)) return WantSetChange(db, key, seed);
-  return !HoldsStream(db, key) || WantStreamChange(db, key, seed);
+  if (HoldsStream(db, key)) return WantStreamChange(db, key, seed);
+  Database& database = world_->store().database(db);
+  return !database.Lookup(Name(key)).exists() || database.WantString(Name(key), {});
 }
 
 bool CrashWorkload::HoldsSet(uint32_t db, size_t key) {
@@ -155,8 +162,10 @@ bool CrashWorkload::HoldsSet(uint32_t db, size_t key) {
 }
 
 std::string CrashWorkload::RandomBytes() {
+  static constexpr uint64_t kMostLong = 150'000;
   static constexpr uint64_t kMost[] = {40, 40, 40, 300, 300, 2000, 9000, 24000, 40000};
   uint64_t size = random_.Below(kMost[random_.Below(std::size(kMost))] + 1);
+  if (options_.long_strings && random_.Below(3) == 0) size = random_.Below(kMostLong);
   // Every value is another: what is found tells which command wrote it.
   std::string bytes = std::to_string(model_.op()) + "." + std::to_string(random_.Below(1000)) + ":";
   Random filler(size + 1);
@@ -200,7 +209,9 @@ void CrashWorkload::Command() {
   bool blind = (!HoldsSet(db, key) && !HoldsStream(db, key)) ||
                (!options_.reads_first && random_.Below(8) == 0);
   if (kind < 45 && blind) {
-    KeyAccess access{.db = db, .key = Name(key), .access = Access::kOverwrite};
+    const bool reads = options_.reads_first && HoldsLongString(db, key);
+    KeyAccess access{
+        .db = db, .key = Name(key), .access = reads ? Access::kUpdate : Access::kOverwrite};
     return Planned({access}, [&] { SetValue(db, key); });
   }
   if (kind < 80) {
@@ -226,7 +237,9 @@ template <typename Body>
 void CrashWorkload::Planned(std::vector<KeyAccess> accesses, Body&& body) {
   Status status = world_->driver().Run(std::move(accesses), body);
   // Nothing was run: it needs more pages than one command may have in little memory.
-  if (status.code() == StatusCode::kNoMemory && options_.collections) return;
+  if (status.code() == StatusCode::kNoMemory && (options_.collections || options_.long_strings)) {
+    return;
+  }
   if (!status.ok() && options_.faults) return;  // nothing was run
   if (status.ok()) status = world_->store().TakeRunError();
   if (!status.ok()) Fail(status.message());
@@ -252,7 +265,9 @@ void CrashWorkload::Read(uint32_t db, size_t key) {
       return ReadSet(db, key, *expected->set);
     } else if (expected->stream) {
       return ReadStream(db, key, *expected->stream);
-    } else if (database.GetString(access.key).bytes() != expected->bytes) {
+    } else if (!database.WantString(access.key, {})) {
+      return false;
+    } else if (database.ReadString(access.key, {}) != expected->bytes) {
       Fail("a wrong value was read");
     }
     return true;
@@ -294,6 +309,7 @@ bool CrashWorkload::Change(uint32_t db, size_t key, uint64_t seed) {
   }
   if (HoldsSet(db, key)) return ChangeSet(db, key, seed);
   if (HoldsStream(db, key)) return ChangeStream(db, key, seed);
+  if (exists && !database.WantString(name, {})) return false;
   uint64_t kind = random_.Below(10);
   if (kind < 4) {
     Begin();
@@ -303,7 +319,8 @@ bool CrashWorkload::Change(uint32_t db, size_t key, uint64_t seed) {
       grown.bytes += more;
       database.AppendString(name, more);
     } else {
-      uint64_t offset = random_.Below(std::min<size_t>(grown.bytes.size(), 30000) + 10);
+      const size_t most = options_.long_strings ? 120'000 : 30'000;
+      uint64_t offset = random_.Below(std::min(grown.bytes.size(), most) + 10);
       if (grown.bytes.size() < offset + more.size()) grown.bytes.resize(offset + more.size());
       grown.bytes.replace(offset, more.size(), more);
       database.SetRange(name, offset, more);

@@ -24,6 +24,8 @@ struct WorkloadOptions {
   bool collections = false;
   // With collections: some keys hold streams with groups, too.
   bool streams = false;
+  // Strings of more than 64 KiB, too.
+  bool long_strings = false;
   // No value is deleted or replaced whose root isn't in RAM: a crash leaves no page behind then.
   bool reads_first = false;
 };
@@ -97,6 +99,7 @@ class CrashWorkload : public StoreListener {
   size_t RandomKey();
   // Whether a change of the key is one of a set.
   bool HoldsSet(uint32_t db, size_t key);
+  bool HoldsLongString(uint32_t db, size_t key);
   bool HoldsStream(uint32_t db, size_t key);
   bool IsSetKey(size_t key) const;
   bool IsStreamKey(size_t key) const;

@@ -108,9 +108,13 @@ std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool 
         complete &= ReadStream(database, accesses[key].key, with_bytes, &value);
         continue;
       }
-      StringValue string = database.GetString(accesses[key].key);
-      value.fingerprint = CrashModel::Fingerprint(string.bytes());
-      if (with_bytes) value.bytes = string.bytes();
+      if (!database.WantString(accesses[key].key, {})) {
+        complete = false;
+        continue;
+      }
+      const std::string bytes = database.ReadString(accesses[key].key, {});
+      value.fingerprint = CrashModel::Fingerprint(bytes);
+      if (with_bytes) value.bytes = bytes;
     }
     return complete;
   });
