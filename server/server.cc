@@ -352,26 +352,6 @@ void Server::DeleteClosed() {
   }
 }
 
-// auto-aof-rewrite-percentage
-void Server::RewriteIfGrown() {
-  if (options_->auto_aof_rewrite_percentage == 0 || loading() || !options_->appendonly) return;
-  const LogSize size = store_->SizeOfLog();
-  if (size.rewriting) return;
-  if (size.rewrites != seen_rewrites_) {
-    seen_rewrites_ = size.rewrites;
-    rewritten_log_bytes_ = size.bytes;
-  }
-  // As long as the log was after the last rewrite, or at the start.
-  if (rewritten_log_bytes_ == 0) rewritten_log_bytes_ = std::max<uint64_t>(size.bytes, 1);
-  if (size.bytes < static_cast<uint64_t>(options_->auto_aof_rewrite_min_size)) return;
-  const double growth = static_cast<double>(size.bytes) / static_cast<double>(rewritten_log_bytes_);
-  if (growth * 100 < 100 + static_cast<double>(options_->auto_aof_rewrite_percentage)) return;
-  Log(kLogNotice, "Starting automatic rewriting of AOF");
-  // Until the rewrite's end is seen: it may come before the next look.
-  rewritten_log_bytes_ = size.bytes;
-  store_->Compact();
-}
-
 void Server::Cron() {
   const uint64_t began = dispatcher_->Ticks();
   int64_t now = loop_->NowMicros();

@@ -220,6 +220,8 @@ class Server : public StoreListener {
   // Calls back when what was executed before is as durable as it will be.
   void WhenDurable(std::move_only_function<void(Status)> done);
 
+  // What a signal has asked for and has not begun. False if there is no such thing.
+  bool AbortShutdown();
   // From a signal handler.
   void OnSignal(int signal);
 

@@ -135,7 +135,7 @@ void Server::OnSignal(int signal) {
 
 void Server::HandleSignals() {
   // A last snapshot would show half of a transaction.
-  if (dispatcher_->in_transaction()) return;
+  if (dispatcher_->in_transaction() || cron_paused_) return;
   int signal = signal_.exchange(0);
   if (signal == 0) return;
   ++signals_seen_;
@@ -153,6 +153,12 @@ void Server::HandleSignals() {
                   });
 }
 
+bool Server::AbortShutdown() {
+  if (signal_.exchange(0) == 0) return false;
+  Log(kLogNotice, "Shutdown manually aborted.");
+  return true;
+}
+
 void Server::RequestShutdown(ShutdownRequest request, std::move_only_function<void(Status)> done) {
   if (first_loading()) {
     stopping_ = true;
@@ -161,7 +167,7 @@ void Server::RequestShutdown(ShutdownRequest request, std::move_only_function<vo
   const bool underway = switch_step_ != SwitchStep::kNone && switch_step_ != SwitchStep::kWanted;
   if (underway && options_->appendonly) {
     Log(kLogWarning, request.force ? "Not all data is durable yet. Exiting all the same."
-                                   : "Not all data is durable yet, can't exit.");
+                                   : "Writing initial AOF, can't exit.");
     if (!request.force) return done(Status(StatusCode::kBusy, "not all data is durable yet"));
   }
   saver_->Abandon();

@@ -168,7 +168,7 @@ bool RdbReader::End() {
   const auto expected = input_.Fixed<uint64_t>();
   // 0: the file was written without one.
   if (!input_.ok() || !options_.checksum || expected == 0 || expected == crc) return input_.ok();
-  return input_.Fail("the checksum is wrong");
+  return input_.Fail("CRC error: the checksum is wrong");
 }
 
 // --- values

@@ -1,5 +1,6 @@
 // DEBUG: what test suites need to look inside and to make rare things happen.
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
 #include <string>
 #include <thread>
@@ -41,6 +42,7 @@ void Help(CommandContext& context) {
       {"RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
        "Saves the dump, empties all databases and loads the dump."},
       {"REPLYBUFFER <setting> <value>", "Accepted; means nothing here."},
+      {"SEGFAULT", "Crashes the server."},
       {"SET-ACTIVE-EXPIRE <0|1>", "Stops or starts the deletion of expired keys unasked."},
       {"SET-DISABLE-DENY-SCRIPTS <0|1>", "Lets scripts call DEBUG, or no longer."},
       {"SET-SKIP-CHECKSUM-VALIDATION <0|1>", "Takes dumps whatever their checksum is, for tests."},
@@ -251,7 +253,8 @@ void DebugCommand(CommandContext& context) {
     if (context.server.scripting().runner().running()) {
       return context.reply.Error("ERR This Redis command is not allowed from script");
     }
-    return reloads ? Reload(context) : Recover(context);
+    // The log of a store without durability does not hold its data: the dump does.
+    return reloads || !context.server.store().durable() ? Reload(context) : Recover(context);
   }
   if (is("error", 3, 3)) return context.reply.Error(args[2]);
   if (is("log", 3, 3)) {
@@ -264,6 +267,10 @@ void DebugCommand(CommandContext& context) {
   }
   if (is("stringmatch-len", 4, 4)) {
     return context.reply.Integer(GlobMatch(args[2], args[3]) ? 1 : 0);
+  }
+  if (is("segfault", 2, 2)) {
+    std::raise(SIGSEGV);
+    return;
   }
   if (is("set-skip-checksum-validation", 3, 3)) {
     context.server.set_skips_checksums(Leading(args[2]) != 0);

@@ -115,7 +115,10 @@ void ShutdownCommand(CommandContext& context) {
   if ((save && nosave) || (abort && (save || nosave || now || force))) {
     return context.reply.Error(kSyntaxError);
   }
-  if (abort) return context.reply.Error("ERR No shutdown in progress.");
+  if (abort) {
+    if (context.server.AbortShutdown()) return context.reply.Ok();
+    return context.reply.Error("ERR No shutdown in progress.");
+  }
   const ScriptRunner& script = context.server.scripting().runner();
   if (script.busy() && !nosave) return context.reply.Error(script.busy_error());
   const Server::ShutdownRequest request{.now = now, .save = save, .nosave = nosave, .force = force};

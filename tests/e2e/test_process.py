@@ -93,6 +93,22 @@ def test_a_daemon_that_cannot_start_says_why_in_its_log(start, open_directory):
     assert wait_for(lambda: os.path.exists(log) and "Failed listening on port" in open(log).read())
 
 
+def test_a_signal_can_be_taken_back_before_it_counts(start):
+    server = start("--save", "")
+    with server.resp() as firn:
+        assert firn("SHUTDOWN", "ABORT") == "ERR No shutdown in progress."
+        assert firn("DEBUG", "PAUSE-CRON", 1) == "OK"
+        server.signal(signal.SIGTERM)
+        assert wait_for(lambda: firn("SHUTDOWN", "ABORT") == "OK")
+        assert firn("DEBUG", "PAUSE-CRON", 0) == "OK"
+        assert firn("PING") == "PONG"
+        assert firn("DEBUG", "PAUSE-CRON", 1) == "OK"
+        server.signal(signal.SIGTERM)
+        time.sleep(0.2)
+        assert firn("DEBUG", "PAUSE-CRON", 0) == "OK"
+    assert server.wait() == 0
+
+
 def test_the_second_interrupt_ends_at_once(start):
     server = start("--appendfsync", "no", "--shutdown-timeout", "100")
     with server.resp() as client:

@@ -95,6 +95,16 @@ def test_reload_of_cold_values_under_requests(start):
         assert firn("DEBUG", "DIGEST") == digest
 
 
+@pytest.mark.parametrize("durable", ["yes", "no"])
+def test_loadaof_loses_nothing(start, durable):
+    server = start("--appendonly", durable, "--save", "")
+    with server.resp() as firn:
+        fill(firn, random.Random(6), keys=60)
+        expected = contents(firn)
+        assert firn("DEBUG", "LOADAOF") == "OK"
+        assert contents(firn) == expected
+
+
 # --- without durability
 
 def test_without_durability_a_start_finds_the_last_snapshot(start):

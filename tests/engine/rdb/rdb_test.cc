@@ -349,7 +349,8 @@ TEST(RdbFiles, WithoutAChecksumAreAccepted) {
 TEST(RdbFiles, WrongChecksumIsAnErrorUnlessItIsNotAskedFor) {
   std::string file = SmallFile(false);
   file.back() ^= 1;
-  EXPECT_EQ(ReadFile(file), "offset " + std::to_string(file.size()) + ": the checksum is wrong");
+  EXPECT_EQ(ReadFile(file),
+            "offset " + std::to_string(file.size()) + ": CRC error: the checksum is wrong");
   EXPECT_TRUE(ReadFile(file, {.checksum = false}).starts_with("aux"));
 }
 
