@@ -50,8 +50,8 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       scanner_(std::make_unique<Scanner>(this)),
       reaper_(std::make_unique<Reaper>(this)),
       demoter_(std::make_unique<Demoter>(this)),
-      copier_(std::make_unique<Copier>(this)),
       evictor_(std::make_unique<Evictor>(this)),
+      copier_(std::make_unique<Copier>(this)),
       capture_(std::make_unique<Capture>(this)),
       archiver_(std::make_unique<LogArchiver>(this)),
       hot_set_(std::make_unique<HotSet>(this)),
@@ -63,9 +63,9 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
 }
 
 StoreImpl::~StoreImpl() {
+  hot_set_->Stop();
   copier_->Stop();
   reaper_->Stop();
-  hot_set_->Stop();
   // Jobs and reads that are still on their way find nobody.
   alive_.reset();
 }
