@@ -175,9 +175,8 @@ Copier::Outcome Copier::CopySome(ValueCopy* copy, Slice* slice) {
 Copier::Outcome Copier::CopyPages(ValueCopy* copy, std::span<const PageNumber> pages,
                                   uint64_t* bytes) {
   for (PageNumber page : pages) {
-    Outcome room = CheckRoom(copy, kPageBytesGuess);
-    // To make room, keys may have been evicted, the source among them.
-    if (room != Outcome::kDone || copy->source_gone_) return room;
+    // Nothing waits for memory here: the pages that are pinned may be what takes it.
+    if (!LogHasRoom()) return Outcome::kLater;
     *bytes += CopyPage(copy, page);
     if (!store_.run_error_.ok()) {
       copy->status_ = std::exchange(store_.run_error_, Status::Ok());
@@ -216,6 +215,13 @@ Copier::Outcome Copier::Plan(ValueCopy* copy, std::span<const PageNumber> pages)
       return Outcome::kFailed;
   }
   return Outcome::kFailed;
+}
+
+bool Copier::LogHasRoom() const {
+  if (!store_.LogsChanges() && !store_.options_.tiering) return true;
+  if (store_.LogsChanges() && !store_.log_->IsPopulated(kPageBytesGuess)) return false;
+  return store_.log_->CheckRoom(kPageBytesGuess, log::LogWriter::Urgency::kNormal) ==
+         log::LogWriter::Room::kReady;
 }
 
 Copier::Outcome Copier::CheckRoom(ValueCopy* copy, uint64_t bytes) {

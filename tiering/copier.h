@@ -63,6 +63,7 @@ class Copier {
   Outcome CopySome(ValueCopy* copy, Slice* slice);
   Outcome Plan(ValueCopy* copy, std::span<const PageNumber> pages);
   Outcome CopyPages(ValueCopy* copy, std::span<const PageNumber> pages, uint64_t* bytes);
+  bool LogHasRoom() const;  // for one page
   Outcome CheckRoom(ValueCopy* copy, uint64_t bytes);
   uint64_t CopyPage(ValueCopy* copy, PageNumber page);
   void NotePages(ValueCopy* copy, PageNumber end);

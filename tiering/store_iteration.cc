@@ -33,7 +33,7 @@ constexpr int64_t kSyncAfterMicros = 500'000;
 // Or once this much waits for it: the index and the window can only follow what is synced.
 constexpr uint64_t kSyncAfterBytes = 8 << 20;
 // Of a small max_memory, unsynced records may pin so small a share.
-constexpr uint64_t kSyncAfterShare = 16;
+constexpr uint64_t kSyncAfterShare = 32;
 // When somebody waits for the index: each sync also writes what is populated ahead of the tail, so
 // that they should not come in quick succession.
 constexpr int64_t kUrgentSyncMicros = 100'000;

@@ -12,7 +12,7 @@ CHANGED = {"cluster", "command|getkeys", "command|getkeysandflags", "config|rese
            # With WITHSCORE since 7.2, with NOVALUES since 7.4.
            "zrank", "zrevrank", "hscan",
            # Other tips, or other arguments, since 7.2.
-           "latency|reset", "georadius", "georadiusbymember", "georadius_ro",
+           "latency|reset", "client|setname", "georadius", "georadiusbymember", "georadius_ro",
            "georadiusbymember_ro"}
 
 

@@ -15,7 +15,7 @@ def info(client):
 
 
 def test_the_hot_set_is_back_after_a_stop(start):
-    firn = start("--maxmemory", "64mb")
+    firn = start("--maxmemory", "96mb")
     with firn.resp() as client:
         for base in range(0, 100_000, 1000):
             client.pipeline([("SET", f"key:{i}", "v" * 1000) for i in range(base, base + 1000)])

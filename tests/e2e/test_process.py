@@ -105,7 +105,10 @@ def test_a_signal_can_be_taken_back_before_it_counts(start):
         assert firn("DEBUG", "PAUSE-CRON", 1) == "OK"
         server.signal(signal.SIGTERM)
         time.sleep(0.2)
-        assert firn("DEBUG", "PAUSE-CRON", 0) == "OK"
+        try:
+            assert firn("DEBUG", "PAUSE-CRON", 0) == "OK"
+        except ConnectionError:
+            pass  # the end may come before the reply
     assert server.wait() == 0
 
 

@@ -103,10 +103,10 @@ TEST_F(HotSetAndArchiveTest, CrashesAmidNotingAndRestoringLoseNothing) {
         again->driver().Abandon();
         auto next = image->CrashImage(image->event_count(), way, seed);
         again.reset();
-        again = Open(next.get(), seed);
-        ASSERT_NE(again, nullptr);
-        WaitUntilRestored(again.get());
-        ExpectAll(again.get(), 0, "event " + std::to_string(event));
+        auto third = Open(next.get(), seed);
+        ASSERT_NE(third, nullptr);
+        WaitUntilRestored(third.get());
+        ExpectAll(third.get(), 0, "event " + std::to_string(event));
       }
     }
   }

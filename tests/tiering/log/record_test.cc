@@ -156,7 +156,7 @@ TEST(RecordTest, RefusesWhatNoWriterWrites) {
                                {"kind 9", 14, 9},
                                {"an unknown flag", 15, 0x40},
                                {"no type", 30, 0},
-                               {"type 9", 30, 9},
+                               {"type 10", 30, 10},
                                {"encoding 0", 31, 0},
                                {"encoding 3", 31, 3},
                                {"compression 2", 31, 33},

@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "engine/base/random.h"
+#include "engine/types/long_string.h"
 #include "support/store_driver.h"
 #include "support/string_set.h"
 #include "tiering/collection.h"
@@ -142,6 +143,10 @@ class SnapshotViewTest : public ::testing::Test {
           return Status::Ok();
         }
         SnapshotPages pages(view, db, value.bytes);
+        if (value.type == ValueType::kLongString) {
+          LongString(&pages).Read({}, &to.text);
+          return pages.status();
+        }
         EXPECT_TRUE(test::ReadStrings(&pages, &to.strings)) << pages.status().message();
         return pages.status();
       });
