@@ -138,6 +138,7 @@ bool Copier::Advance(ValueCopy* copy) {
     return false;
   }
   store_.fetcher_->Release(&copy->ticket_);
+  copy->planning_ = false;
   if (outcome == Outcome::kLater) return false;
   copy->pages_at_once_ = slice.bytes >= kBytesAtOnce
                              ? std::max(copy->pages_at_once_ / 2, kFewestPagesAtOnce)
@@ -155,8 +156,11 @@ Copier::Outcome Copier::CopySome(ValueCopy* copy, Slice* slice) {
     if (slice->pages.size() >= most) break;
     slice->pages.push_back(page);
   }
-  Outcome room = CheckRoom(copy, kPageBytesGuess);
-  if (room != Outcome::kDone) return room;
+  // With pages pinned it must not wait for memory: they may be what takes it.
+  if (!copy->planning_) {
+    const Outcome room = CheckRoom(copy, kPageBytesGuess);
+    if (room != Outcome::kDone) return room;
+  }
   if (copy->id_ == 0 || next > copy->noted_end_) NotePages(copy, next + kSpareNumbers);
   const uint64_t most_bytes = std::max(kBytesAtOnce, 2 * copy->arrivals_ * kPageBytesGuess);
   copy->arrivals_ = 0;
@@ -165,6 +169,7 @@ Copier::Outcome Copier::CopySome(ValueCopy* copy, Slice* slice) {
     const std::span<const PageNumber> some = pages.first(std::min(pages.size(), kMostPagesAtOnce));
     pages = pages.subspan(some.size());
     Outcome outcome = Plan(copy, some);
+    copy->planning_ = outcome == Outcome::kWaits;
     if (outcome == Outcome::kDone) outcome = CopyPages(copy, some, &slice->bytes);
     if (outcome != Outcome::kDone) return outcome;
   }

@@ -55,6 +55,7 @@ class ValueCopy final : public PageWatcher {
   size_t arrivals_ = 0;                     // of these, since the last slice
   size_t pages_at_once_ = 16;
   bool source_gone_ = false;
+  bool planning_ = false;  // pages of a slice are pinned, others are on their way
   bool waiting_ = false;  // for reads, or for room
   Ticket ticket_;
   Status status_;

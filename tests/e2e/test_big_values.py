@@ -292,6 +292,18 @@ def test_transactions_refuse_what_exceeds_memory(small):
     assert answer == [TOO_LARGE] or answer == TOO_LARGE
 
 
+def test_a_copy_needs_no_more_memory_than_a_slice(start):
+    instance = start("--maxmemory", "16mb")
+    with instance.resp(timeout=60) as resp:
+        for first in range(0, 240_000, 10_000):
+            elements = [f"{i:06}{'x' * 94}" for i in range(first, first + 10_000)]
+            resp("RPUSH", "list", *elements)
+        assert resp("COPY", "list", "copy") == 1
+        assert resp("LLEN", "copy") == 240_000
+        assert resp("LINDEX", "copy", 123_456).startswith(b"123456")
+        assert resp("SET", "other", "value") == "OK"
+
+
 def test_others_go_on_while_big_values_are_copied_and_given(server, resp):
     fill(resp, "from", "zset", 500_000)
     done = threading.Event()
