@@ -152,6 +152,8 @@ class CountedTree {
 
  private:
   class Node;
+  struct ChildSpec;
+  static std::string BuildNode(uint8_t level, std::span<const ChildSpec> children);
   std::string_view NodeBytes(PageNumber page);
   std::string_view PeekNode(PageNumber page);
   bool Descend(PageNumber leaf_page, Leaf* leaf);
@@ -168,6 +170,8 @@ class CountedTree {
     uint64_t rows = 0;
     std::string_view separator;
   };
+  void AddLeafAt(const Leaf& leaf, uint32_t child, std::string_view packed,
+                 std::string_view separator);
   void InsertChild(const Leaf& leaf, int level, uint32_t at, const NewChild& child);
   void RemoveChild(const Leaf& leaf, int level);
   void SplitNode(const Leaf& leaf, int level);

@@ -79,7 +79,7 @@ class IoThread {
   void Forget(Line* line) { lines_.erase(line); }
 
  private:
-  void Run(const io::NetLoopOptions& options);
+  void Run();
   void CarryOut(Order& order);
   static void Deliver(IoThreads* owner, IoThread* thread, std::vector<Event> events);
 
@@ -282,7 +282,7 @@ IoThread::IoThread(IoThreads* owner, const io::NetLoopOptions& options) : owner_
     }
     loop_ = std::move(*loop);
     ready.set_value();
-    Run(options);
+    Run();
   });
   is_ready.wait();
 }
@@ -296,7 +296,7 @@ IoThread::~IoThread() {
   thread_.join();
 }
 
-void IoThread::Run(const io::NetLoopOptions&) {
+void IoThread::Run() {
   while (!stop_.load(std::memory_order_relaxed)) {
     loop_->RunOnce(-1);
     if (events_.empty()) continue;

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from differential import has_tiers, run_pipelines, run_steps
 from harness import Error, Server, redis_server
 
 # FIRN_SEEDS=100-200 runs others.
@@ -170,6 +171,10 @@ def near(command, ours, theirs):
     return abs(ours - theirs) <= (5000 if command[0].startswith("P") else 5)
 
 
+def same(command, mine, other):
+    return normal(command, mine) == normal(command, other) or near(command, mine, other)
+
+
 @pytest.fixture(scope="module")
 def pair():
     theirs = redis_server()
@@ -181,30 +186,14 @@ def pair():
     theirs.remove()
 
 
-def has_tiers(connection):
-    return not isinstance(connection("TIER", "HELP"), Error)
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_replies_are_equal(pair, seed):
     ours, theirs = (server.resp() for server in pair)
     for connection in (ours, theirs):
         assert connection("FLUSHALL") == "OK"
     sequence = Sequence(seed)
-    tiers = has_tiers(ours)
-    history = []
-    for step in range(STEPS):
-        if tiers and sequence.random.random() < 0.08:
-            demoted = [sequence.key() for _ in range(sequence.random.randrange(1, 6))]
-            history.append(["TIER", "DEMOTE"] + demoted)
-            assert isinstance(ours("TIER", "DEMOTE", *demoted), int), (seed, step)
-        command = sequence.command()
-        history.append(command)
-        mine, other = ours(*command), theirs(*command)
-        if normal(command, mine) != normal(command, other) and not near(command, mine, other):
-            last = "\n".join(repr(line)[:200] for line in history[-25:])
-            pytest.fail(f"seed {seed}, step {step}: {command!r}\nours:   {mine!r:.500}\n"
-                        f"theirs: {other!r:.500}\nthe last commands:\n{last}")
+    run_steps((ours, theirs), sequence, lambda: [sequence.key() for _ in range(sequence.random.randrange(1, 6))],
+              seed=seed, steps=STEPS, same=same, rate=0.08)
     # Expiries that were set as relative times differ by milliseconds, but the digest only tells
     # whether there is one.
     assert ours("DEBUG", "DIGEST") == theirs("DEBUG", "DIGEST"), f"seed {seed}"
@@ -218,15 +207,7 @@ def test_pipelines_are_equal(pair):
     for connection in (ours, theirs):
         assert connection("FLUSHALL") == "OK"
     sequence = Sequence(4711)
-    tiers = has_tiers(ours)
-    for batch in range(60):
-        if tiers:
-            ours("TIER", "DEMOTE", *KEYS)
-        commands = [sequence.command() for _ in range(50)]
-        mine, other = ours.pipeline(commands), theirs.pipeline(commands)
-        for command, a, b in zip(commands, mine, other):
-            assert normal(command, a) == normal(command, b) or near(command, a, b), (
-                f"batch {batch}: {command!r}: {a!r:.300} instead of {b!r:.300}")
+    run_pipelines((ours, theirs), sequence, KEYS, batches=60, same=same)
     assert ours("DEBUG", "DIGEST") == theirs("DEBUG", "DIGEST")
 
 

@@ -6,8 +6,9 @@ import random
 
 import pytest
 
+from differential import has_tiers, run_pipelines, run_steps
 from harness import Error
-from test_differential import FIRST, LAST, has_tiers, pair  # noqa: F401 (a fixture)
+from test_differential import FIRST, LAST, pair  # noqa: F401 (a fixture)
 
 SEEDS = range(int(FIRST), int(LAST) + 1)
 STEPS = 1200
@@ -134,6 +135,10 @@ def near(command, a, b):
     return command[0] == "TTL" and isinstance(a, int) and isinstance(b, int) and abs(a - b) <= 5
 
 
+def same(command, mine, other):
+    return normal(command, mine) == normal(command, other) or near(command, mine, other)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_replies_are_equal(pair, seed):  # noqa: F811
     ours, theirs = (server.resp() for server in pair)
@@ -142,20 +147,8 @@ def test_replies_are_equal(pair, seed):  # noqa: F811
         if seed % 2 == 0:
             connection("HELLO", "3")
     sequence = Sequence(seed)
-    tiers = has_tiers(ours)
-    history = []
-    for step in range(STEPS):
-        if tiers and sequence.random.random() < 0.1:
-            demoted = [sequence.key() for _ in range(3)]
-            history.append(["TIER", "DEMOTE"] + demoted)
-            assert isinstance(ours("TIER", "DEMOTE", *demoted), int), (seed, step)
-        command = sequence.command()
-        history.append(command)
-        mine, other = ours(*command), theirs(*command)
-        if normal(command, mine) != normal(command, other) and not near(command, mine, other):
-            last = "\n".join(repr(line)[:200] for line in history[-25:])
-            pytest.fail(f"seed {seed}, step {step}: {command!r:.300}\nours:   {mine!r:.500}\n"
-                        f"theirs: {other!r:.500}\nthe last commands:\n{last}")
+    run_steps((ours, theirs), sequence, lambda: [sequence.key() for _ in range(3)],
+              seed=seed, steps=STEPS, same=same)
     for key in KEYS[:4]:
         command = ("HGETALL", key)
         assert normal(command, ours(*command)) == normal(command, theirs(*command)), (seed, key)
@@ -169,15 +162,7 @@ def test_pipelines_are_equal(pair):  # noqa: F811
     for connection in (ours, theirs):
         assert connection("FLUSHALL") == "OK"
     sequence = Sequence(4711)
-    tiers = has_tiers(ours)
-    for batch in range(40):
-        if tiers:
-            ours("TIER", "DEMOTE", *KEYS)
-        commands = [sequence.command() for _ in range(50)]
-        mine, other = ours.pipeline(commands), theirs.pipeline(commands)
-        for command, a, b in zip(commands, mine, other):
-            assert normal(command, a) == normal(command, b) or near(command, a, b), (
-                f"batch {batch}: {command!r:.300}: {a!r:.300} instead of {b!r:.300}")
+    run_pipelines((ours, theirs), sequence, KEYS, same=same)
     ours.close()
     theirs.close()
 

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from test_differential import FIRST, LAST, has_tiers, pair  # noqa: F401 (a fixture)
+from differential import has_tiers, run_pipelines, run_steps
+from test_differential import FIRST, LAST, pair  # noqa: F401 (a fixture)
 
 SEEDS = range(int(FIRST), int(LAST) + 1)
 STEPS = 500
@@ -75,20 +76,8 @@ def test_replies_are_equal(pair, seed):  # noqa: F811
         assert connection("FLUSHALL") == "OK"
         connection("CONFIG", "SET", "hll-sparse-max-bytes", "3000")
     sequence = Sequence(seed)
-    tiers = has_tiers(ours)
-    history = []
-    for step in range(STEPS):
-        if tiers and sequence.chance(0.1):
-            demoted = [sequence.key() for _ in range(3)]
-            history.append(["TIER", "DEMOTE"] + demoted)
-            assert isinstance(ours("TIER", "DEMOTE", *demoted), int), (seed, step)
-        command = sequence.command()
-        history.append(command)
-        mine, other = ours(*command), theirs(*command)
-        if mine != other:
-            last = "\n".join(repr(line)[:200] for line in history[-25:])
-            pytest.fail(f"seed {seed}, step {step}: {command!r:.300}\nours:   {mine!r:.500}\n"
-                        f"theirs: {other!r:.500}\nthe last commands:\n{last}")
+    run_steps((ours, theirs), sequence, lambda: [sequence.key() for _ in range(3)],
+              seed=seed, steps=STEPS)
     for key in KEYS:
         assert ours("GET", key) == theirs("GET", key), (seed, key)
     ours.close()
@@ -120,11 +109,4 @@ def test_pipelines_are_equal(pair):  # noqa: F811
         assert connection("FLUSHALL") == "OK"
         connection("CONFIG", "SET", "hll-sparse-max-bytes", "3000")
     sequence = Sequence(4711)
-    tiers = has_tiers(ours)
-    for batch in range(30):
-        if tiers:
-            ours("TIER", "DEMOTE", *KEYS)
-        commands = [sequence.command() for _ in range(50)]
-        mine, other = ours.pipeline(commands), theirs.pipeline(commands)
-        for command, a, b in zip(commands, mine, other):
-            assert a == b, f"batch {batch}: {command!r:.300}: {a!r:.300} instead of {b!r:.300}"
+    run_pipelines((ours, theirs), sequence, KEYS, batches=30)

@@ -5,8 +5,9 @@ import random
 
 import pytest
 
+from differential import has_tiers
 from harness import Error
-from test_differential import FIRST, LAST, has_tiers, pair  # noqa: F401 (a fixture)
+from test_differential import FIRST, LAST, pair  # noqa: F401 (a fixture)
 
 SEEDS = range(int(FIRST), int(LAST) + 1)
 STEPS = 1200

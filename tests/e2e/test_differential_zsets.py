@@ -5,8 +5,9 @@ import random
 
 import pytest
 
+from differential import has_tiers, run_pipelines, run_steps
 from harness import Error
-from test_differential import FIRST, LAST, has_tiers, pair  # noqa: F401 (a fixture)
+from test_differential import FIRST, LAST, pair  # noqa: F401 (a fixture)
 
 SEEDS = range(int(FIRST), int(LAST) + 1)
 STEPS = 1200
@@ -220,6 +221,10 @@ def compare_keys(pair, seed):  # noqa: F811
         random_members(ours, key)
 
 
+def same(command, mine, other):
+    return mine == other or near(command, mine, other)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_replies_are_equal(pair, seed):  # noqa: F811
     ours, theirs = (server.resp() for server in pair)
@@ -228,20 +233,8 @@ def test_replies_are_equal(pair, seed):  # noqa: F811
         if seed % 2 == 0:
             connection("HELLO", "3")
     sequence = Sequence(seed)
-    tiers = has_tiers(ours)
-    history = []
-    for step in range(STEPS):
-        if tiers and sequence.chance(0.1):
-            demoted = [sequence.source() for _ in range(3)] + [LEX]
-            history.append(["TIER", "DEMOTE"] + demoted)
-            assert isinstance(ours("TIER", "DEMOTE", *demoted), int), (seed, step)
-        command = sequence.command()
-        history.append(command)
-        mine, other = ours(*command), theirs(*command)
-        if mine != other and not near(command, mine, other):
-            last = "\n".join(repr(line)[:200] for line in history[-25:])
-            pytest.fail(f"seed {seed}, step {step}: {command!r:.300}\nours:   {mine!r:.500}\n"
-                        f"theirs: {other!r:.500}\nthe last commands:\n{last}")
+    run_steps((ours, theirs), sequence, lambda: [sequence.source() for _ in range(3)] + [LEX],
+              seed=seed, steps=STEPS, same=same)
     compare_keys((ours, theirs), seed)
     ours.close()
     theirs.close()
@@ -253,15 +246,7 @@ def test_pipelines_are_equal(pair):  # noqa: F811
     for connection in (ours, theirs):
         assert connection("FLUSHALL") == "OK"
     sequence = Sequence(4711)
-    tiers = has_tiers(ours)
-    for batch in range(40):
-        if tiers:
-            ours("TIER", "DEMOTE", LEX, *KEYS)
-        commands = [sequence.command() for _ in range(50)]
-        mine, other = ours.pipeline(commands), theirs.pipeline(commands)
-        for command, a, b in zip(commands, mine, other):
-            assert a == b or near(command, a, b), (
-                f"batch {batch}: {command!r:.300}: {a!r:.300} instead of {b!r:.300}")
+    run_pipelines((ours, theirs), sequence, [LEX, *KEYS], same=same)
     compare_keys((ours, theirs), 4711)
     ours.close()
     theirs.close()

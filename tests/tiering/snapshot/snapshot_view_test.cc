@@ -13,11 +13,9 @@
 
 #include "engine/base/random.h"
 #include "engine/types/long_string.h"
-#include "support/store_driver.h"
+#include "support/store_on_files.h"
 #include "support/string_set.h"
 #include "tiering/collection.h"
-#include "tiering/io/net_loop.h"
-#include "tiering/io/posix_file.h"
 #include "tiering/snapshot/snapshot_pages.h"
 
 namespace firn {
@@ -34,38 +32,13 @@ using Model = std::vector<ModelDatabase>;
 
 constexpr uint32_t kDatabases = 3;
 
-class SnapshotViewTest : public ::testing::Test {
+class SnapshotViewTest : public test::StoreOnFiles {
  protected:
   void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "firn-snap-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    options_.directory = pattern;
-    options_.segment_size_bytes = 1 << 20;
-    options_.random_seed = 7;
-    options_.warm_memory_bytes = 1 << 20;
     options_.databases = kDatabases;
-    files_ = io::CreatePosixFileSystem();
     model_.resize(kDatabases);
-    Open();
+    StoreOnFiles::SetUp();
   }
-  void TearDown() override {
-    if (driver_) driver_->Abandon();
-    driver_.reset();
-    loop_.reset();
-    std::filesystem::remove_all(options_.directory);
-  }
-  void Open() {
-    driver_.reset();
-    std::string notice;
-    auto loop = io::CreateNetLoop({}, &notice);
-    ASSERT_TRUE(loop.has_value());
-    loop_ = std::move(*loop);
-    driver_ = std::make_unique<test::StoreDriver>(
-        options_, StoreEnvironment{.file_system = files_.get(), .loop = loop_.get()});
-    Status status = driver_->Open();
-    ASSERT_TRUE(status.ok()) << status.message();
-  }
-  Store& store() { return driver_->store(); }
 
   void Set(uint32_t db, const std::string& key, const std::string& value, int64_t expiry_ms = -1) {
     Database::SetOptions options;
@@ -168,10 +141,6 @@ class SnapshotViewTest : public ::testing::Test {
     }
   }
 
-  StoreOptions options_;
-  std::unique_ptr<io::FileSystem> files_;
-  std::unique_ptr<io::NetLoop> loop_;
-  std::unique_ptr<test::StoreDriver> driver_;
   Model model_;
 };
 

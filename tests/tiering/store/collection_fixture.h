@@ -12,54 +12,16 @@
 #include <string>
 #include <vector>
 
-#include "support/store_driver.h"
+#include "support/store_on_files.h"
 #include "support/string_set.h"
 #include "tiering/collection.h"
-#include "tiering/io/net_loop.h"
-#include "tiering/io/posix_file.h"
 
 namespace firn::test {
 
 // Values under keys, and a model of what they must hold.
-class CollectionTest : public ::testing::Test {
+class CollectionTest : public StoreOnFiles {
  protected:
   using Model = std::map<std::string, std::set<std::string>>;
-
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "firn-pages-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    options_.directory = pattern;
-    options_.segment_size_bytes = 1 << 20;
-    options_.random_seed = 7;
-    options_.warm_memory_bytes = 1 << 20;
-    files_ = io::CreatePosixFileSystem();
-    Open();
-  }
-  void TearDown() override {
-    if (driver_) driver_->Abandon();
-    driver_.reset();
-    loop_.reset();
-    std::filesystem::remove_all(options_.directory);
-  }
-  void Open() {
-    driver_.reset();
-    std::string notice;
-    auto loop = io::CreateNetLoop({}, &notice);
-    ASSERT_TRUE(loop.has_value());
-    loop_ = std::move(*loop);
-    driver_ = std::make_unique<test::StoreDriver>(
-        options_, StoreEnvironment{.file_system = files_.get(), .loop = loop_.get()});
-    Status status = driver_->Open();
-    ASSERT_TRUE(status.ok()) << status.message();
-  }
-  void Crash() {
-    driver_->Abandon();
-    Open();
-  }
-  void Restart() {
-    ASSERT_TRUE(driver_->Close().ok());
-    Open();
-  }
 
   // As the dispatcher runs a command: again after each fetch of what was missing.
   template <typename Body>
@@ -112,10 +74,6 @@ class CollectionTest : public ::testing::Test {
     return status.code() != StatusCode::kBusy;
   }
 
-  StoreOptions options_;
-  std::unique_ptr<io::FileSystem> files_;
-  std::unique_ptr<io::NetLoop> loop_;
-  std::unique_ptr<test::StoreDriver> driver_;
   Model model_;
 };
 

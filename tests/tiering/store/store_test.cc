@@ -10,59 +10,13 @@
 #include <map>
 
 #include "engine/base/random.h"
-#include "support/store_driver.h"
-#include "tiering/io/net_loop.h"
-#include "tiering/io/posix_file.h"
+#include "support/store_on_files.h"
 
 namespace firn {
 namespace {
 
-class StoreTest : public ::testing::Test {
+class StoreTest : public test::StoreOnFiles {
  protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "firn-store-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-    options_.directory = directory_;
-    options_.segment_size_bytes = 1 << 20;
-    options_.random_seed = 7;
-    options_.warm_memory_bytes = 1 << 20;
-    files_ = io::CreatePosixFileSystem();
-    Reopen();
-  }
-  void TearDown() override {
-    if (driver_) driver_->Abandon();
-    driver_.reset();
-    loop_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-
-  Status TryOpen() {
-    driver_.reset();
-    std::string notice;
-    auto loop = io::CreateNetLoop({}, &notice);
-    EXPECT_TRUE(loop.has_value());
-    loop_ = std::move(*loop);
-    driver_ = std::make_unique<test::StoreDriver>(
-        options_,
-        StoreEnvironment{.file_system = files_.get(),
-                         .loop = loop_.get(),
-                         .log = [this](int, const std::string& line) { lines_ += line + "\n"; }});
-    return driver_->Open();
-  }
-  void Reopen() {
-    if (driver_) {
-      Status closed = driver_->Close();
-      ASSERT_TRUE(closed.ok()) << closed.message();
-    }
-    Status status = TryOpen();
-    ASSERT_TRUE(status.ok()) << status.message();
-  }
-  void CrashAndReopen() {
-    driver_->Abandon();
-    Status status = TryOpen();
-    ASSERT_TRUE(status.ok()) << status.message();
-  }
   std::string Value(int i, size_t size = 100) {
     std::string value = "value-" + std::to_string(i) + "-";
     Random random(static_cast<uint64_t>(i));
@@ -70,13 +24,6 @@ class StoreTest : public ::testing::Test {
     return value;
   }
   std::string KeyName(int i) { return "key:" + std::to_string(i); }
-
-  std::string directory_;
-  StoreOptions options_;
-  std::string lines_;
-  std::unique_ptr<io::FileSystem> files_;
-  std::unique_ptr<io::NetLoop> loop_;
-  std::unique_ptr<test::StoreDriver> driver_;
 };
 
 TEST_F(StoreTest, ReadsBackWhatWasWritten) {
@@ -93,7 +40,7 @@ TEST_F(StoreTest, ReadsBackWhatWasWritten) {
 TEST_F(StoreTest, SurvivesACleanRestart) {
   for (int i = 0; i < 1000; ++i) driver_->Set(KeyName(i), Value(i));
   driver_->Delete(KeyName(7));
-  Reopen();
+  Restart();
   EXPECT_EQ(driver_->Count(), 999u);
   for (int i = 0; i < 1000; ++i) {
     if (i != 7) {
@@ -107,7 +54,7 @@ TEST_F(StoreTest, SurvivesTheDeathOfTheProcess) {
   for (int round = 0; round < 4; ++round) {
     for (int i = 0; i < 500; ++i) driver_->Set(KeyName(i), Value(i + round * 1000));
     for (int i = 0; i < 100; ++i) driver_->Delete(KeyName(i));
-    CrashAndReopen();
+    Crash();
     ASSERT_EQ(driver_->Count(), 400u) << round;
     for (int i = 0; i < 500; ++i) {
       auto expected = i < 100 ? std::nullopt : std::optional(Value(i + round * 1000));
@@ -176,8 +123,8 @@ TEST_F(StoreTest, LongStringsGrowByEffectsOverRestarts) {
     std::string more = "+" + std::to_string(i);
     expected += more;
     EXPECT_EQ(driver_->Append("long", more), expected.size());
-    if (i % 10 == 9) CrashAndReopen();
-    if (i == 25) Reopen();
+    if (i % 10 == 9) Crash();
+    if (i == 25) Restart();
     ASSERT_EQ(driver_->Get("long"), expected) << i;
   }
 }
@@ -194,13 +141,13 @@ TEST_F(StoreTest, FlushForgetsAllTiers) {
   EXPECT_EQ(driver_->Count(), 0u);
   EXPECT_TRUE(driver_->ScanAll(10).empty());
   driver_->Set("after", "flush");
-  CrashAndReopen();
+  Crash();
   EXPECT_EQ(driver_->Count(), 1u);
   EXPECT_EQ(driver_->Get(KeyName(5)), std::nullopt);
   EXPECT_EQ(driver_->Get("after"), "flush");
   EXPECT_EQ(driver_->Get("db1", 1), "one");
   driver_->store().SwapDatabases(0, 1);
-  CrashAndReopen();
+  Crash();
   EXPECT_EQ(driver_->Get("db1", 0), "one");
   EXPECT_EQ(driver_->Get("after", 1), "flush");
 }
@@ -223,7 +170,7 @@ TEST_F(StoreTest, CompactionGivesSpaceBack) {
   for (auto [key, version] : versions) {
     ASSERT_EQ(driver_->Get(KeyName(key)), Value(key * 100'000 + version, 1000)) << key;
   }
-  CrashAndReopen();
+  Crash();
   EXPECT_EQ(driver_->Count(), versions.size());
   for (auto [key, version] : versions) {
     ASSERT_EQ(driver_->Get(KeyName(key)), Value(key * 100'000 + version, 1000)) << key;
@@ -242,7 +189,7 @@ TEST_F(StoreTest, ExpiredKeysVanishFromAllTiers) {
   driver_->Demote({keys.begin(), keys.begin() + 25});
   ASSERT_TRUE(driver_->RunUntil([&] { return driver_->store().EstimateKeys(0) == 1; }));
   EXPECT_EQ(driver_->ScanAll(10), std::vector<std::string>{"stays"});
-  CrashAndReopen();
+  Crash();
   EXPECT_EQ(driver_->Count(), 1u);
 }
 

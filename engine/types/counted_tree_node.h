@@ -1,0 +1,103 @@
+// The inner nodes of a CountedTree, for its own sources alone.
+//
+//   kind | level | children, 16 bits | page, rows of each child | end of each separator |
+//   separators
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "engine/types/counted_tree.h"
+
+namespace firn {
+
+inline constexpr char kNodeKind = 16;
+inline constexpr uint32_t kNodeHeader = 4;
+inline constexpr uint32_t kChildSize = 8;
+inline constexpr uint32_t kEndSize = 2;
+
+struct CountedTree::ChildSpec {
+  PageNumber page = 0;
+  uint32_t rows = 0;
+  std::string_view separator;
+};
+
+// A view of an inner node's bytes.
+class CountedTree::Node {
+ public:
+  explicit Node(std::string_view bytes) : bytes_(bytes) {}
+  uint8_t level() const { return static_cast<uint8_t>(bytes_[1]); }
+  uint32_t children() const { return LoadFixed<uint16_t>(bytes_.data() + 2); }
+  uint32_t child_offset(uint32_t i) const { return kNodeHeader + kChildSize * i; }
+  PageNumber page(uint32_t i) const { return LoadFixed<uint32_t>(bytes_.data() + child_offset(i)); }
+  uint32_t rows(uint32_t i) const {
+    return LoadFixed<uint32_t>(bytes_.data() + child_offset(i) + 4);
+  }
+  uint32_t ends_offset() const { return kNodeHeader + kChildSize * children(); }
+  uint32_t separators_offset() const { return ends_offset() + kEndSize * children(); }
+  uint32_t end(uint32_t i) const {
+    return LoadFixed<uint16_t>(bytes_.data() + ends_offset() + kEndSize * i);
+  }
+  uint32_t begin(uint32_t i) const { return i == 0 ? 0 : end(i - 1); }
+  std::string_view separator(uint32_t i) const {
+    return bytes_.substr(separators_offset() + begin(i), end(i) - begin(i));
+  }
+  uint64_t total() const {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < children(); ++i) sum += rows(i);
+    return sum;
+  }
+  // The last child whose separator is not greater; the first of all for what is less than any.
+  uint32_t Find(std::string_view key) const {
+    const uint64_t prefix = PrefixOf(key, key.data() + key.size());
+    const char* ends = bytes_.data() + ends_offset();
+    const char* separators = bytes_.data() + separators_offset();
+    const char* limit = bytes_.data() + bytes_.size();
+    uint32_t low = 0;
+    uint32_t high = children() - 1;
+    while (low < high) {
+      uint32_t middle = (low + high + 1) / 2;
+      uint32_t from = LoadFixed<uint16_t>(ends + kEndSize * (middle - 1));
+      uint32_t to = LoadFixed<uint16_t>(ends + kEndSize * middle);
+      std::string_view separator(separators + from, to - from);
+      uint64_t other = PrefixOf(separator, limit);
+      bool greater = other != prefix ? other > prefix : IsGreater(separator, key);
+      high = greater ? middle - 1 : high;
+      low = greater ? low : middle;
+    }
+    return low;
+  }
+  std::vector<ChildSpec> Children(uint32_t first, uint32_t last) const {
+    std::vector<ChildSpec> specs;
+    for (uint32_t i = first; i < last; ++i) specs.push_back({page(i), rows(i), separator(i)});
+    return specs;
+  }
+  uint64_t size() const { return bytes_.size(); }
+
+ private:
+  // The first eight bytes as a number that compares as they do; zeros stand for missing ones, so
+  // equal numbers decide nothing. Bytes up to `limit` may be read.
+  [[gnu::always_inline]] static uint64_t PrefixOf(std::string_view bytes, const char* limit) {
+    if (limit - bytes.data() >= 8) {
+      uint64_t prefix = LoadBig64(bytes.data());
+      if (bytes.size() >= 8) return prefix;
+      return bytes.empty() ? 0 : prefix >> (64 - 8 * bytes.size()) << (64 - 8 * bytes.size());
+    }
+    char padded[8] = {};
+    bytes.copy(padded, sizeof padded);
+    return LoadBig64(padded);
+  }
+  // Of keys with equal prefixes, as those of streams mostly are.
+  static bool IsGreater(std::string_view separator, std::string_view key) {
+    if (separator.size() >= 16 && key.size() >= 16) {
+      const uint64_t a = LoadBig64(separator.data() + 8);
+      const uint64_t b = LoadBig64(key.data() + 8);
+      if (a != b) return a > b;
+    }
+    return separator > key;
+  }
+  std::string_view bytes_;
+};
+
+}  // namespace firn
