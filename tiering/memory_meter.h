@@ -29,6 +29,8 @@ class MemoryMeter {
   uint64_t Wasted() const;
   // As InUse, with what is allocated instead of the pages that it lies in.
   uint64_t AllocatedAndOther() const;
+  // What Add has counted since the last Sample.
+  int64_t taken_since_sample() const { return since_sample_; }
   // What Add has counted in all.
   int64_t entries() const { return entries_; }
   // The process's resident size as of the last Sample, 0 if it can't be told.

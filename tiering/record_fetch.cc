@@ -1,7 +1,5 @@
 #include "tiering/record_fetch.h"
 
-#include <cstdlib>
-
 #include "engine/base/check.h"
 #include "tiering/store_impl.h"
 
@@ -12,6 +10,7 @@ constexpr uint64_t kHeadReadBytes = 4096;
 
 struct Operation : io::DiskRequest {
   StoreImpl* store = nullptr;
+  io::Loop* loop = nullptr;  // outlives the store
   std::weak_ptr<StoreImpl*> alive;
   RecordFetchRequest request;
   RecordFetchDone callback;
@@ -23,7 +22,7 @@ struct Operation : io::DiskRequest {
   uint64_t total_read = 0;
   char* buffer = nullptr;
 
-  ~Operation() { std::free(buffer); }
+  ~Operation() { loop->FreeReadBuffer(buffer); }
 };
 
 void Complete(io::DiskRequest* request, int result);
@@ -33,16 +32,15 @@ void Submit(Operation* operation, uint64_t size) {
   operation->read_offset = operation->record_offset & ~kMask;
   uint64_t end = (operation->record_offset + size + kMask) & ~kMask;
   operation->read_size = static_cast<uint32_t>(end - operation->read_offset);
-  std::free(operation->buffer);
-  operation->buffer =
-      static_cast<char*>(std::aligned_alloc(io::kDirectAlignment, operation->read_size));
+  operation->loop->FreeReadBuffer(operation->buffer);
+  operation->buffer = operation->loop->AllocateReadBuffer(operation->read_size);
   CHECK(operation->buffer != nullptr);
   StoreImpl& store = *operation->store;
   ++store.stats_.disk_reads;
   store.stats_.disk_read_bytes += operation->read_size;
   store.fetch_memory_ += operation->read_size;
-  store.environment_.loop->Read(operation->file.get(), operation->read_offset, operation->buffer,
-                                operation->read_size, operation);
+  operation->loop->Read(operation->file.get(), operation->read_offset, operation->buffer,
+                        operation->read_size, operation);
 }
 
 void Finish(Operation* operation, Result<FetchedRecord> result) {
@@ -104,6 +102,7 @@ void StartRecordFetch(StoreImpl* store, const RecordFetchRequest& request, Recor
   auto* operation = new Operation();
   operation->done = &Complete;
   operation->store = store;
+  operation->loop = store->environment_.loop;
   operation->alive = store->alive();
   operation->request = request;
   operation->callback = std::move(done);

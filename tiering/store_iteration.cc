@@ -41,7 +41,10 @@ constexpr int64_t kUrgentSyncMicros = 100'000;
 constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
 constexpr int64_t kMemorySampleMicros = 10'000;
 // Near the limit, what clients' buffers take between two samples counts.
+// A sample costs some 100 us. Where values only come and go, as with reads, the sum of the engine's
+// own bytes is right for longer.
 constexpr int64_t kPressedSampleMicros = 2'500;
+constexpr int64_t kPressedSampleBytes = 256 << 10;
 constexpr uint64_t kCrampedWindowBytes = 1 << 20;
 // Freed pages may stay for reuse up to this share of max_memory.
 constexpr uint64_t kUnusedPagesShare = 50;
@@ -204,7 +207,8 @@ int64_t StoreImpl::EndIteration() {
         "The newest values of the log can't be locked in RAM and are read from the disk instead: "
         "the limit on locked memory (RLIMIT_MEMLOCK, `ulimit -l`) is too low");
   }
-  int64_t sample_after = MemoryPressure() > 0 ? kPressedSampleMicros : kMemorySampleMicros;
+  const bool pressed = MemoryPressure() > 0 && memory_.taken_since_sample() > kPressedSampleBytes;
+  int64_t sample_after = pressed ? kPressedSampleMicros : kMemorySampleMicros;
   if (now - last_memory_sample_micros_ >= sample_after) SampleMemory();
 
   bool busy = sweeper_->Step();

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 
 #include "tiering/io/file.h"
@@ -41,6 +42,12 @@ class Loop {
   // and address are multiples of kDirectAlignment. A result below `size` means the end of the file.
   virtual void Read(File* file, uint64_t offset, char* into, uint32_t size,
                     DiskRequest* request) = 0;
+  // Memory for a Read, aligned for it. A loop may keep some that the kernel knows already.
+  virtual char* AllocateReadBuffer(uint32_t size_bytes) {
+    return static_cast<char*>(std::aligned_alloc(kDirectAlignment, size_bytes));
+  }
+  // Null too.
+  virtual void FreeReadBuffer(char* buffer) { std::free(buffer); }
   // As File::Sync. Covers everything stored or written before this call.
   virtual void Sync(File* file, DiskRequest* request) = 0;
 

@@ -171,6 +171,13 @@ class UringLoop final : public LoopBase {
                                            AcceptCallback on_accept) override;
 
   Socket* Adopt(int fd, SocketAddress address) override;
+  char* AllocateReadBuffer(uint32_t size_bytes) override {
+    char* buffer = ring_->TakeReadBuffer(size_bytes);
+    return buffer != nullptr ? buffer : Loop::AllocateReadBuffer(size_bytes);
+  }
+  void FreeReadBuffer(char* buffer) override {
+    if (!ring_->GiveBackReadBuffer(buffer)) Loop::FreeReadBuffer(buffer);
+  }
 
   // For sockets and listeners.
   UringRing& ring() { return *ring_; }
@@ -472,8 +479,10 @@ void UringLoop::SubmitDisk(DiskOperation* operation) {
     io_uring_prep_fsync(entry, operation->fd, IORING_FSYNC_DATASYNC);
   } else {
     ++reads_queued_;
-    io_uring_prep_read(entry, operation->fd, operation->into + operation->done,
-                       operation->size - operation->done, operation->offset + operation->done);
+    char* into = operation->into + operation->done;
+    const uint32_t size = operation->size - operation->done;
+    const uint64_t offset = operation->offset + operation->done;
+    ring_->PrepareRead(entry, operation->fd, {into, size}, offset);
   }
   io_uring_sqe_set_data64(entry, UserData(operation, Tag::kDisk));
 }
@@ -571,7 +580,8 @@ void UringLoop::RunOnce(int64_t max_wait_micros) {
   if (reads_queued_ >= kReadsBeforeSends && !sends_queued_.empty()) ring_->Enter(0);
   reads_queued_ = 0;
   Flush();
-  int64_t wait_micros = deliveries_.empty() && ring_->CompletionsReady() == 0 ? WaitUntilTimer(max_wait_micros) : 0;
+  int64_t wait_micros =
+      deliveries_.empty() && ring_->CompletionsReady() == 0 ? WaitUntilTimer(max_wait_micros) : 0;
   if (wait_micros != 0 && !mailbox().PrepareToSleep()) wait_micros = 0;
   ring_->Enter(wait_micros);
   mailbox().AwakeNow();

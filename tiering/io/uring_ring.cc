@@ -19,6 +19,10 @@ constexpr unsigned kEntriesMin = 64;
 constexpr unsigned kCompletionsPerEntry = 4;
 constexpr uint32_t kBuffersMax = 32768;
 
+// Enough for values of usual sizes and for what a disk can do at once.
+constexpr size_t kReadBufferBytes = 8192;
+constexpr size_t kReadAreaBytes = 128 * kReadBufferBytes;
+
 // Small requests use only the first lines of their buffers. With a stride that is a power of two
 // those lines would all fall into a few sets of the processor's caches.
 constexpr uint32_t kStridePaddingBytes = 192;
@@ -105,6 +109,7 @@ Status UringRing::SetUp(const Options& options) {
   }
   FIRN_RETURN_IF_ERROR(CheckOperations(&ring_));
   FIRN_RETURN_IF_ERROR(SetUpBuffers(options));
+  SetUpReadBuffers();
   // Saves a look-up of the descriptor in each call; not having it costs nothing else.
   static_cast<void>(io_uring_register_ring_fd(&ring_));
   return TryOut();
@@ -150,6 +155,47 @@ Status UringRing::TryOut() {
     return Unsupported(-result, "cancel with io_uring");
   }
   return Status::Ok();
+}
+
+// Without them reads work as well, only a little slower: a limit on locked memory may be too low.
+void UringRing::SetUpReadBuffers() {
+  read_area_.reset(static_cast<char*>(std::aligned_alloc(kReadBufferBytes, kReadAreaBytes)));
+  const iovec area = {.iov_base = read_area_.get(), .iov_len = kReadAreaBytes};
+  if (read_area_ == nullptr || io_uring_register_buffers(&ring_, &area, 1) != 0) {
+    read_area_ = nullptr;
+    return;
+  }
+  // The first on top.
+  for (size_t at = kReadAreaBytes; at > 0; at -= kReadBufferBytes) {
+    free_read_buffers_.push_back(read_area_.get() + at - kReadBufferBytes);
+  }
+}
+
+bool UringRing::IsReadBuffer(const char* buffer) const {
+  const char* area = read_area_.get();
+  return area != nullptr && buffer >= area && buffer < area + kReadAreaBytes;
+}
+
+char* UringRing::TakeReadBuffer(uint32_t size_bytes) {
+  if (size_bytes > kReadBufferBytes || free_read_buffers_.empty()) return nullptr;
+  char* buffer = free_read_buffers_.back();
+  free_read_buffers_.pop_back();
+  return buffer;
+}
+
+bool UringRing::GiveBackReadBuffer(char* buffer) {
+  if (!IsReadBuffer(buffer)) return false;
+  free_read_buffers_.push_back(buffer);
+  return true;
+}
+
+void UringRing::PrepareRead(io_uring_sqe* entry, int fd, std::span<char> into, uint64_t offset) {
+  const auto size = static_cast<unsigned>(into.size());
+  if (IsReadBuffer(into.data())) {
+    io_uring_prep_read_fixed(entry, fd, into.data(), size, offset, 0);
+  } else {
+    io_uring_prep_read(entry, fd, into.data(), size, offset);
+  }
 }
 
 UringRing::~UringRing() {

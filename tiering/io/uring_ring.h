@@ -5,9 +5,11 @@
 #include <liburing.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "engine/base/status.h"
 
@@ -47,6 +49,14 @@ class UringRing {
   // REQUIRES: CompletionsReady() > 0.
   Completion TakeCompletion();
 
+  // Buffers for reads from files, in memory that the kernel knows already: it need not look up
+  // their pages each time. Null if `size_bytes` is too large for one or none is free.
+  char* TakeReadBuffer(uint32_t size_bytes);
+  // False, and nothing else, if it is no such buffer.
+  bool GiveBackReadBuffer(char* buffer);
+  // Into such a buffer, or any other memory.
+  void PrepareRead(io_uring_sqe* entry, int fd, std::span<char> into, uint64_t offset);
+
   // Cancels a submitted operation; when it returns, the kernel no longer reads or writes its
   // memory. Its completion still comes (if it hasn't).
   void CancelNow(uint64_t user_data);
@@ -63,6 +73,8 @@ class UringRing {
   UringRing() = default;
   Status SetUp(const Options& options);
   Status SetUpBuffers(const Options& options);
+  void SetUpReadBuffers();
+  bool IsReadBuffer(const char* buffer) const;
   Status TryOut();
   void SubmitAll();
   char* BufferAt(uint32_t id) const { return buffer_area_ + size_t{id} * buffer_stride_; }
@@ -75,6 +87,12 @@ class UringRing {
   uint32_t buffers_ = 0;
   char* buffer_area_ = nullptr;
   io_uring_buf_ring* buffer_ring_ = nullptr;
+
+  struct Free {
+    void operator()(char* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<char, Free> read_area_;  // null if the kernel didn't want it
+  std::vector<char*> free_read_buffers_;
 
   uint32_t given_back_ = 0;  // since the last PublishBuffers
 };

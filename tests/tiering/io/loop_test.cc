@@ -71,6 +71,33 @@ TEST_P(LoopTest, ReadsManyPagesAtOnce) {
   }
 }
 
+TEST_P(LoopTest, ReadBuffersOfItsOwnAreAsGoodAsAnyOthers) {
+  constexpr size_t kCount = 300;  // more than any loop keeps
+  std::unique_ptr<File> file = FileOfPages(kCount + 32, 0);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Answer> answers(kCount);
+    std::vector<char*> buffers(kCount);
+    auto size = [](size_t i) { return static_cast<uint32_t>(i % 50 == 49 ? 32 * kPage : kPage); };
+    for (size_t i = 0; i < kCount; ++i) {
+      buffers[i] = loop_->AllocateReadBuffer(size(i));
+      ASSERT_NE(buffers[i], nullptr);
+      memset(buffers[i], '?', size(i));
+      loop_->Read(file.get(), i * kPage, buffers[i], size(i), &answers[i]);
+    }
+    ASSERT_TRUE(RunUntil([&] {
+      return std::all_of(answers.begin(), answers.end(), [](auto& answer) { return answer.times; });
+    }));
+    for (size_t i = 0; i < kCount; ++i) {
+      EXPECT_EQ(answers[i].result, static_cast<int>(size(i)));
+      EXPECT_EQ(buffers[i][0], static_cast<char>('a' + i % 26));
+      const size_t last = i + size(i) / kPage - 1;
+      EXPECT_EQ(buffers[i][size(i) - 1], static_cast<char>('a' + last % 26));
+      loop_->FreeReadBuffer(buffers[i]);
+    }
+  }
+  loop_->FreeReadBuffer(nullptr);
+}
+
 TEST_P(LoopTest, ReadStopsAtTheEndOfTheFile) {
   std::unique_ptr<File> file = FileOfPages(2, 10);
   Pages into(4);
