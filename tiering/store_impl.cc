@@ -298,7 +298,9 @@ void StoreImpl::Supersede(Keyspace& keyspace, const HashedKey& key,
 }
 
 uint8_t StoreImpl::WriteValue(Keyspace& keyspace, const HashedKey& key, const NewValue& value) {
-  Predecessor predecessor = value.known_new ? Predecessor{} : FindPredecessor(keyspace, key);
+  // Of what never was under this key there may still be a tombstone.
+  const bool is_new = value.known_new && FindEntry(keyspace, key) == nullptr;
+  const Predecessor predecessor = is_new ? Predecessor{} : FindPredecessor(keyspace, key);
   // A value goes together with the note that its pages are to go.
   const bool notes_pages = predecessor.exists && predecessor.entry != nullptr && !value.unlogged &&
                            HasRoot(predecessor.entry->type());
