@@ -558,12 +558,21 @@ void Client::CheckOutputLimits(int64_t now_micros) {
   } else if (now_micros - soft_limit_since_micros_ > limit.soft_seconds * 1'000'000) {
     hard = true;
   }
-  if (hard) {
-    server_.Log(3, "Client " + Describe() +
-                       " scheduled to be closed ASAP for overcoming of output buffer limits.");
-    ++server_.stats().output_limit_disconnections;
-    CloseSoon();
-  }
+  if (hard) CloseForOutput();
+}
+
+void Client::CloseForOutput() {
+  server_.Log(3, "Client " + Describe() +
+                     " scheduled to be closed ASAP for overcoming of output buffer limits.");
+  ++server_.stats().output_limit_disconnections;
+  CloseSoon();
+}
+
+bool Client::OutgrowsHardLimit(uint64_t reply_bytes) {
+  const uint64_t limit = server_.options()->output_buffer_limit(client_class()).hard_bytes;
+  if (limit == 0 || reply_bytes < limit || closing_) return false;
+  CloseForOutput();
+  return true;
 }
 
 void Client::CheckLimits(int64_t now_micros) {

@@ -179,6 +179,9 @@ class Client : public io::SocketHandler, public RequestHandler {
   uint64_t accounted_bytes() const { return accounted_bytes_; }
   void Account(uint64_t* sum);
   uint64_t output_bytes() const { return output_.pending_bytes(); }
+  // True, and the client closes, if a reply of so many bytes would exceed the hard limit of its
+  // output: then there is no point in making it.
+  bool OutgrowsHardLimit(uint64_t reply_bytes);
   // Checks limits of time and memory; closes the client if they are exceeded. From the server's
   // timer.
   void CheckLimits(int64_t now_micros);
@@ -214,6 +217,7 @@ class Client : public io::SocketHandler, public RequestHandler {
   // Closes if the replies that wait exceed the hard limit of its class, or have exceeded the soft
   // one for too long.
   void CheckOutputLimits(int64_t now_micros);
+  void CloseForOutput();
   // Closes if there is no more to answer than what has been sent.
   void CloseIfOver();
   // Answers with the parser's error, and closes.

@@ -12,6 +12,7 @@
 #include "server/logger.h"
 #include "server/options/options.h"
 #include "server/options/version.h"
+#include "server/process_title.h"
 #include "server/server.h"
 #include "server/supervisor.h"
 
@@ -58,7 +59,7 @@ void WritePidFile(const std::string& path, Logger* logger) {
   std::fclose(file);
 }
 
-int Main(std::vector<std::string> arguments) {
+int Main(ProcessTitle* title, std::vector<std::string> arguments) {
   if (auto text = InformationFor(arguments)) {
     std::fputs(text->c_str(), stdout);
     return 0;
@@ -91,6 +92,12 @@ int Main(std::vector<std::string> arguments) {
                                ", bits=64, pid=" + std::to_string(getpid()) + ", just started");
   logger.Write(kLogNotice, "PID: " + std::to_string(getpid()));
   InstallSignals();
+  auto show_title = [&options, title] {
+    if (options->set_proc_title) title->Set(FillProcessTitle(options, title->program()));
+    return Status::Ok();
+  };
+  (void)show_title();
+  options.OnChange({"proc-title-template", "port", "tls-port", "bind", "unixsocket"}, show_title);
   Server server(&options, &logger);
   if (options->crash_log_enabled) InstallCrashReport(&server);
   running_server.store(&server);
@@ -129,5 +136,7 @@ const char* malloc_conf =
 #endif
 
 int main(int argc, char** argv) {
-  return firn::server::Main(std::vector<std::string>(argv + 1, argv + argc));
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  firn::server::ProcessTitle title({argv, static_cast<size_t>(argc)});
+  return firn::server::Main(&title, std::move(arguments));
 }

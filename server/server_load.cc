@@ -74,6 +74,8 @@ void Server::ServeWhileLoading() {
 Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
   Log(kLogNotice, "Loading RDB " + path);
   const MaxmemoryPolicy policy = options_->maxmemory_policy;
+  const auto on_conflict = reloading_ && !load.replace ? Functions::OnConflict::kRefuse
+                                                       : Functions::OnConflict::kReplace;
   RdbLoader loader(
       {.store = store_.get(),
        .loop = loop_.get(),
@@ -81,7 +83,10 @@ Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
        .lfu = policy == MaxmemoryPolicy::kAllkeysLfu || policy == MaxmemoryPolicy::kVolatileLfu,
        .checksum = options_->rdb_checksum && !skips_checksums_,
        .replace = load.replace,
-       .function = [this](std::string_view code) { return scripting_->LoadLibrary(code); },
+       .function =
+           [this, on_conflict](std::string_view code) {
+             return scripting_->LoadLibrary(code, on_conflict);
+           },
        .key_delay_us = options_->key_load_delay_us,
        .stopped =
            [this, &load] {
@@ -159,7 +164,7 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
       const std::string where =
           path + " ends amid the request at offset " + std::to_string(reader.offset());
       if (!is_last || !options_->aof_load_truncated) {
-        return Status::Corruption("Unexpected end of file: " + where);
+        return Status::Corruption("Unexpected end of file reading the append only file: " + where);
       }
       Log(kLogWarning, where + ": it is left out, as aof-load-truncated says");
     }

@@ -159,6 +159,7 @@ bool Reaper::Step() {
       pages != nullptr && (job.end == 0 ? ReadNote(*pages, &job) : DeletePages(*pages, &job));
   if (waiting_ || goes_on) return goes_on;
   jobs_.pop_front();
+  ++store_.stats_.reaped_values;
   return !jobs_.empty();
 }
 

@@ -41,7 +41,9 @@ class Reaper {
   void NoteFound(uint32_t pages_keyspace, std::string_view key);
   // Deletes a bounded number of pages; true if it would go on at once.
   bool Step();
-  bool busy() const { return !jobs_.empty() || reads_ > 0; }
+  bool busy() const { return waiting() > 0; }
+  // Values whose pages are still to be deleted.
+  size_t waiting() const { return jobs_.size() + reads_; }
   // Gives up what waits for the disk, before the store is closed.
   void Stop();
 

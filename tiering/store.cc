@@ -323,6 +323,7 @@ StoreStats Store::Stats() const {
   stats.used_memory = impl.memory_.Allocated();
   stats.resident_bytes = impl.memory_.resident();
   stats.index_bytes = impl.index_->MemoryBytes();
+  stats.unreaped_values = impl.reaper_->waiting();
   stats.hot_set_restored = impl.hot_set_->restored();
   stats.hot_set_left = impl.hot_set_->left();
   stats.archived_segments = impl.archiver_->kept();

@@ -23,6 +23,8 @@ struct StoreStats {
   uint64_t keyspace_misses = 0;
   uint64_t expired_keys = 0;
   uint64_t evicted_keys = 0;
+  uint64_t reaped_values = 0;    // collections that were deleted, whose pages are gone
+  uint64_t unreaped_values = 0;  // whose pages are not, now
 
   // Tiers.
   TierCounts hot, warm, cold;
@@ -48,9 +50,9 @@ struct StoreStats {
   uint64_t compaction_written_bytes = 0;
   uint64_t compactions = 0;
   uint64_t segments_dropped_unread = 0;  // of compactions: all in them had expired
-  uint64_t hot_set_restored = 0;   // values that came back after the start
-  uint64_t hot_set_left = 0;       // that may still, now
-  uint64_t archived_segments = 0;  // kept in the archive since the start
+  uint64_t hot_set_restored = 0;         // values that came back after the start
+  uint64_t hot_set_left = 0;             // that may still, now
+  uint64_t archived_segments = 0;        // kept in the archive since the start
   bool archive_failing = false;
   uint64_t rewrites = 0;  // that Store::Compact began and that came to their end
   bool rewriting = false;

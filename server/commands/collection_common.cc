@@ -50,6 +50,19 @@ void DrawDistinct(const RandomChoice& choice, Random* random, std::vector<uint64
 
 }  // namespace
 
+bool CheckRandomCount(CommandContext& context, uint64_t count) {
+  constexpr uint64_t kMost = 1 << 26;
+  // "$0", two line ends.
+  constexpr uint64_t kLeastElement = 6;
+  const bool fits = count <= std::min(kMost, MaxReplyBytes(context) / sizeof(uint64_t));
+  if (!RunsAtomically(context)) {
+    const uint64_t bytes = std::min(count, std::numeric_limits<uint64_t>::max() / kLeastElement);
+    if (context.client.OutgrowsHardLimit(bytes * kLeastElement)) return false;
+  }
+  if (!fits) context.reply.Error(kOutOfMemoryError);
+  return fits;
+}
+
 std::vector<uint64_t> ChooseRanks(CommandContext& context, const RandomChoice& choice) {
   Random random(context.client.random_seed());
   std::vector<uint64_t> ranks;

@@ -18,6 +18,9 @@ struct RandomChoice {
 };
 // Ranks in random order, from the client's seed: the same until AdvanceRandomSeed.
 std::vector<uint64_t> ChooseRanks(CommandContext& context, const RandomChoice& choice);
+// False if so many elements can't be given: the client has been answered, or closed if its output
+// buffer has a limit that they exceed. Before ChooseRanks, whose work grows with the number.
+bool CheckRandomCount(CommandContext& context, uint64_t count);
 
 // --- HSCAN, SSCAN
 

@@ -98,7 +98,7 @@ void RandomFields(CommandContext& context, int64_t given, Pairs pairs) {
     value.ForEach([&](const PackedRow& row) { ReplyField(context, row, pairs); });
     return;
   }
-  if (count > MaxReplyBytes(context) / 8) return context.reply.Error(kOutOfMemoryError);
+  if (!CheckRandomCount(context, count)) return;
   const std::vector<uint64_t> ranks =
       ChooseRanks(context, {.count = count, .size = size, .repeat = repeat});
   if (!value.tree().WantRanks(ranks)) return;

@@ -142,6 +142,7 @@ void TakeStore(Server& server, InfoSnapshot* snapshot) {
   store.keyspace_misses = since(store.keyspace_misses, base.keyspace_misses);
   store.expired_keys = since(store.expired_keys, base.expired_keys);
   store.evicted_keys = since(store.evicted_keys, base.evicted_keys);
+  store.reaped_values = since(store.reaped_values, base.reaped_values);
 }
 
 void TakeKeyspaces(Store& store, InfoSnapshot* snapshot) {

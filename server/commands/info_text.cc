@@ -183,7 +183,9 @@ void MemorySection(Lines& out, const Snapshot& s, const Options& options) {
 #else
   out.Text("mem_allocator", "libc");
 #endif
-  out.Zeros({"active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"});
+  out.Number("active_defrag_running", 0);
+  out.Number("lazyfree_pending_objects", s.store.unreaped_values);
+  out.Number("lazyfreed_objects", s.store.reaped_values);
 }
 
 void LoadingLines(Lines& out, const Snapshot& s) {

@@ -14,9 +14,6 @@ namespace {
 
 using Use = OpenSet::Use;
 
-// Members with repetitions that one reply may have.
-constexpr uint64_t kMaxRepeated = 1 << 26;
-
 // REQUIRES: the ranks' pages are in RAM.
 bool CheckRanksFit(CommandContext& context, SetValue& value, std::span<const uint64_t> ranks) {
   if (MaxReplyBytes(context) == std::numeric_limits<uint64_t>::max()) return true;
@@ -88,7 +85,7 @@ void ReplyRandomMembers(CommandContext& context, SetValue& value, int64_t given)
   const uint64_t total = value.count();
   if (given < 0) {
     const uint64_t count = uint64_t{0} - static_cast<uint64_t>(given);
-    if (count > kMaxRepeated) return context.reply.Error(kOutOfMemoryError);
+    if (!CheckRandomCount(context, count)) return;
     if (!CheckReplySize(context, {.members = count})) return;
     return ReplyRanks(context, value,
                       ChooseRanks(context, {.count = count, .size = total, .repeat = true}));

@@ -44,12 +44,6 @@ void Rank(CommandContext& context, Direction direction) {
 
 // --- random members
 
-// So many ranks may be given at once: more would make the ranks outgrow the reply's limit.
-uint64_t MaxRandomMembers(const CommandContext& context) {
-  constexpr uint64_t kLeastReply = 8;
-  return MaxReplyBytes(context) / kLeastReply;
-}
-
 bool WantEach(ZsetValue& value, std::span<const uint64_t> ranks) {
   bool all = true;
   for (uint64_t rank : ranks) all &= value.Want({.first = rank, .end = rank + 1});
@@ -77,7 +71,7 @@ void RandomMembers(CommandContext& context, const RandomRequest& request) {
     });
     return;
   }
-  if (request.count > MaxRandomMembers(context)) return context.reply.Error(kOutOfMemoryError);
+  if (!CheckRandomCount(context, request.count)) return;
   const std::vector<uint64_t> ranks =
       ChooseRanks(context, {.count = request.count, .size = size, .repeat = request.repeat});
   if (!WantEach(value, ranks)) return;

@@ -127,6 +127,8 @@ struct OptionValues {
   int32_t databases = 0;
   int32_t hz = 0;
   bool crash_log_enabled = true;
+  bool set_proc_title = true;
+  std::string proc_title_template;
   uint32_t shutdown_on_sigint = 0;   // of ShutdownFlag
   uint32_t shutdown_on_sigterm = 0;  // of ShutdownFlag
   bool latency_tracking = true;

@@ -94,13 +94,13 @@ constexpr OptionRow kRows[] = {
     Bool("always-show-logo", "no", "Whether Redis prints its logo to log files too.")
         .With(kImmutable)
         .Ignored(),
-    Bool("set-proc-title", "yes", "Whether Redis changes the title of its process.")
+    Bool("set-proc-title", "yes", "Whether the server gives its process a title.")
         .With(kImmutable)
-        .Ignored(),
+        .Store<&V::set_proc_title>(),
     String("proc-title-template", "{title} {listen-addr} {server-mode}",
-           "The title Redis gives its process.")
+           "The title of the process, as ps shows it.")
         .Check(CheckProcTitleTemplate)
-        .Ignored(),
+        .Store<&V::proc_title_template>(),
     String("ignore-warnings", "", "Warnings about the machine at which Redis does not stop.")
         .Ignored(),
     String("locale-collate", "", "The locale by which strings are compared for sorting.")

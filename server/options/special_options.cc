@@ -332,6 +332,12 @@ Status CheckSegmentSize(OptionValue& value) {
              : Status::Invalid("argument must be a power of two");
 }
 
+Status ClampBacklog(OptionValue& value) {
+  constexpr int64_t kLeastBacklog = 16 << 10;
+  value.number = std::max(value.number, kLeastBacklog);
+  return Status::Ok();
+}
+
 Status ClampHz(OptionValue& value) {
   value.number = std::min(std::max(value.number, kHzMin), kHzMax);
   return Status::Ok();

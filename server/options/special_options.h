@@ -33,6 +33,7 @@ Status CheckDbFilename(OptionValue& value);
 Status CheckAppendFilename(OptionValue& value);
 Status CheckAppendDirname(OptionValue& value);
 Status CheckProcTitleTemplate(OptionValue& value);
+Status ClampBacklog(OptionValue& value);
 Status CheckSegmentSize(OptionValue& value);
 Status ClampHz(OptionValue& value);
 

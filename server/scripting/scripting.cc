@@ -119,8 +119,8 @@ void Scripting::Flush() {
 
 Status Scripting::LoadFunctions() { return functions_.LoadFile(); }
 
-Status Scripting::LoadLibrary(std::string_view code) {
-  auto loaded = functions_.Load(code, Functions::OnConflict::kReplace);
+Status Scripting::LoadLibrary(std::string_view code, Functions::OnConflict on_conflict) {
+  auto loaded = functions_.Load(code, on_conflict);
   return loaded ? Status::Ok() : Status::Corruption("a library of functions: " + loaded.error());
 }
 

@@ -69,9 +69,8 @@ class Scripting {
 
   // Reads the libraries of functions that were there at the last change. At the start.
   Status LoadFunctions();
-  // The code of a library that a dump holds; it takes the place of one of that name. Not durable
-  // before Functions::Save.
-  Status LoadLibrary(std::string_view code);
+  // The code of a library that a dump holds. Not durable before Functions::Save.
+  Status LoadLibrary(std::string_view code, Functions::OnConflict on_conflict);
   // Before the store goes although a script has not ended, as it goes in a crash.
   void Abandon();
 

@@ -152,6 +152,8 @@ class Server:
         self.binary = binary or firn_binary()
         # So that a file of tests can be run with either; tests that name one have the last word.
         self.io_backend = None if binary else os.environ.get("FIRN_TEST_IO_BACKEND")
+        # The same for anything else, as in "--io-threads 2".
+        self.arguments = [] if binary else os.environ.get("FIRN_TEST_ARGUMENTS", "").split()
         self.owns_directory = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="firn-test-")
         self.port = free_port()
@@ -170,7 +172,7 @@ class Server:
         command += ["--enable-debug-command", "yes"]
         if self.io_backend:
             command += ["--io-backend", self.io_backend]
-        command += self.options + [str(option) for option in extra]
+        command += self.arguments + self.options + [str(option) for option in extra]
         # The log may not lie in a directory whose disk the test fills.
         with open(self.log_file(), "ab") as log:
             self.process = subprocess.Popen(

@@ -168,7 +168,7 @@ def test_an_unfinished_transaction_at_the_end_is_left_out(start, tmp_path):
 
 
 @pytest.mark.parametrize("content, reason", [
-    (commands(("SET", "a", "1")) + b"rubbish\r\n", "bad file format at offset 27"),
+    (commands(("SET", "a", "1")) + b"rubbish\r\n", "Bad file format reading the append only file"),
     (commands(("SET", "a", "1")) + b"*1\r\n$-5\r\n", "offset 27"),
     (commands(("SET", "a", "1"), ("NOSUCHCOMMAND", "x")), "Unknown command 'NOSUCHCOMMAND'"),
     (b"REDIS0010\x00rubbish", "offset"),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import wait_for
+from harness import Error, wait_for
 
 
 def connect(server):
@@ -167,6 +167,25 @@ def test_the_output_buffer_limit_closes_a_client(start):
         resp("SET", "v", "x" * 200_000)
         greedy.sendall(b"GET v\r\n" * 500)
         wait_for(lambda: len(client_lines(resp)) == 1)
+    assert "overcoming of output buffer limits" in server.log()
+
+
+@pytest.mark.parametrize("command", [("HRANDFIELD", "hash"), ("SRANDMEMBER", "set"),
+                                     ("ZRANDMEMBER", "zset")], ids=lambda command: command[0])
+def test_random_elements_without_end_close_a_client_with_a_limit(start, command):
+    server = start("--client-output-buffer-limit", "normal 1mb 0 0", "--maxmemory", "256mb")
+    with server.resp() as resp:
+        resp("HSET", "hash", "a", "b")
+        resp("SADD", "set", "a")
+        resp("ZADD", "zset", 1, "a")
+        with server.resp() as greedy, pytest.raises(ConnectionError):
+            greedy(*command, -999_999_999)
+        # Nobody listens to a script's command.
+        refused = resp("EVAL", "return redis.call(unpack(ARGV))", 0, *command, -999_999_999)
+        assert isinstance(refused, Error) and "OOM" in refused
+        resp("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
+        assert resp(*command, -999_999_999).startswith("OOM")
+        assert resp(*command, -3)[:3] == [b"a"] * 3
     assert "overcoming of output buffer limits" in server.log()
 
 

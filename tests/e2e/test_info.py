@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import Error
+from harness import Error, wait_for
 
 SECTIONS = ["Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules",
             "Errorstats", "Cluster", "Tiering", "Keyspace"]
@@ -136,6 +136,32 @@ def test_debug(resp):
                      ("QUICKLIST-PACKED-THRESHOLD", "10b"), ("REPLYBUFFER", "RESIZING", 1)):
         assert resp("DEBUG", *accepted) == "OK"
     assert isinstance(resp("DEBUG", "NONSENSE"), Error)
+
+
+def test_debug_object_shows_what_has_expired_as_long_as_it_is_there(resp):
+    resp("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    resp("SET", "k", "v", "PX", 1)
+    time.sleep(0.01)
+    assert resp("DEBUG", "OBJECT", "k").startswith("Value at:")
+    assert resp("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, "k") == 0
+    assert resp("EXISTS", "k") == 0
+    assert resp("DEBUG", "OBJECT", "k") == "ERR no such key"
+    resp("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+
+
+def test_values_that_are_deleted_later_are_counted(resp):
+    def field(name):
+        return int(fields(resp("INFO", "memory"))[name])
+
+    assert wait_for(lambda: field("lazyfree_pending_objects") == 0)
+    resp("CONFIG", "RESETSTAT")
+    resp("SADD", "small", *range(10))
+    resp("SADD", "large", *range(20_000))
+    assert resp("UNLINK", "small", "large") == 2
+    assert wait_for(lambda: field("lazyfree_pending_objects") == 0)
+    assert field("lazyfreed_objects") == 1
+    resp("CONFIG", "RESETSTAT")
+    assert field("lazyfreed_objects") == 0
 
 
 def test_populate_and_digest(resp):

@@ -50,6 +50,25 @@ def as_nobody(*arguments):
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *arguments]
 
 
+def title(server):
+    with open(f"/proc/{server.process.pid}/cmdline", "rb") as file:
+        return file.read().rstrip(b"\0").decode()
+
+
+def test_the_process_has_a_title(start):
+    server = start("--masterauth", "secret")
+    # Who looks at the processes of a machine learns no passwords.
+    assert title(server) == f"{server.binary} 127.0.0.1:{server.port}"
+    with server.resp() as resp:
+        template = "{{ {PORT} {listen-addr} {tls-port} {config-file}|"
+        assert resp("CONFIG", "SET", "proc-title-template", template) == "OK"
+        assert title(server) == f"{{ {server.port} 127.0.0.1:{server.port} 0 |"
+        resp("CONFIG", "SET", "proc-title-template", "x" * 100_000)
+        assert set(title(server)) == {"x"}
+    other = start("--set-proc-title", "no")
+    assert f"--port\0{other.port}" in title(other)
+
+
 @pytest.mark.parametrize("relative", [False, True])
 def test_daemonize_returns_at_once_and_serves_in_the_background(open_directory, relative):
     port = free_port()

@@ -54,6 +54,18 @@ def test_options_of_reload(start):
         assert firn("GET", "a") == b"1"
 
 
+def test_a_reload_takes_libraries_that_are_there_only_to_merge(start):
+    server = start("--save", "")
+    with server.resp() as firn:
+        library = "#!lua name=lib\nredis.register_function('f', function() return 7 end)"
+        assert firn("FUNCTION", "LOAD", library) == b"lib"
+        assert firn("DEBUG", "RELOAD", "NOFLUSH").startswith("ERR Error trying to load the RDB")
+        assert firn("FCALL", "f", 0) == 7
+        assert firn("DEBUG", "RELOAD", "NOFLUSH", "MERGE") == "OK"
+        assert firn("DEBUG", "RELOAD") == "OK"
+        assert firn("FCALL", "f", 0) == 7
+
+
 def test_a_reload_shows_to_those_who_watch_and_is_durable(start):
     server = start("--save", "")
     with server.resp() as firn, server.resp() as other:

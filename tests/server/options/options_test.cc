@@ -320,10 +320,13 @@ TEST_F(OptionsTest, SetRefusesWhatMayNotChange) {
   EXPECT_EQ(Set({{"dir", "/"}}), SetError("dir", "can't set protected config"));
   EXPECT_EQ(Set({{"tiering", "no"}}),
             SetError("tiering", "it can't be changed while the server runs"));
-  EXPECT_EQ(Set({{"repl-timeout", "5"}}),
-            SetError("repl-timeout",
+  EXPECT_EQ(Set({{"min-replicas-to-write", "5"}}),
+            SetError("min-replicas-to-write",
                      "this needs replication, which this version of Firn does not have; only the "
-                     "default '60' is accepted"));
+                     "default '0' is accepted"));
+  // What tunes replication has no effect in Redis either as long as there are no replicas.
+  EXPECT_EQ(Set({{"repl-backlog-size", "64mb"}, {"replica-priority", "50"}}), "");
+  EXPECT_EQ(Get("repl-backlog-size"), "67108864");
   EXPECT_EQ(Set({{"save", "100 1"}}), "");
   EXPECT_EQ(Set({{"save", ""}}), "");
 }
