@@ -139,9 +139,9 @@ bool AofReader::Fill() {
 
 AofReader::Outcome AofReader::Fail(std::string_view reason) {
   // Redis' words, which are looked for in logs.
-  status_ = Status::Corruption("Bad file format reading the append only file: " + file_.path() +
-                               ", at offset " + std::to_string(offset_) + ": " +
-                               std::string(reason));
+  status_ =
+      Status::Corruption("Bad file format reading the append only file: " + file_.path() +
+                         ", at offset " + std::to_string(offset_) + ": " + std::string(reason));
   return Outcome::kError;
 }
 

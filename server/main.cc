@@ -13,6 +13,7 @@
 #include "server/options/options.h"
 #include "server/options/version.h"
 #include "server/process_title.h"
+#include "server/rdb_file.h"
 #include "server/server.h"
 #include "server/supervisor.h"
 
@@ -25,7 +26,10 @@ std::atomic<Server*> running_server{nullptr};
 void OnSignal(int signal) {
   static std::atomic<int> interrupts{0};
   // The second ctrl-c doesn't wait for anything.
-  if (signal == SIGINT && interrupts.fetch_add(1) > 0) _exit(1);
+  if (signal == SIGINT && interrupts.fetch_add(1) > 0) {
+    RemoveOwnTemporaryDump();
+    _exit(1);
+  }
   if (Server* server = running_server.load()) server->OnSignal(signal);
 }
 

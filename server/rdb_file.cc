@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <thread>
 
@@ -177,6 +178,14 @@ Status RemoveTemporaryDumps(io::FileSystem* files, const std::string& directory)
     FIRN_RETURN_IF_ERROR(files->Remove(directory + "/" + name));
   }
   return Status::Ok();
+}
+
+void RemoveOwnTemporaryDump() {
+  char name[64] = {};
+  char* end = std::ranges::copy(kTemporaryPrefix, name).out;
+  end = std::to_chars(end, std::end(name), getpid()).ptr;
+  std::ranges::copy(kTemporarySuffix, end);
+  unlink(name);
 }
 
 }  // namespace firn::server

@@ -40,5 +40,7 @@ Status WriteRdbFile(io::FileSystem* files, SnapshotView* view, const RdbFileOpti
 
 // Removes the temporary files of processes that were killed amid a save.
 Status RemoveTemporaryDumps(io::FileSystem* files, const std::string& directory);
+// Removes that of this process, if it is in the current directory. For signal handlers.
+void RemoveOwnTemporaryDump();
 
 }  // namespace firn::server

@@ -176,13 +176,14 @@ void RdbSaver::Abandon() {
   job_.reset();
 }
 
-void RdbSaver::SaveEmpty() {
+void RdbSaver::SaveEmpty(Done done) {
   if (job_ != nullptr && !job_->done) Abandon();
-  if (server_.options()->save.empty()) return;
+  if (server_.options()->save.empty()) return done(Status::Ok());
   const bool atomic =
       server_.dispatcher().in_transaction() || server_.scripting().runner().running();
-  if (in_progress() || atomic) return Schedule();
-  Save([](const Status&) {});  // a failure is in the server's log
+  if (!in_progress() && !atomic) return Save(std::move(done));
+  Schedule();
+  done(Status::Ok());
 }
 
 void RdbSaver::Step() {

@@ -45,9 +45,10 @@ class RdbSaver {
   // Ends what is in progress, without a dump; nobody is told. Before the store is closed.
   void Abandon();
 
-  // FLUSHALL: what is being saved in the background is of no use any more; with rules, an empty dump
-  // takes its place, soon.
-  void SaveEmpty();
+  // FLUSHALL: what is being saved in the background is of no use any more; with rules, an empty
+  // dump takes its place. `done` is called when it has, or at once where it comes later: amid a
+  // transaction or script, and while a save on this thread is under way.
+  void SaveEmpty(Done done);
 
   // Ten times a second, between commands: begins what is due.
   void Step();

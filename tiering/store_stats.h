@@ -23,7 +23,7 @@ struct StoreStats {
   uint64_t keyspace_misses = 0;
   uint64_t expired_keys = 0;
   uint64_t evicted_keys = 0;
-  uint64_t reaped_values = 0;    // collections that were deleted, whose pages are gone
+  uint64_t reaped_values = 0;    // large collections that were deleted, whose pages are gone
   uint64_t unreaped_values = 0;  // whose pages are not, now
 
   // Tiers.

@@ -26,7 +26,8 @@ void ConfigSetCommand(CommandContext& context) {
   Status status = context.server.options().Set(
       assignments, {.loading = context.server.first_loading(), .local_client = context.client.IsLocal()});
   if (status.ok()) return context.reply.Ok();
-  context.reply.Error("ERR " + status.message());
+  const bool loading = status.code() == StatusCode::kBusy;
+  context.reply.Error((loading ? "LOADING " : "ERR ") + status.message());
 }
 
 void ConfigResetStatCommand(CommandContext& context) {

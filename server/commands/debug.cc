@@ -44,7 +44,7 @@ void Help(CommandContext& context) {
       {"REPLYBUFFER <setting> <value>", "Accepted; means nothing here."},
       {"SEGFAULT", "Crashes the server."},
       {"SET-ACTIVE-EXPIRE <0|1>", "Stops or starts the deletion of expired keys unasked."},
-      {"SET-DISABLE-DENY-SCRIPTS <0|1>", "Lets scripts call DEBUG, or no longer."},
+      {"SET-DISABLE-DENY-SCRIPTS <0|1>", "Lets scripts call DEBUG and CLIENT LIST, or no longer."},
       {"SET-SKIP-CHECKSUM-VALIDATION <0|1>", "Takes dumps whatever their checksum is, for tests."},
       {"SLEEP <seconds>", "Stops the server for a while."},
       {"STRINGMATCH-LEN <pattern> <text>", "Matches a pattern, and answers 1 or 0."}};

@@ -56,8 +56,12 @@ void FlushAllCommand(CommandContext& context) {
   }
   context.server.tracking().InvalidateAll();
   context.store.EndGroup();
-  context.server.saver().SaveEmpty();
-  context.reply.Ok();
+  auto pending = PendingCommand::Begin(context);
+  // A failure is in the server's log: the data is gone in any case.
+  context.server.saver().SaveEmpty([pending](const Status&) {
+    pending->Finish([](CommandContext& context) { context.reply.Ok(); });
+  });
+  pending->Return();
 }
 
 void SwapDbCommand(CommandContext& context) {

@@ -96,8 +96,8 @@ class Options {
   };
   // CONFIG SET: all or nothing. Values are validated, put in force, then the appliers of the
   // changed ones run; if one fails, the old values come back and the appliers that ran run again.
-  // kInvalid with the text to send after "-ERR "; kBusy if an option can't be set while data is
-  // loaded (Redis answers -LOADING).
+  // kInvalid with the text to send after "-ERR "; kBusy with that after "-LOADING " if an option
+  // can't be set while data is loaded.
   Status Set(std::span<const Assignment> assignments, SetConditions conditions);
 
   // `apply` runs when Set has changed one of the options, once for all of them, and sees the new

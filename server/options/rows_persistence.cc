@@ -50,13 +50,13 @@ constexpr OptionRow kLogRows[] = {
            "A directory in which the log's segments are kept once they are full, also when "
            "compaction has removed them; with a backup they bring back any later moment. A relative "
            "path begins in dir. Empty: they are not kept.")
-        .With(kImmutable)
+        .With(kStartOnly)
         .Store<&V::log_archive_dir>(),
     String("recover-until", "",
            "For a start on a backup: brings it forward, with what log-archive-dir holds, to a "
            "moment: \"2026-11-21 10:15:00\" (local time), \"2026-11-21 10:15:00 +01:00\", UNIX "
            "time, or lsn:N.")
-        .With(kImmutable)
+        .With(kStartOnly)
         .Check(CheckRecoverUntil)
         .Store<&V::recover_until>(),
     Bool("no-appendfsync-on-rewrite", "no", "Whether Redis stops flushing while a child rewrites.")

@@ -55,7 +55,7 @@ constexpr OptionRow kRows[] = {
     Bool("tier-restore-hot-set", "yes",
          "Remembers once a minute which values are in RAM, and brings them back in the background "
          "after a start, those used most first.")
-        .With(kImmutable)
+        .With(kStartOnly)
         .Store<&V::tier_restore_hot_set>(),
     Enum("tier-compression", "none", kCompressions,
          "How records are compressed when they are written anew for the cold tier. Records that "

@@ -91,7 +91,7 @@ class ScriptRunner {
   int Call(lua_State* lua, bool raise);
   int CheckAcl(lua_State* lua);
   void Log(int level, std::string_view text);
-  // DEBUG SET-DISABLE-DENY-SCRIPTS, for tests: whether scripts may call DEBUG.
+  // DEBUG SET-DISABLE-DENY-SCRIPTS, for tests: whether scripts may call DEBUG and CLIENT LIST.
   void set_may_debug(bool may) { may_debug_ = may; }
   void set_protocol(int protocol) { capture_reply_.set_protocol(protocol); }
   // Of the machine that runs `lua`.
@@ -118,6 +118,7 @@ class ScriptRunner {
   std::string_view FormatNumber(lua_State* lua, int index);
   const Command* FindCommand() const;
   // Whether the script may call it. False with error_.
+  bool IsForTests(const Command& command) const;
   bool MayCall(const Command& command);
   bool CheckWrite(const Command& command);
   // Runs the command in args_, its reply goes to capture_. False with error_.

@@ -81,6 +81,15 @@ def test_set_answers_as_in_redis(server, redis):
             other("CONFIG", "SET", name, before[1])
 
 
+def test_options_of_its_own_may_be_set_to_what_they_are(server, redis):
+    with server.resp() as firn, redis.resp() as other:
+        ours = pairs(firn("CONFIG", "GET", "*"))
+        own = ours.keys() - pairs(other("CONFIG", "GET", "*")).keys()
+        assert "tier-restore-hot-set" in own
+        for name in sorted(own):
+            assert firn("CONFIG", "SET", name, ours[name]) == "OK", name
+
+
 def test_debian_configuration_starts_firn(tmp_path):
     # Only paths are replaced, and what would hide the server from the test.
     (tmp_path / "data").mkdir()

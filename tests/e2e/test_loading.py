@@ -29,7 +29,8 @@ def dump(start):
         if name in ("IDENTITY", "log", "index", "LOCK"):
             target = os.path.join(source.directory, name)
             os.system(f"rm -rf '{target}'")
-    source.options = ["--save", "", "--key-load-delay", "10000"]
+    source.options = ["--save", "", "--key-load-delay", "10000",
+                      "--enable-protected-configs", "yes"]
     assert os.path.exists(path)
     return source
 
@@ -58,6 +59,7 @@ def test_commands_are_refused_while_a_dump_is_loaded(dump):
         assert firn("CLIENT", "SETNAME", "me") == "OK"
         assert firn("CONFIG", "GET", "maxmemory-policy")[0] == b"maxmemory-policy"
         assert isinstance(firn("CONFIG", "SET", "appendonly", "no"), Error)
+        assert firn("CONFIG", "SET", "dir", "/").startswith("LOADING ")
         # What is refused within MULTI lets EXEC fail.
         assert firn("MULTI") == "OK"
         assert firn("GET", "key:1") == LOADING

@@ -131,6 +131,18 @@ def test_a_signal_can_be_taken_back_before_it_counts(start):
     assert server.wait() == 0
 
 
+def test_the_second_interrupt_leaves_no_half_dump(start):
+    server = start("--appendonly", "no", "--save", "900 1", "--rdb-key-save-delay", "100000")
+    dump = os.path.join(server.directory, f"temp-{server.process.pid}.rdb")
+    with server.resp() as client:
+        client.pipeline([("SET", f"k{i}", "v") for i in range(50)])
+    server.signal(signal.SIGINT)
+    assert wait_for(lambda: os.path.exists(dump))
+    server.signal(signal.SIGINT)
+    assert server.wait(10) == 1
+    assert not os.path.exists(dump)
+
+
 def test_the_second_interrupt_ends_at_once(start):
     server = start("--appendfsync", "no", "--shutdown-timeout", "100")
     with server.resp() as client:
