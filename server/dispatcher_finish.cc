@@ -79,8 +79,11 @@ bool Dispatcher::IsAlive(SuspendedId id) const {
 
 void Dispatcher::Resume(SuspendedId id, std::move_only_function<void(CommandContext&)> finish) {
   if (server_.loading()) {
-    server_.loop().Post(
-        [this, id, finish = std::move(finish)]() mutable { Resume(id, std::move(finish)); });
+    // Not posted, so that the loop needn't go round for it all the time.
+    constexpr int64_t kRetryMicros = 1000;
+    server_.loop().AddTimer(kRetryMicros, [this, id, finish = std::move(finish)]() mutable {
+      Resume(id, std::move(finish));
+    });
     return;
   }
   if (exclusive_client_ != 0 && exclusive_client_ != id.client) {

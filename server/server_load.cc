@@ -1,4 +1,6 @@
 // What a server finds in its directory when it starts for the first time: files of Redis.
+#include <algorithm>
+
 #include "server/acl/acl.h"
 #include "server/aof_load.h"
 #include "server/first_load.h"
@@ -234,8 +236,7 @@ Status Server::SaveAndLoad(const DumpReload& request) {
       done = true;
     });
     while (!done) {
-      store_->EndIteration();
-      loop_->RunOnce(kMaxWaitMicros);
+      loop_->RunOnce(std::min(store_->EndIteration(), kMaxWaitMicros));
     }
     FIRN_RETURN_IF_ERROR(status);
   }
@@ -267,8 +268,7 @@ Status Server::SyncLoaded() {
   store_->SyncNow(done);
   scripting_->functions().Save(done);
   while (waiting > 0) {
-    store_->EndIteration();
-    loop_->RunOnce(kMaxWaitMicros);
+    loop_->RunOnce(std::min(store_->EndIteration(), kMaxWaitMicros));
   }
   return status;
 }

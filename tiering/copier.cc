@@ -99,8 +99,9 @@ void Copier::Stop() {
   while (!copies_.empty()) {
     ValueCopy* copy = copies_.back();
     Release(copy);
-    // The last reference may be the waiter's.
-    auto on_ready = std::exchange(copy->on_ready_, nullptr);
+    // Who waits may find another store in this one's place, and must not wait forever. The last
+    // reference may be the waiter's.
+    if (auto on_ready = std::exchange(copy->on_ready_, nullptr)) on_ready();
   }
 }
 

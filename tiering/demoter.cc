@@ -19,7 +19,7 @@ constexpr int64_t kBytesAtOnce = 1 << 20;
 
 void Demoter::Start(uint32_t db, std::vector<std::string> keys,
                     std::move_only_function<void(int64_t)> done) {
-  auto job = std::make_shared<Job>();
+  auto job = all_.emplace_back(std::make_shared<Job>());
   job->keyspace = store_.KeyspaceOf(db).id;
   job->done = std::move(done);
   job->values.reserve(keys.size());
@@ -29,8 +29,18 @@ void Demoter::Start(uint32_t db, std::vector<std::string> keys,
   Advance(std::move(job), progress);
 }
 
+void Demoter::Answer(std::shared_ptr<Job> job) {
+  std::erase(all_, job);
+  job->done(job->moved);
+}
+
+void Demoter::Stop() {
+  jobs_.clear();
+  while (!all_.empty()) Answer(all_.back());
+}
+
 bool Demoter::Step() {
-  if (jobs_.empty()) return false;
+  if (jobs_.empty() || store_.closing_) return false;
   auto job = std::move(jobs_.front());
   jobs_.pop_front();
   Slice slice{kEntriesAtOnce, kBytesAtOnce};
@@ -47,7 +57,7 @@ void Demoter::Advance(std::shared_ptr<Job> job, Progress progress) {
     AwaitIndex(std::move(job));
   } else {
     store_.log_->HideWindow();
-    job->done(job->moved);
+    Answer(std::move(job));
   }
 }
 
@@ -57,10 +67,7 @@ void Demoter::AwaitIndex(std::shared_ptr<Job> job) {
   store_.settler_->WhenSettled([this, job = std::move(job)]() mutable {
     store_.indexer_->WhenIndexed({.lsn = store_.log_->appended_lsn()},
                                  [this, job = std::move(job)](Status status) mutable {
-                                   if (!status.ok()) {
-                                     job->done(0);
-                                     return;
-                                   }
+                                   if (!status.ok()) return Answer(std::move(job));
                                    Slice slice{kEntriesAtOnce, kBytesAtOnce};
                                    Progress progress = MoveSome(job.get(), &slice);
                                    Advance(std::move(job), progress);
@@ -95,8 +102,7 @@ Demoter::Progress Demoter::LogSome(Job* job, Slice* slice) {
 void Demoter::MeasureValue(Keyspace& keyspace, Value* value) {
   HashedKey key{value->key, keyspace.table.HashOf(value->key)};
   Entry* entry = store_.FindEntry(keyspace, key);
-  if (entry == nullptr || entry->kind() != Entry::Kind::kHot || !HasRoot(entry->type()))
-    return;
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot || !HasRoot(entry->type())) return;
   RootView root(entry->value());
   if (root.small() || keyspace.pages == nullptr) return;
   value->value_id = root.value_id();

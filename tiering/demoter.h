@@ -24,13 +24,15 @@ class Demoter {
 
   // The first slice is done at once, so that small values wait for the index alone. `done` learns
   // how many of the keys' values are on disk now that weren't; what a command changes meanwhile may
-  // stay in RAM.
+  // stay in RAM. It is called from the loop, or at the latest while the store is destroyed.
   void Start(uint32_t db, std::vector<std::string> keys,
              std::move_only_function<void(int64_t)> done);
   // Does a slice; true if it would go on at once.
   bool Step();
   // Something is left that waits for room in the log.
   bool busy() const { return !jobs_.empty(); }
+  // Gives all jobs up, before the store is destroyed.
+  void Stop();
 
  private:
   // What is moved together: a value's pages from `next` to `end`, then the value.
@@ -64,9 +66,11 @@ class Demoter {
   bool Move(Keyspace& keyspace, std::string_view name, Slice* slice);
   void AwaitIndex(std::shared_ptr<Job> job);
   void Advance(std::shared_ptr<Job> job, Progress progress);
+  void Answer(std::shared_ptr<Job> job);
 
   StoreImpl& store_;
   std::deque<std::shared_ptr<Job>> jobs_;  // what goes on in the next iteration
+  std::vector<std::shared_ptr<Job>> all_;  // that have not been answered
 };
 
 }  // namespace firn

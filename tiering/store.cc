@@ -65,6 +65,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
 StoreImpl::~StoreImpl() {
   hot_set_->Stop();
   copier_->Stop();
+  demoter_->Stop();
   reaper_->Stop();
   // Jobs and reads that are still on their way find nobody.
   alive_.reset();

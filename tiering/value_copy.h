@@ -29,8 +29,9 @@ class ValueCopy final : public PageWatcher {
 
   // Why there will be no copy, as kNoMemory; ok as long as there may be one.
   const Status& status() const { return status_; }
-  // `on_ready` is called from the loop, once, when Database::PrepareCopy is worth asking again. The
-  // copy makes progress only while somebody waits for it.
+  // `on_ready` is called from the loop, once, when Database::PrepareCopy is worth asking again, and
+  // at the latest while the store is destroyed, which it must not use then. The copy makes progress
+  // only while somebody waits for it.
   void Await(std::move_only_function<void()> on_ready) { on_ready_ = std::move(on_ready); }
 
   // --- PageWatcher
@@ -56,7 +57,7 @@ class ValueCopy final : public PageWatcher {
   size_t pages_at_once_ = 16;
   bool source_gone_ = false;
   bool planning_ = false;  // pages of a slice are pinned, others are on their way
-  bool waiting_ = false;  // for reads, or for room
+  bool waiting_ = false;   // for reads, or for room
   Ticket ticket_;
   Status status_;
   std::move_only_function<void()> on_ready_;

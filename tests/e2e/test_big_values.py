@@ -138,6 +138,23 @@ def test_a_client_that_leaves_takes_its_copy_along(server, resp):
 
 
 @pytest.mark.parametrize("durable", ["yes", "no"])
+@pytest.mark.parametrize("reload", ["RELOAD", "LOADAOF"])
+def test_a_copy_is_answered_although_the_data_is_loaded_anew(start, durable, reload):
+    server = start("--appendonly", durable, "--save", "")
+    with server.resp() as resp, server.resp() as other:
+        fill(resp, "from", "list", 300_000)
+        other.send("COPY", "from", "to")
+        assert resp("DEBUG", reload) == "OK"
+        assert other.read() == 1
+        assert other("PING") == "PONG"
+        assert resp("LLEN", "to") == resp("LLEN", "from") == 300_000
+        other.send("TIER", "DEMOTE", "from")
+        assert resp("DEBUG", reload) == "OK"
+        assert other.read() in (0, 1)
+        assert resp("LLEN", "from") == 300_000
+
+
+@pytest.mark.parametrize("durable", ["yes", "no"])
 def test_copies_survive_a_restart(start, durable):
     server = start("--appendonly", durable, "--save", "3600 1")
     resp = server.resp()
