@@ -41,12 +41,17 @@ class Piecewise : public std::enable_shared_from_this<Piecewise> {
             kPagesAtOnce * reply_.count / std::max<uint64_t>(1, PagesOf(frozen_.Root(), left_)))) {}
 
   void Begin(CommandContext& context) {
-    reply_.header(context);
-    context.client.set_reply_open(true);
+    measures_ = reply_.measure != nullptr;
+    if (!measures_) Open(context);
     AwaitTurn(context);
   }
 
  private:
+  void Open(CommandContext& context) {
+    reply_.header(context);
+    context.client.set_reply_open(true);
+  }
+
   void AwaitTurn(CommandContext& context) {
     SuspendedCommand suspended = context.Suspend();
     context.server.NoteActive(&context.client);
@@ -60,6 +65,10 @@ class Piecewise : public std::enable_shared_from_this<Piecewise> {
 
   void ReplyPiece(CommandContext& context) {
     if (frozen_.lost()) {
+      if (measures_) {
+        return context.reply.Error(
+            "ERR the value has been flushed, or has changed too much meanwhile");
+      }
       // Half of a reply is no reply.
       context.server.Log(kLogWarning,
                          "A long reply can't be finished, since what it gives has been flushed, or "
@@ -74,7 +83,17 @@ class Piecewise : public std::enable_shared_from_this<Piecewise> {
     reply_.backward ? Backward(context, first, rows) : Forward(context, first, rows);
     left_ -= rows;
     if (left_ > 0) return AwaitTurn(context);
+    if (std::exchange(measures_, false)) {
+      left_ = reply_.count;
+      Open(context);
+      return AwaitTurn(context);
+    }
+    if (reply_.end != nullptr) reply_.end(context);
     context.client.set_reply_open(false);
+  }
+
+  void Give(CommandContext& context, const PackedRow& row) {
+    measures_ ? reply_.measure(row) : reply_.row(context, row);
   }
 
   void Forward(CommandContext& context, uint64_t first, uint64_t rows) {
@@ -83,7 +102,7 @@ class Piecewise : public std::enable_shared_from_this<Piecewise> {
     auto row = static_cast<uint32_t>(first - leaf.first_rank);
     for (;;) {
       for (PackedPage::Cursor cursor(tree_.Page(leaf), row); cursor.valid(); cursor.Next()) {
-        reply_.row(context, cursor.row());
+        Give(context, cursor.row());
         if (--rows == 0) return;
       }
       CHECK(tree_.Next(&leaf) == CountedTree::Moved::kYes);
@@ -98,7 +117,7 @@ class Piecewise : public std::enable_shared_from_this<Piecewise> {
     for (;;) {
       PackedPage page = tree_.Page(leaf);
       while (row > 0) {
-        reply_.row(context, page.Row(--row));
+        Give(context, page.Row(--row));
         if (--rows == 0) return;
       }
       CHECK(tree_.Previous(&leaf) == CountedTree::Moved::kYes);
@@ -111,6 +130,7 @@ class Piecewise : public std::enable_shared_from_this<Piecewise> {
   CountedTree tree_;
   uint64_t left_;
   const uint64_t rows_at_once_;
+  bool measures_ = false;
 };
 
 }  // namespace

