@@ -156,14 +156,16 @@ size_t Client::Process(std::string_view bytes) {
   while (used < bytes.size() && MayProcess()) {
     size_t requests = 0;
     auto outcome = FillBatch(bytes, &used, &requests);
-    for (size_t i = 0; i < requests; ++i) {
-      const ParsedRequest& request = server_.dispatcher().batch()[i];
-      ++commands_;
-      server_.dispatcher().Handle(this, request);
-      if (i + 1 < requests && !MayProcess()) {
+    const std::span<const ParsedRequest> batch = server_.dispatcher().batch().first(requests);
+    for (size_t i = 0; i < requests;) {
+      ++commands_;  // its own reply may tell
+      const size_t handled = server_.dispatcher().HandleSome(this, batch.subspan(i));
+      commands_ += handled - 1;
+      i += handled;
+      if (i < requests && !MayProcess()) {
         // The rest is parsed again when its turn has come.
         parser_.Restart();
-        return request.end;
+        return batch[i - 1].end;
       }
     }
     switch (outcome) {

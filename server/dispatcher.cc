@@ -43,9 +43,9 @@ bool IsHttp(std::string_view name) {
 
 // What a subscriber under RESP2 may send: replies to anything else could be taken for messages.
 bool MayListenerRun(const Command& command) {
-  constexpr std::string_view kNames[] = {"ping",         "subscribe",  "psubscribe",
+  constexpr std::string_view kNames[] = {"ping",         "subscribe",   "psubscribe",
                                          "ssubscribe",   "unsubscribe", "punsubscribe",
-                                         "sunsubscribe", "quit",       "reset"};
+                                         "sunsubscribe", "quit",        "reset"};
   return std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
 }
 
@@ -72,6 +72,7 @@ Dispatcher::Dispatcher(Server* server)
       element_arguments_[server->commands().IndexOf(*command)] = each.argument;
     }
   }
+  FindMerged();
 }
 
 void Dispatcher::ResetStatistics() {
@@ -88,6 +89,7 @@ uint64_t Dispatcher::Lap() {
 
 void Dispatcher::Prepare(const Client& client, ParsedRequest* request) {
   request->has_hash = false;
+  request->element.page = 0;
   request->command = server_.commands().Find(request->args[0]);
   if (request->command == nullptr || request->command->key_specs.empty()) return;
   if ((request->command->flags & kPubsub) != 0) return;
@@ -117,7 +119,6 @@ void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest>
   bool found = false;
   const ParsedRequest* before = nullptr;
   for (ParsedRequest& request : requests) {
-    request.element = {};
     if (!request.has_hash) continue;
     const size_t at = element_arguments_[server_.commands().IndexOf(*request.command)];
     if (at == 0 || at >= request.args.size()) continue;
@@ -133,8 +134,11 @@ void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest>
   for (const ParsedRequest& request : requests) {
     if (request.element.page != 0) Collection::FetchEntry(database, request.element);
   }
+  for (ParsedRequest& request : requests) {
+    if (request.element.page != 0) Collection::FetchRows(database, &request.element);
+  }
   for (const ParsedRequest& request : requests) {
-    if (request.element.page != 0) Collection::FetchRows(database, request.element);
+    if (request.element.page != 0) Collection::FetchElement(request.element);
   }
 }
 
@@ -390,10 +394,12 @@ bool Dispatcher::Admit(Client* client, std::span<const std::string_view> args,
     Reject(client, &command, server_.ProtectedText(command));
     return false;
   }
-  if (client->restricted() && !AdmitRestricted(client, args, command)) [[unlikely]] return false;
+  if (client->restricted() && !AdmitRestricted(client, args, command)) [[unlikely]]
+    return false;
   const bool refused =
       server_.first_loading() && (command.flags & kLoading) == 0 && !server_.IsFeed(*client);
-  if (refused) [[unlikely]] Reject(client, &command, kLoadingError);
+  if (refused) [[unlikely]]
+    Reject(client, &command, kLoadingError);
   return !refused;
 }
 
@@ -450,13 +456,18 @@ void Dispatcher::CollectKeys(Client* client, const Work& work) {
   for (const KeyAccess& access : *work.keys) store.PrefetchEntry(access.db, access.key.hash);
 }
 
+uint64_t Dispatcher::WriteBytes(std::span<const std::string_view> args, size_t keys) {
+  uint64_t bytes = kRecordOverhead * (1 + keys);
+  for (std::string_view arg : args) bytes += arg.size();
+  return bytes;
+}
+
 Dispatcher::Progress Dispatcher::CheckWrite(Client* client, const Work& work) {
   if (server_.saver().RefusesWrites()) [[unlikely]] {
     Reject(client, work.command, kSnapshotFailedError);
     return Progress::kDone;
   }
-  uint64_t bytes = kRecordOverhead * (1 + work.keys->size());
-  for (std::string_view arg : work.args) bytes += arg.size();
+  const uint64_t bytes = WriteBytes(work.args, work.keys->size());
   bool frees = (work.command->flags & kDenyOom) == 0 || (work.command->flags & kFreesSpace) != 0;
   switch (server_.store().CheckWrite(bytes, frees, work.ticket)) {
     case Store::WriteGate::kOk:
@@ -545,7 +556,13 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
     server_.events().BeginCommand(*work.command, *work.keys);
   }
-  work.command->function(context);
+  if (work.parsed != nullptr && work.parsed->element.page != 0) {
+    server_.store().UseHint(&work.parsed->element);
+    work.command->function(context);
+    server_.store().UseHint(nullptr);
+  } else {
+    work.command->function(context);
+  }
   if (server_.store().pages_missing()) [[unlikely]] {
     ClearCurrent();
     return Progress::kMissing;

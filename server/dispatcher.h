@@ -34,19 +34,26 @@ struct ParsedRequest {
   const Command* command = nullptr;  // null if there is none of this name
   bool has_hash = false;
   uint64_t first_key_hash = 0;
-  Collection::ElementHint element;  // of the first key's value
+  ElementHint element;  // of the first key's value
 };
+
+// Runs requests that do the same to one key, and replies to each. False, with nothing changed or
+// replied, if they are to run one by one.
+using MergedFunction = bool (*)(CommandContext& context, std::span<const ParsedRequest> requests);
 
 class Dispatcher {
  public:
   // So many requests of a pipeline are parsed before the first of them is run, so that what their
   // keys lead to is on its way from memory meanwhile.
-  static constexpr size_t kBatch = 16;
+  static constexpr size_t kBatch = 32;
 
   explicit Dispatcher(Server* server);
 
   // One request in the order of the client's pipeline. Runs it, or puts it into the client's queue.
   void Handle(Client* client, const ParsedRequest& request);
+  // The first of the requests that were prepared, together with those behind it that are merged
+  // with it. How many.
+  size_t HandleSome(Client* client, std::span<const ParsedRequest> requests);
   // Before Handle: looks the row up and asks for what the first key leads to.
   void Prepare(const Client& client, ParsedRequest* request);
   void PrefetchEntries(const Client& client, std::span<ParsedRequest> requests);
@@ -155,7 +162,21 @@ class Dispatcher {
   Progress Run(Client* client, const Work& work);
   void Finish(Client* client, const Command& command, uint64_t errors_before);
   // Counts a run and reports what became of it.
-  void CountRun(Client* client, const Command& command, uint64_t errors_before);
+  void CountRun(Client* client, const Command& command, uint64_t errors_before) {
+    CountRun(client, command, errors_before, Lap());
+  }
+  void CountRun(Client* client, const Command& command, uint64_t errors_before, uint64_t nanos);
+  // What a command that writes adds to the log, about.
+  static uint64_t WriteBytes(std::span<const std::string_view> args, size_t keys);
+
+  // --- merged requests
+  void FindMerged();
+  // How many requests, from the first on, may be merged; 0 if there is nothing to merge.
+  size_t CountAlike(std::span<const ParsedRequest> requests) const;
+  bool MayMerge(const Client& client) const;
+  bool RunMerged(Client* client, std::span<const ParsedRequest> requests);
+  bool CallMerged(Client* client, const Work& work, std::span<const ParsedRequest> requests);
+
   static void CopyArguments(std::span<const std::string_view> args, Request* request);
   // CLIENT PAUSE holds the command back.
   bool IsPaused(const Client& client, const Command& command,
@@ -191,6 +212,12 @@ class Dispatcher {
   std::array<ParsedRequest, kBatch> batch_;
   // By the number of a command that looks one element up: where it is among the arguments, else 0.
   std::vector<uint8_t> element_arguments_;
+  struct Merged {
+    MergedFunction function = nullptr;
+    size_t fewest_args = 0;
+    size_t most_args = 0;
+  };
+  std::vector<Merged> merged_;   // by the number of the command
   std::vector<KeyAccess> keys_;  // of requests that run in place
   std::vector<FoundKey> found_;
   std::vector<CommandStatistics> statistics_;

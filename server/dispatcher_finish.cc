@@ -16,10 +16,10 @@ void Dispatcher::Finish(Client* client, const Command& command, uint64_t errors_
   client->FlushPushes();
 }
 
-void Dispatcher::CountRun(Client* client, const Command& command, uint64_t errors_before) {
+void Dispatcher::CountRun(Client* client, const Command& command, uint64_t errors_before,
+                          uint64_t nanos) {
   CommandStatistics& statistics = statistics_[server_.commands().IndexOf(command)];
   ++statistics.calls;
-  uint64_t nanos = Lap();
   statistics.nanos += nanos;
   command_nanos_ += nanos;
   if (current_request_ != nullptr) {

@@ -36,11 +36,21 @@ std::string_view Collection::Root() {
 
 // --- pages
 
+const LeafHint* Collection::Hint() {
+  const ElementHint* hint = store_.element_hint_;
+  if (hint == nullptr || hint->shapes != store_.tree_shapes_) return nullptr;
+  const RootView root(Root());
+  return !root.small() && root.value_id() == hint->value_id ? &hint->leaf : nullptr;
+}
+
 Collection::Cached* Collection::Find(PageNumber page) {
   Cached& cached = cache_[page % cache_.size()];
   if (cached.entry != nullptr && cached.page == page) return &cached;
-  PageKey key(RootView(Root()).value_id(), page);
-  uint64_t hash = keyspace_.pages->table.HashOf(key.view());
+  const uint64_t value_id = RootView(Root()).value_id();
+  PageKey key(value_id, page);
+  const ElementHint* hint = store_.element_hint_;
+  const bool hinted = hint != nullptr && hint->page == page && hint->value_id == value_id;
+  uint64_t hash = hinted ? hint->hash : keyspace_.pages->table.HashOf(key.view());
   Entry* entry = keyspace_.pages->table.Find({key.view(), hash});
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) {
     CHECK(entry == nullptr || entry->kind() == Entry::Kind::kStub);
@@ -138,6 +148,7 @@ uint64_t Collection::value_id() { return RootView(Root()).value_id(); }
 
 void Collection::Create(PageNumber page, std::string_view bytes) {
   BeginGroup();
+  ++store_.tree_shapes_;
   PageKey key(value_id(), page);
   uint64_t hash = keyspace_.pages->table.HashOf(key.view());
   store_.WriteValue(*keyspace_.pages, {key.view(), hash},
@@ -149,6 +160,7 @@ void Collection::Create(PageNumber page, std::string_view bytes) {
 
 void Collection::Drop(PageNumber page) {
   BeginGroup();
+  ++store_.tree_shapes_;
   PageKey key(value_id(), page);
   uint64_t hash = keyspace_.pages->table.HashOf(key.view());
   if (store_.page_watchers_.any()) {

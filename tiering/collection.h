@@ -23,6 +23,7 @@
 #include "engine/base/siphash.h"
 #include "engine/keyspace/table.h"
 #include "engine/types/page_space.h"
+#include "tiering/element_hint.h"
 #include "tiering/store.h"
 
 namespace firn {
@@ -53,24 +54,19 @@ class Collection final : public PageSpace {
   // Logs what was changed so far; the object may be used on.
   void Commit();
 
-  // --- hints to the processor, for commands of a pipeline that are about to look an element of a
-  // large hash, set or sorted set up: where its page is likely to be. Three steps, in between which
-  // memory should get some time: Locate, once the key's entry has come, then FetchEntry, then
-  // FetchRows.
-  struct ElementHint {
-    uint64_t value_id = 0;
-    PageNumber page = 0;  // 0: nothing to ask for
-    uint64_t hash = 0;    // of the page's key
-  };
+  // --- for commands of a pipeline that are about to look an element up (element_hint.h). Locate is
+  // called once the key's entry has come from memory. Nothing may change between these four.
   static ElementHint Locate(const Database& database, const HashedKey& key,
                             std::string_view element);
   static void FetchEntry(const Database& database, const ElementHint& hint);
-  static void FetchRows(const Database& database, const ElementHint& hint);
+  static void FetchRows(const Database& database, ElementHint* hint);
+  static void FetchElement(const ElementHint& hint);
 
   bool exists() const override { return exists_; }
   std::string_view Root() override;
   std::string_view Read(PageNumber page) override;
   std::string_view Peek(PageNumber page) override;
+  const LeafHint* Hint() override;
   void CreateRoot(std::string_view bytes) override;
   void ReplaceRoot(std::string_view bytes) override;
   void Edit(PageNumber page, const PageEdit& edit) override;

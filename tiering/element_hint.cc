@@ -13,8 +13,8 @@ constexpr size_t kColumnLines = 7;
 
 }  // namespace
 
-Collection::ElementHint Collection::Locate(const Database& database, const HashedKey& key,
-                                           std::string_view element) {
+ElementHint Collection::Locate(const Database& database, const HashedKey& key,
+                               std::string_view element) {
   StoreImpl& store = *database.impl_;
   const Keyspace& keyspace = store.KeyspaceOf(database.number_);
   const Entry* entry = keyspace.table.Find(key);
@@ -23,22 +23,30 @@ Collection::ElementHint Collection::Locate(const Database& database, const Hashe
   if (type != ValueType::kHash && type != ValueType::kSet && type != ValueType::kZset) return {};
   const RootView root(entry->value());
   if (root.small()) return {};
+  ElementHint hint = {.value_id = root.value_id(), .shapes = store.tree_shapes_};
+  hint.leaf.key = SipHash13(store.identity_.secret, element);
+  hint.leaf.tree = type == ValueType::kZset ? 1 : 0;
   char element_key[8];
-  StoreBig64(element_key, SipHash13(store.identity_.secret, element));
+  StoreBig64(element_key, hint.leaf.key);
   const Table& pages = keyspace.pages->table;
-  std::string_view node = root.node(type == ValueType::kZset ? 1 : 0);
-  for (;;) {
+  CountedTree::Leaf& leaf = hint.leaf.leaf;
+  std::string_view node = root.node(hint.leaf.tree);
+  for (PageNumber above = kRootPage; leaf.depth < CountedTree::kMaxDepth;) {
     CountedTree::Child child = CountedTree::ChildFor(node, {element_key, sizeof element_key});
     PageKey page_key(root.value_id(), child.page);
-    const uint64_t hash = pages.HashOf(page_key.view());
+    hint.hash = pages.HashOf(page_key.view());
+    leaf.path[leaf.depth++] = {above, child.number};
     if (child.is_leaf) {
-      pages.Prefetch(hash);
-      return {.value_id = root.value_id(), .page = child.page, .hash = hash};
+      pages.Prefetch(hint.hash);
+      hint.page = leaf.page = child.page;
+      return hint;
     }
-    const Entry* below = pages.Find({page_key.view(), hash});
+    const Entry* below = pages.Find({page_key.view(), hint.hash});
     if (below == nullptr || below->kind() != Entry::Kind::kHot) return {};
+    above = child.page;
     node = below->value();
   }
+  return {};
 }
 
 void Collection::FetchEntry(const Database& database, const ElementHint& hint) {
@@ -46,15 +54,26 @@ void Collection::FetchEntry(const Database& database, const ElementHint& hint) {
   keyspace.pages->table.PrefetchEntry(hint.hash);
 }
 
-void Collection::FetchRows(const Database& database, const ElementHint& hint) {
+void Collection::FetchRows(const Database& database, ElementHint* hint) {
   const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
-  PageKey key(hint.value_id, hint.page);
-  const Entry* entry = keyspace.pages->table.Find({key.view(), hint.hash});
-  if (entry == nullptr) return;
+  PageKey key(hint->value_id, hint->page);
+  const Entry* entry = keyspace.pages->table.Find({key.view(), hint->hash});
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
+  hint->entry = entry;
   // The first two lines have come with the entry.
   for (size_t i = 2; i < kColumnLines; ++i) {
     __builtin_prefetch(reinterpret_cast<const char*>(entry) + i * kLineBytes);
   }
+}
+
+void Collection::FetchElement(const ElementHint& hint) {
+  // A sorted set's index has no tags.
+  if (hint.entry == nullptr || hint.leaf.tree != 0) return;
+  const PackedPage page(hint.entry->value());
+  const char* bytes = page.FirstTagged(static_cast<uint8_t>(hint.leaf.key));
+  if (bytes == nullptr) return;
+  __builtin_prefetch(bytes);
+  __builtin_prefetch(bytes + kLineBytes);
 }
 
 }  // namespace firn

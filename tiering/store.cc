@@ -147,6 +147,7 @@ PlanResult Store::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
   return impl_->fetcher_->Plan(keys, ticket);
 }
 
+void Store::UseHint(const ElementHint* hint) { impl_->element_hint_ = hint; }
 bool Store::pages_missing() const { return !impl_->missing_.empty(); }
 
 PlanResult Store::PlanMissing(std::span<const KeyAccess> keys, Ticket* ticket) {

@@ -42,6 +42,7 @@ namespace firn {
 
 class AccessSurvey;
 class Database;
+struct ElementHint;
 class Store;
 class StoreBackup;
 class StoreImpl;
@@ -139,7 +140,7 @@ struct StoreOptions {
   int compression_level = 3;
   int compaction_target_percent = 140;  // of the bytes alive that the log may take
   int compaction_share_percent = 50;    // of the time; more when garbage gets the better of it
-  uint64_t min_value_bytes = 0;  // smaller values are not demoted
+  uint64_t min_value_bytes = 0;         // smaller values are not demoted
   uint32_t databases = 16;
   EvictionPolicy eviction = EvictionPolicy::kNone;
   int eviction_samples = 5;  // maxmemory-samples
@@ -219,6 +220,9 @@ class Store {
   // `keys` are the command's, as for Plan. kReadError also when it wants more pages than maxmemory
   // allows for one command.
   bool pages_missing() const;
+  // What is known of the element that the next command looks up first; null when it has run. The
+  // hint must live so long.
+  void UseHint(const ElementHint* hint);
   PlanResult PlanMissing(std::span<const KeyAccess> keys, Ticket* ticket);
   // Whether there is room to plan commands whose turn hasn't come.
   bool MayLookAhead() const;
@@ -312,8 +316,8 @@ class Store {
   // The state after the last command, to be read by another thread (tiering/snapshot). REQUIRES: no
   // group is open; prepared. Must be gone before the store is opened again.
   Result<std::unique_ptr<SnapshotSource>> TakeSnapshot();
-  // Notes how much the keys in RAM are used (tiering/snapshot/access_survey.h), some at a time. True
-  // if there is more to do.
+  // Notes how much the keys in RAM are used (tiering/snapshot/access_survey.h), some at a time.
+  // True if there is more to do.
   bool SurveyAccess(AccessSurvey* survey, uint64_t max_entries);
   // A copy of the data directory (tiering/snapshot/backup.h) in `directory`, which must exist and
   // be empty. kUnsupported without durability.

@@ -306,6 +306,8 @@ class StoreImpl {
     uint64_t hash;
   };
   std::vector<MissingPage> missing_;
+  const ElementHint* element_hint_ = nullptr;  // for the command that runs
+  uint64_t tree_shapes_ = 0;                   // grows when a page of any tree comes or goes
   uint64_t last_value_id_ = 0;
 
   AccessPolicy access_clock_;

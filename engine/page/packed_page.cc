@@ -238,6 +238,12 @@ uint32_t PackedPage::FindTagged(uint8_t tag, std::string_view bytes) const {
   return count;
 }
 
+const char* PackedPage::FirstTagged(uint8_t tag) const {
+  const auto* tags = reinterpret_cast<const uint8_t*>(bytes_.data() + kHeaderSize);
+  const uint32_t row = FindByte(tags, 0, rows(), tag);
+  return row == rows() ? nullptr : bytes_.data() + RowOffset(row);
+}
+
 uint32_t PackedPage::FindBytes(std::string_view bytes, uint32_t first) const {
   uint32_t count = rows();
   const uint8_t* lengths = Lengths();

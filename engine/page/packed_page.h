@@ -77,6 +77,8 @@ class PackedPage {
   // --- searches; rows() if there is none
   // The row of kSet, kHash, kHashTtl with these bytes; `tag` is the element's.
   uint32_t FindTagged(uint8_t tag, std::string_view bytes) const;
+  // Where the bytes of the first row with this tag are; null if there is none.
+  const char* FirstTagged(uint8_t tag) const;
   // The row from `first` on of kList, kZset with these bytes.
   uint32_t FindBytes(std::string_view bytes, uint32_t first = 0) const;
   // kZset: the first row whose (score, bytes) is not less. kZsetIndex: whose hash is not less.

@@ -57,6 +57,14 @@ bool CountedTree::Descend(PageNumber leaf_page, Leaf* leaf) {
 
 template <bool kWant, bool kRank>
 bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
+  if constexpr (!kRank) {
+    const LeafHint* hint = space_.Hint();
+    if (hint != nullptr && hint->tree == tree_ && key.size() == sizeof hint->key &&
+        LoadBig64(key.data()) == hint->key) {
+      *leaf = hint->leaf;
+      return !(kWant ? space_.Read(leaf->page) : space_.Peek(leaf->page)).empty();
+    }
+  }
   *leaf = {};
   if (RootView(space_.Root()).small()) return true;
   PageNumber page = kRootPage;
@@ -77,7 +85,8 @@ bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
 
 CountedTree::Child CountedTree::ChildFor(std::string_view bytes, std::string_view key) {
   Node node(bytes);
-  return {.page = node.page(node.Find(key)), .is_leaf = node.level() == 1};
+  const uint32_t child = node.Find(key);
+  return {.page = node.page(child), .number = child, .is_leaf = node.level() == 1};
 }
 
 bool CountedTree::FindKey(std::string_view key, Leaf* leaf) {

@@ -143,9 +143,10 @@ class CountedTree {
   // is not greater than `less`, and the keys can't be parted. REQUIRES: less < greater.
   static std::string Separator(std::string_view less, std::string_view greater);
   static bool ValidateNode(std::string_view bytes);
-  // One step of FindKey, for those who only want to guess where it leads.
+  // One step of FindKey, for those who look from outside where it leads.
   struct Child {
     PageNumber page = 0;
+    uint32_t number = 0;  // among the node's children
     bool is_leaf = false;
   };
   static Child ChildFor(std::string_view node, std::string_view key);
@@ -184,6 +185,13 @@ class CountedTree {
 
   PageSpace& space_;
   const int tree_;
+};
+
+// The leaf of a key of eight bytes, without its first_rank (PageSpace::Hint).
+struct LeafHint {
+  uint64_t key = 0;  // as a number, big-endian
+  int tree = 0;
+  CountedTree::Leaf leaf;
 };
 
 }  // namespace firn

@@ -54,15 +54,31 @@ class CountedTree::Node {
     const char* ends = bytes_.data() + ends_offset();
     const char* separators = bytes_.data() + separators_offset();
     const char* limit = bytes_.data() + bytes_.size();
+    auto separator_at = [=](uint32_t i) {
+      uint32_t from = LoadFixed<uint16_t>(ends + kEndSize * (i - 1));
+      uint32_t to = LoadFixed<uint16_t>(ends + kEndSize * i);
+      return std::string_view(separators + from, to - from);
+    };
+    auto is_greater = [=](uint32_t i) {
+      std::string_view separator = separator_at(i);
+      uint64_t other = PrefixOf(separator, limit);
+      return other != prefix ? other > prefix : IsGreater(separator, key);
+    };
     uint32_t low = 0;
     uint32_t high = children() - 1;
+    if (high > kFewChildren) {
+      const uint64_t first = PrefixOf(separator_at(1), limit);
+      const uint64_t last = PrefixOf(separator_at(high), limit);
+      if (prefix < first) return 0;
+      if (prefix > last) return high;
+      Narrow(first == last
+                 ? 0.5
+                 : static_cast<double>(prefix - first) / static_cast<double>(last - first),
+             is_greater, &low, &high);
+    }
     while (low < high) {
       uint32_t middle = (low + high + 1) / 2;
-      uint32_t from = LoadFixed<uint16_t>(ends + kEndSize * (middle - 1));
-      uint32_t to = LoadFixed<uint16_t>(ends + kEndSize * middle);
-      std::string_view separator(separators + from, to - from);
-      uint64_t other = PrefixOf(separator, limit);
-      bool greater = other != prefix ? other > prefix : IsGreater(separator, key);
+      bool greater = is_greater(middle);
       high = greater ? middle - 1 : high;
       low = greater ? low : middle;
     }
@@ -76,6 +92,35 @@ class CountedTree::Node {
   uint64_t size() const { return bytes_.size(); }
 
  private:
+  // Below, halving is as fast as guessing.
+  static constexpr uint32_t kFewChildren = 12;
+  // Hashes are spread evenly, and scores often are, so the place can be guessed well from how far
+  // the key is from the first separator to the last. From the guess on, strides double until the
+  // place is passed.
+  template <typename IsGreaterAt>
+  [[gnu::always_inline]] static void Narrow(double share, IsGreaterAt is_greater, uint32_t* low,
+                                            uint32_t* high) {
+    const uint32_t guess = 1 + static_cast<uint32_t>(share * (*high - 1));
+    if (is_greater(guess)) {
+      *high = guess - 1;
+      for (uint32_t stride = 1; *high > stride; stride *= 2) {
+        if (!is_greater(*high - stride + 1)) {
+          *low = *high - stride + 1;
+          return;
+        }
+        *high -= stride;
+      }
+    } else {
+      *low = guess;
+      for (uint32_t stride = 1; *low + stride <= *high; stride *= 2) {
+        if (is_greater(*low + stride)) {
+          *high = *low + stride - 1;
+          return;
+        }
+        *low += stride;
+      }
+    }
+  }
   // The first eight bytes as a number that compares as they do; zeros stand for missing ones, so
   // equal numbers decide nothing. Bytes up to `limit` may be read.
   [[gnu::always_inline]] static uint64_t PrefixOf(std::string_view bytes, const char* limit) {

@@ -20,6 +20,8 @@ namespace firn {
 using PageNumber = uint32_t;
 inline constexpr PageNumber kRootPage = 0;
 
+struct LeafHint;
+
 class PageSpace {
  public:
   virtual ~PageSpace() = default;
@@ -33,6 +35,10 @@ class PageSpace {
   virtual std::string_view Read(PageNumber page) = 0;
   // As Read, but a page that is not in RAM is none of the caller's needs.
   virtual std::string_view Peek(PageNumber page) = 0;
+
+  // Where a key that is about to be looked for leads, as a search a moment ago has found and as it
+  // still is (counted_tree.h); null if nothing is known.
+  virtual const LeafHint* Hint() { return nullptr; }
 
   // --- changes; what a command does to one value between two calls of its owner is one record, or
   // one group of records, in the log

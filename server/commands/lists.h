@@ -1,6 +1,7 @@
 // The functions of the list commands; the rows that name them are in list_rows.cc.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "engine/types/list_value.h"
@@ -8,6 +9,8 @@
 #include "tiering/collection.h"
 
 namespace firn::server {
+
+struct ParsedRequest;
 
 void BLMoveCommand(CommandContext& context);
 void BLMPopCommand(CommandContext& context);
@@ -31,6 +34,12 @@ void RPopCommand(CommandContext& context);
 void RPopLPushCommand(CommandContext& context);
 void RPushCommand(CommandContext& context);
 void RPushXCommand(CommandContext& context);
+
+// Several requests of one pipeline for one list, each with a reply of its own (dispatcher.h).
+bool MergedLPush(CommandContext& context, std::span<const ParsedRequest> requests);
+bool MergedRPush(CommandContext& context, std::span<const ParsedRequest> requests);
+bool MergedLPop(CommandContext& context, std::span<const ParsedRequest> requests);
+bool MergedRPop(CommandContext& context, std::span<const ParsedRequest> requests);
 
 // --- shared by the files of the list commands
 

@@ -132,3 +132,45 @@ def test_pipelines_are_equal(pair):  # noqa: F811
     run_pipelines((ours, theirs), sequence, KEYS, same=same)
     ours.close()
     theirs.close()
+
+
+class Runs(Sequence):
+    """The same command again and again, as job queues get it in pipelines."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.left = []
+
+    def command(self):
+        pick = self.random.choice
+        if not self.left:
+            if self.random.random() < 0.2:
+                return super().command()
+            key, name = pick(KEYS[:3] if self.random.random() < 0.95 else KEYS), pick(
+                ["LPUSH", "RPUSH", "LPOP", "RPOP", "lpush", "rpop"])
+            for _ in range(self.random.randrange(2, 40)):
+                pushes = name.lower().endswith("push")
+                elements = self.elements() if pushes and self.random.random() < 0.1 else [
+                    self.element()]
+                self.left.append([name, key] + (elements if pushes else []))
+            self.left.append(pick([["LLEN", key], ["LRANGE", key, 0, -1], ["LINDEX", key, -1]]))
+        return self.left.pop(0)
+
+
+def test_runs_of_pushes_and_pops_are_equal(pair):  # noqa: F811
+    ours, theirs = (server.resp() for server in pair)
+    for connection in (ours, theirs):
+        assert connection("FLUSHALL") == "OK"
+    run_pipelines((ours, theirs), Runs(815), KEYS, batches=150, same=same)
+    for key in KEYS[:4]:
+        assert ours("LRANGE", key, 0, -1) == theirs("LRANGE", key, 0, -1), key
+    before = ours("INFO", "commandstats")
+    ours.pipeline([["RPUSH", "counted", i] for i in range(32)])
+    ours.pipeline([["LPOP", "counted"] for _ in range(32)])
+    for name in (b"rpush", b"lpop"):
+        def calls(text):
+            line = [line for line in text.splitlines() if line.startswith(b"cmdstat_%s:" % name)]
+            return int(line[0].split(b"calls=")[1].split(b",")[0]) if line else 0
+        assert calls(ours("INFO", "commandstats")) - calls(before) == 32
+    ours.close()
+    theirs.close()

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -99,15 +100,24 @@ std::vector<std::string> ReadAll(MemoryPageSpace* space, CountedTree* tree, bool
   }
 }
 
-void RunAgainstModel(uint64_t seed, int steps, uint64_t key_range, size_t longest) {
+using MakeKey = std::function<std::string(Random& random)>;
+
+MakeKey Numbers(uint64_t range, size_t longest) {
+  return [=](Random& random) {
+    std::string key = std::to_string(random.Below(range));
+    key.resize(key.size() + random.Below(longest), 'x');
+    return key;
+  };
+}
+
+void RunAgainstModel(uint64_t seed, int steps, const MakeKey& make_key) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   Random random(seed);
   MemoryPageSpace space;
   SortedStrings strings(&space);
   std::vector<std::string> model;
   for (int step = 0; step < steps; ++step) {
-    std::string key = std::to_string(random.Below(key_range));
-    key.resize(key.size() + random.Below(longest), 'x');
+    std::string key = make_key(random);
     bool erase = random.Below(100) < (step < steps / 2 ? 20u : 75u);
     if (erase && !model.empty() && random.Below(2) == 0) key = model[random.Below(model.size())];
     auto at = std::lower_bound(model.begin(), model.end(), key);
@@ -138,11 +148,23 @@ void RunAgainstModel(uint64_t seed, int steps, uint64_t key_range, size_t longes
 }
 
 TEST(CountedTreeTest, AgreesWithASortedVector) {
-  for (uint64_t seed = 1; seed <= 4; ++seed) RunAgainstModel(seed, 20'000, 100'000, 40);
+  for (uint64_t seed = 1; seed <= 4; ++seed) RunAgainstModel(seed, 20'000, Numbers(100'000, 40));
+}
+
+// A place is guessed from how far a key is from the first to the last: here guesses are bad.
+TEST(CountedTreeTest, AgreesWithASortedVectorOfUnevenKeys) {
+  auto make_key = [](Random& random) {
+    uint64_t number = random.Next() >> random.Below(64);
+    if (random.Below(4) == 0) number = ~number;
+    std::string key(8, '\0');
+    StoreBig64(key.data(), number);
+    return key + std::string(random.Below(30), 'x');
+  };
+  for (uint64_t seed = 1; seed <= 4; ++seed) RunAgainstModel(seed, 20'000, make_key);
 }
 
 TEST(CountedTreeTest, AgreesWithASortedVectorOfLongStrings) {
-  for (uint64_t seed = 1; seed <= 4; ++seed) RunAgainstModel(seed, 5'000, 3'000, 1'000);
+  for (uint64_t seed = 1; seed <= 4; ++seed) RunAgainstModel(seed, 5'000, Numbers(3'000, 1'000));
 }
 
 TEST(CountedTreeTest, WantsAllPagesOfARangeAtOnce) {
