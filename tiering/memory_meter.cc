@@ -13,6 +13,11 @@
 namespace firn {
 namespace {
 
+#ifdef FIRN_JEMALLOC
+// As the names of statistics of all arenas have it.
+static_assert(MALLCTL_ARENAS_ALL == 4096);
+#endif
+
 // The resident size costs a system call: once in this many samples is enough for INFO.
 constexpr uint32_t kSamplesPerResident = 16;
 
@@ -44,6 +49,7 @@ void MemoryMeter::Sample(uint64_t window_bytes) {
   metadata_ = read("stats.metadata");
   active_ = read("stats.active") + metadata_;
   allocated_ = read("stats.allocated");
+  cached_ = read("stats.arenas.4096.tcache_bytes");
   since_sample_ = 0;
   uint64_t allocator_resident = read("stats.resident");
   unused_ = allocator_resident > active_ ? allocator_resident - active_ : 0;
@@ -59,7 +65,6 @@ void MemoryMeter::Sample(uint64_t window_bytes) {
 void MemoryMeter::LimitUnusedPages(uint64_t max_bytes) {
 #ifdef FIRN_JEMALLOC
   if (unused_ <= max_bytes) return;
-  static_assert(MALLCTL_ARENAS_ALL == 4096);
   mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);
   unused_ = 0;
 #else
@@ -85,7 +90,9 @@ uint64_t MemoryMeter::Wasted() const {
 uint64_t MemoryMeter::Allocated() const {
   int64_t bytes = entries_;
 #ifdef FIRN_JEMALLOC
-  if (of_process_) bytes = static_cast<int64_t>(allocated_) + since_sample_;
+  if (of_process_) {
+    bytes = static_cast<int64_t>(allocated_) - static_cast<int64_t>(cached_) + since_sample_;
+  }
 #endif
   return bytes > 0 ? static_cast<uint64_t>(bytes) : 0;
 }

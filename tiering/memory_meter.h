@@ -23,7 +23,8 @@ class MemoryMeter {
   // Pages that the allocator has in use, what else is resident (code, stacks, directories), and
   // what was taken since the sample. Not: pages that the allocator keeps for a moment after a free.
   uint64_t InUse() const;
-  // Bytes that are allocated: without what fragmentation wastes.
+  // Bytes that are allocated: without what fragmentation wastes and what threads keep for the next
+  // allocation, which comes and goes.
   uint64_t Allocated() const;
   // What fragmentation wastes, as of the last Sample.
   uint64_t Wasted() const;
@@ -45,6 +46,7 @@ class MemoryMeter {
   uint64_t unused_ = 0;  // freed, and still resident
   uint64_t other_ = 0;   // resident, and neither the allocator's nor the window
   uint64_t allocated_ = 0;
+  uint64_t cached_ = 0;  // of them, free in the caches of threads
   uint64_t resident_ = 0;
   uint32_t samples_ = 0;
 };

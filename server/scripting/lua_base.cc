@@ -266,6 +266,19 @@ int EncodeJson(lua_State* lua) {
   return lua_gettop(lua);
 }
 
+// Upvalue: the library's tohex, which takes the width whose negative can't be told for none.
+int BitToHex(lua_State* lua) {
+  constexpr lua_Number kLeast = -2147483648.0;
+  if (lua_gettop(lua) >= 2 && lua_isnumber(lua, 2) && lua_tonumber(lua, 2) == kLeast) {
+    lua_pushinteger(lua, -8);
+    lua_replace(lua, 2);
+  }
+  lua_pushvalue(lua, lua_upvalueindex(1));
+  lua_insert(lua, 1);
+  lua_call(lua, lua_gettop(lua) - 1, 1);
+  return 1;
+}
+
 // The function `name` of the table at the top, under which `wrapper` takes its place.
 void Wrap(lua_State* lua, const char* name, lua_CFunction wrapper) {
   lua_getfield(lua, -1, name);
@@ -325,6 +338,8 @@ void ReplaceLibraryFunctions(lua_State* lua, const char* library, LuaVm* vm) {
     lua_setfield(lua, -2, "move");
   } else if (std::strcmp(library, LUA_STRLIBNAME) == 0) {
     Alias(lua, "gfind", "gmatch");
+  } else if (std::strcmp(library, LUA_BITLIBNAME) == 0) {
+    Wrap(lua, "tohex", BitToHex);
   } else if (std::strcmp(library, LUA_MATHLIBNAME) == 0) {
     Alias(lua, "mod", "fmod");
     lua_pushlightuserdata(lua, vm);
