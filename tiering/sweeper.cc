@@ -310,11 +310,7 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   if (!store_.options_.tiering) {
     // As Redis: what is allocated counts, however it lies in pages.
     if (store_.memory_.Allocated() <= limit || store_.paused_) return MemoryGate::kOk;
-    const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
-    while (store_.memory_.Allocated() > limit) {
-      if (!EvictOne()) return MemoryGate::kFull;
-    }
-    return MemoryGate::kOk;
+    return EvictTo(limit);
   }
   bool pressed = store_.MemoryPressure() > 0;
   if (!pressed) return MemoryGate::kOk;
@@ -325,6 +321,17 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   }
   if (write_credit_bytes_ <= 0) return MemoryGate::kWait;
   write_credit_bytes_ -= static_cast<int64_t>(bytes) + 64;
+  return MemoryGate::kOk;
+}
+
+Sweeper::MemoryGate Sweeper::EvictTo(uint64_t limit) {
+  const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
+  // What clients and threads have given back since the last sample is no reason to evict.
+  constexpr uint64_t kMuchBytes = 64 << 10;
+  if (store_.memory_.Allocated() - limit > kMuchBytes) store_.SampleMemory();
+  while (store_.memory_.Allocated() > limit) {
+    if (!EvictOne()) return MemoryGate::kFull;
+  }
   return MemoryGate::kOk;
 }
 

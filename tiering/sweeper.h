@@ -47,6 +47,8 @@ class Sweeper {
                   std::vector<std::pair<IndexKey, IndexRoot>> roots);
   void CheckpointOldest();
   bool CheckpointDirty(DirtyValue* value, int* checkpoints);
+  // Without tiering. REQUIRES: more is allocated than that.
+  MemoryGate EvictTo(uint64_t limit);
   bool EvictOne();
   bool EvictSome();
   bool MayExpire() const;

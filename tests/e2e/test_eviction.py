@@ -1,6 +1,7 @@
 """maxmemory-policy where it decides: without tiering, and when maxdisk is reached."""
 
 import os
+import time
 
 import pytest
 
@@ -44,6 +45,20 @@ def test_lowering_maxmemory_evicts_nothing_without_a_policy(start):
         resp("CONFIG", "SET", "maxmemory", "1mb")
         assert resp("SET", "more", "v") == Error(OOM)
         assert resp("DBSIZE") == 3000
+
+
+def test_a_limit_a_little_above_what_is_used_holds_keys(start):
+    """What the server itself takes and gives back would make it evict everything."""
+    server = start("--tiering", "no", "--maxmemory-policy", "allkeys-lru", "--appendonly", "no",
+                   "--save", "")
+    with server.resp() as resp:
+        fill(resp, 2000, 100)
+        time.sleep(2)  # so that what is made at the start is there
+        limit = field(resp, "used_memory") + (300 << 10)
+        resp("CONFIG", "SET", "maxmemory", str(limit))
+        assert fill(resp, 6000, 100, first=2000) == 6000
+        assert resp("DBSIZE") > 2000
+        assert field(resp, "used_memory") < limit + 4096
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
