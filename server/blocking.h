@@ -14,7 +14,8 @@
 //     BlockOnKeys(context, {.type = ValueType::kList, .timeout_ms = timeout_ms});
 //   }
 //
-// The row must have kBlocking, and must not have kRunsInPlace. Every change that a command reports
+// The row must have kBlocking. If it has kRunsInPlace, too, whatever might block must LeavePlace
+// first. Every change that a command reports
 // by CommandContext::Modified makes its key ready; SignalReady does the same for what is no change.
 //
 // The clients of a key are served in the order in which they blocked, keys in the order in which

@@ -513,17 +513,24 @@ void Reader::Block() {
                          .state = std::move(state)});
 }
 
+void Run(CommandContext& context, ReadArguments* read) {
+  if (!ParseReadArgumentsOr(context, read)) return;
+  // It may have to wait, with its arguments.
+  if (read->block && !RunsAtomically(context) && !context.LeavePlace()) return;
+  Reader(context, *read).Run();
+}
+
 }  // namespace
 
 void XReadCommand(CommandContext& context) {
   ReadArguments read;
-  if (ParseReadArgumentsOr(context, &read)) Reader(context, read).Run();
+  Run(context, &read);
 }
 
 void XReadGroupCommand(CommandContext& context) {
   ReadArguments read;
   read.with_group = true;
-  if (ParseReadArgumentsOr(context, &read)) Reader(context, read).Run();
+  Run(context, &read);
 }
 
 }  // namespace firn::server
