@@ -43,7 +43,7 @@ void Explore(SyncPolicy policy, uint64_t first_seed) {
                             .points = std::min(kPointsEach, points - done),
                             .collections = seed % 3 != 1,
                             .streams = seed % 3 != 1,
-                            .long_strings = seed % 3 == 1 && seed % 2 == 1,
+                            .long_strings = seed % 3 == 1,
                             .count_pages = seed % 2 == 0});
     ASSERT_EQ(explorer.Run(), "") << "seed " << seed;
     done += explorer.points();
