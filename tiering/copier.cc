@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/base/check.h"
+#include "engine/types/long_string.h"
 #include "engine/types/root_format.h"
 #include "tiering/fetcher.h"
 #include "tiering/map_rebuild.h"
@@ -29,10 +30,26 @@ HashedKey Hashed(Keyspace& pages, const PageKey& key) {
   return {key.view(), pages.table.HashOf(key.view())};
 }
 
+std::vector<uint64_t> LongStringsOf(const StringMix& mix) {
+  std::vector<uint64_t> values;
+  for (const StringMix::Source& source : mix.sources) {
+    const bool known = std::ranges::find(values, source.value_id) != values.end();
+    if (source.value_id != 0 && !known) values.push_back(source.value_id);
+  }
+  return values;
+}
+
 }  // namespace
 
 ValueCopy::~ValueCopy() {
   if (copier_ != nullptr) copier_->Forget(this);
+}
+
+bool ValueCopy::Watches(uint64_t value_id) const {
+  if (mix_ == nullptr) return value_id == source_id_;
+  return std::ranges::any_of(mix_->sources, [value_id](const StringMix::Source& source) {
+    return source.value_id == value_id;
+  });
 }
 
 void ValueCopy::BeforeChange(PageNumber page, std::string_view) {
@@ -52,6 +69,10 @@ std::shared_ptr<ValueCopy> Copier::Begin(Keyspace& source, std::string_view root
   copy->target_ = target.pages->id;
   copy->source_id_ = RootView(root).value_id();
   copy->end_ = RootView(root).next_page();
+  return Add(std::move(copy));
+}
+
+std::shared_ptr<ValueCopy> Copier::Add(std::shared_ptr<ValueCopy> copy) {
   copy->ticket_.on_ready = [copy = copy.get()] { copy->waiting_ = false; };
   copies_.push_back(copy.get());
   store_.page_watchers_.Add(copy.get());
@@ -166,8 +187,10 @@ Copier::Outcome Copier::CopySome(ValueCopy* copy, Slice* slice) {
   const uint64_t most_bytes = std::max(kBytesAtOnce, 2 * copy->arrivals_ * kPageBytesGuess);
   copy->arrivals_ = 0;
   std::span<const PageNumber> pages = slice->pages;
+  const size_t sources = copy->mix_ != nullptr ? copy->mix_->sources.size() : 1;
+  const size_t most_planned = std::max<size_t>(kMostPagesAtOnce / sources, 1);
   while (!pages.empty() && slice->bytes < most_bytes && !copy->source_gone_) {
-    const std::span<const PageNumber> some = pages.first(std::min(pages.size(), kMostPagesAtOnce));
+    const std::span<const PageNumber> some = pages.first(std::min(pages.size(), most_planned));
     pages = pages.subspan(some.size());
     Outcome outcome = Plan(copy, some);
     copy->planning_ = outcome == Outcome::kWaits;
@@ -183,7 +206,7 @@ Copier::Outcome Copier::CopyPages(ValueCopy* copy, std::span<const PageNumber> p
   for (PageNumber page : pages) {
     // Nothing waits for memory here: the pages that are pinned may be what takes it.
     if (!LogHasRoom()) return Outcome::kLater;
-    *bytes += CopyPage(copy, page);
+    *bytes += copy->mix_ != nullptr ? MixPage(copy, page) : CopyPage(copy, page);
     if (!store_.run_error_.ok()) {
       copy->status_ = std::exchange(store_.run_error_, Status::Ok());
       return Outcome::kFailed;
@@ -203,10 +226,15 @@ Copier::Outcome Copier::Plan(ValueCopy* copy, std::span<const PageNumber> pages)
   Keyspace& target = *store_.KeyspaceById(copy->target_);
   std::vector<PageKey> names;
   std::vector<KeyAccess> keys;
-  names.reserve(2 * pages.size());
+  std::vector<uint64_t> values;
+  if (copy->mix_ == nullptr) values.push_back(copy->source_id_);
+  if (copy->mix_ != nullptr) values = LongStringsOf(*copy->mix_);
+  names.reserve((values.size() + 1) * pages.size());
   for (PageNumber page : pages) {
-    const PageKey& name = names.emplace_back(copy->source_id_, page);
-    keys.push_back({source.db(), Hashed(source, name), Access::kRead, true});
+    for (uint64_t value_id : values) {
+      const PageKey& name = names.emplace_back(value_id, page);
+      keys.push_back({source.db(), Hashed(source, name), Access::kRead, true});
+    }
     if (page >= copy->next_) continue;
     const PageKey& again = names.emplace_back(copy->id_, page);
     keys.push_back({target.db(), Hashed(target, again), Access::kReplace, true});
@@ -275,6 +303,96 @@ uint64_t Copier::CopyPage(ValueCopy* copy, PageNumber page) {
     copy->changed_.erase(page);
   }
   return bytes;
+}
+
+// --- mixed strings
+
+std::shared_ptr<ValueCopy> Copier::BeginMix(Keyspace& keyspace, StringMix mix) {
+  auto copy = std::shared_ptr<ValueCopy>(new ValueCopy);
+  copy->copier_ = this;
+  copy->source_ = copy->target_ = keyspace.pages->id;
+  copy->end_ = LongString::PageOf(LongString::PartsOf(mix.size_bytes));
+  copy->mix_ = std::make_unique<StringMix>(std::move(mix));
+  return Add(std::move(copy));
+}
+
+bool Copier::UpdateMix(ValueCopy* copy, const Keyspace& keyspace, const StringMix& now) {
+  if (copy->copier_ != this || copy->mix_ == nullptr || copy->source_ != keyspace.pages->id) {
+    return false;
+  }
+  StringMix& mix = *copy->mix_;
+  auto same_value = [](const StringMix::Source& a, const StringMix::Source& b) {
+    return a.value_id == b.value_id;
+  };
+  if (!std::ranges::equal(mix.sources, now.sources, same_value)) return false;
+  // Those of [first, last) that have been mixed are mixed again.
+  auto again = [copy](uint64_t first, uint64_t last) {
+    for (uint64_t part = first; part < last && LongString::PageOf(part) < copy->next_; ++part) {
+      copy->changed_.insert(LongString::PageOf(part));
+    }
+  };
+  for (size_t i = 0; i < mix.sources.size(); ++i) {
+    std::string& bytes = mix.sources[i].bytes;
+    const std::string& bytes_now = now.sources[i].bytes;
+    if (bytes == bytes_now) continue;
+    again(0, LongString::PartsOf(std::max(bytes.size(), bytes_now.size())));
+    bytes = bytes_now;
+  }
+  if (mix.size_bytes != now.size_bytes) {
+    again(mix.size_bytes / LongString::kPageBytes, LongString::PartsOf(now.size_bytes));
+    mix.size_bytes = now.size_bytes;
+    copy->end_ = std::max(copy->end_, LongString::PageOf(LongString::PartsOf(now.size_bytes)));
+  }
+  return true;
+}
+
+std::string Copier::FinishMix(ValueCopy* copy) {
+  CHECK(IsComplete(*copy) && copy->mix_ != nullptr);
+  Keyspace* target = store_.KeyspaceById(copy->target_);
+  CHECK(target != nullptr);
+  store_.reaper_->EraseNote(*target, copy->id_);
+  Release(copy);
+  return LongString::MakeRoot(copy->mix_->size_bytes, copy->mix_->parts, copy->id_);
+}
+
+// As CopyPage.
+uint64_t Copier::MixPage(ValueCopy* copy, PageNumber page) {
+  Keyspace& pages = *store_.KeyspaceById(copy->target_);
+  StringMix& mix = *copy->mix_;
+  const uint64_t part = page - LongString::PageOf(0);
+  const uint64_t offset = part * LongString::kPageBytes;
+  const bool again = page < copy->next_;
+  std::string mixed;
+  if (offset < mix.size_bytes) {
+    mixed.resize(std::min(LongString::kPageBytes, mix.size_bytes - offset));
+  }
+  std::vector<std::string_view> sources;
+  for (const StringMix::Source& source : mix.sources) {
+    std::string_view bytes = LongString::Part(source.bytes, part);
+    if (source.value_id != 0) {
+      Entry* entry = pages.table.Find(Hashed(pages, PageKey(source.value_id, page)));
+      if (entry != nullptr && entry->kind() == Entry::Kind::kHot) bytes = entry->value();
+    }
+    // It may have grown since.
+    sources.push_back(bytes.substr(0, mixed.size()));
+  }
+  mix.mixer(sources, mixed);
+  const bool empty = LongString::IsZero(mixed);
+  const PageKey to(copy->id_, page);
+  if (!empty) {
+    store_.WriteValue(pages, Hashed(pages, to),
+                      {.type = ValueType::kPage, .bytes = mixed, .known_new = !again});
+  } else if (again) {
+    store_.DeleteKey(pages, Hashed(pages, to));
+  }
+  mix.parts.resize(std::max<size_t>(mix.parts.size(), part + 1), '\0');
+  mix.parts[part] = empty ? '\0' : '\1';
+  if (!again) {
+    copy->next_ = page + 1;
+  } else {
+    copy->changed_.erase(page);
+  }
+  return (sources.size() + 1) * LongString::kPageBytes;
 }
 
 }  // namespace firn

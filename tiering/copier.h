@@ -1,4 +1,4 @@
-// Copier: makes the copies of big collections (value_copy.h).
+// Copier: makes the copies of big collections, and mixes long strings (value_copy.h).
 //
 // First the reaper's note is logged, so that a crash leaves no half copy behind. Then the pages
 // follow in the order of their numbers, those on disk through planned reads. The copy
@@ -41,6 +41,14 @@ class Copier {
   // group is open in which the root is written.
   std::string Finish(ValueCopy* copy, std::string_view root);
 
+  // --- strings that are mixed of others of the same database; their pages are written to it
+  std::shared_ptr<ValueCopy> BeginMix(Keyspace& keyspace, StringMix mix);
+  // Tells a mix how its sources are now; false if it is none of these: their long strings are
+  // others.
+  bool UpdateMix(ValueCopy* copy, const Keyspace& keyspace, const StringMix& now);
+  // As Finish.
+  std::string FinishMix(ValueCopy* copy);
+
   // Does a slice of one copy; true if it would go on at once.
   bool Step();
   bool busy() const { return !copies_.empty(); }
@@ -66,6 +74,8 @@ class Copier {
   bool LogHasRoom() const;  // for one page
   Outcome CheckRoom(ValueCopy* copy, uint64_t bytes);
   uint64_t CopyPage(ValueCopy* copy, PageNumber page);
+  uint64_t MixPage(ValueCopy* copy, PageNumber page);
+  std::shared_ptr<ValueCopy> Add(std::shared_ptr<ValueCopy> copy);
   void NotePages(ValueCopy* copy, PageNumber end);
   void Answer(ValueCopy* copy);
   // The handle goes.

@@ -49,7 +49,7 @@ class FrozenValue final : public PageSpace, public PageWatcher {
   uint64_t NewValueId() override;
 
   // --- PageWatcher
-  uint64_t watched() const override { return value_id_; }
+  bool Watches(uint64_t value_id) const override { return value_id == value_id_; }
   void BeforeChange(PageNumber page, std::string_view bytes) override;
   void OnValueGone() override {}
   bool HoldsPages() const override { return true; }

@@ -6,6 +6,7 @@
 #include "engine/types/long_string.h"
 #include "engine/types/root_format.h"
 #include "tiering/collection.h"
+#include "tiering/copier.h"
 #include "tiering/keyspace_state.h"
 #include "tiering/reaper.h"
 #include "tiering/store_impl.h"
@@ -124,7 +125,122 @@ bool Database::BecomesLong(const HashedKey& key, uint64_t bytes) {
   return true;
 }
 
+Database::ByteLookup Database::ReadLongByte(const HashedKey& key, uint64_t at, char* byte) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  Entry* root = impl_->FindEntry(keyspace, key);
+  CHECK(root != nullptr && root->type() == ValueType::kLongString);
+  const uint64_t part = at / LongString::kPageBytes;
+  const uint64_t offset = at % LongString::kPageBytes;
+  *byte = '\0';
+  // Also behind the end, where something may be written.
+  if (LongString::HasPage(root->value(), part)) {
+    const std::string_view page =
+        StringPages(impl_, &keyspace, root).Read(LongString::PageOf(part));
+    if (page.empty()) return ByteLookup::kMissing;
+    if (offset < page.size()) *byte = page[offset];
+  }
+  return at < RootView(root->value()).count() ? ByteLookup::kPresent : ByteLookup::kBehindEnd;
+}
+
+namespace {
+
+// A change of one page of a long string, and of the string's length if it grows.
+struct Patch {
+  uint64_t value_id = 0;
+  PageNumber page = 0;
+  firn::Splice splice;
+  bool grows = false;
+  firn::Splice length;  // in the root
+};
+
+constexpr size_t kPatchHeadBytes = 96;
+
+char* PutSpliceHead(char* to, PageNumber page, const firn::Splice& splice) {
+  auto put = [&](uint64_t number) { to += StoreVarint(reinterpret_cast<uint8_t*>(to), number); };
+  put(page);
+  put(1);
+  put(splice.offset);
+  put(splice.removed);
+  put(splice.inserted.size());
+  return to;
+}
+
+// What comes before the patch's own bytes in its record: a collection's effect (log_format.h).
+std::string_view PatchHead(const Patch& patch, char (&head)[kPatchHeadBytes]) {
+  char* to = head;
+  *to++ = static_cast<char>(log::EffectCode::kSplices);
+  StoreFixed(to, patch.value_id);
+  to += sizeof patch.value_id;
+  if (patch.grows) {
+    to = PutSpliceHead(to, kRootPage, patch.length);
+    to = std::ranges::copy(patch.length.inserted, to).out;
+  }
+  to = PutSpliceHead(to, patch.page, patch.splice);
+  return {head, to};
+}
+
+}  // namespace
+
+// Of a part that has a page, without a gap before it. What a Collection does for any change would
+// take several times as long.
+bool Database::PatchLongString(const HashedKey& key, uint64_t offset, std::string_view bytes) {
+  StoreImpl& store = *impl_;
+  Keyspace& keyspace = store.KeyspaceOf(number_);
+  Keyspace& pages = *keyspace.pages;
+  Entry* root = store.FindEntry(keyspace, key);
+  const uint64_t part = offset / LongString::kPageBytes;
+  const uint64_t at = offset % LongString::kPageBytes;
+  if (bytes.empty() || at + bytes.size() > LongString::kPageBytes) return false;
+  if (!LongString::HasPage(root->value(), part)) return false;
+  const RootView view(root->value());
+  Patch patch{.value_id = view.value_id(),
+              .page = LongString::PageOf(part),
+              .splice = {},
+              .grows = offset + bytes.size() > view.count(),
+              .length = {}};
+  const PageKey name(patch.value_id, patch.page);
+  const HashedKey page_key{name.view(), pages.table.HashOf(name.view())};
+  Entry* page = pages.table.Find(page_key);
+  CHECK_MSG(page != nullptr && page->kind() == Entry::Kind::kHot,
+            "a page was changed that is not in RAM");
+  const uint64_t stored = page->value().size();
+  if (at > stored) return false;
+  const auto replaced = static_cast<uint32_t>(std::min<uint64_t>(bytes.size(), stored - at));
+  patch.splice = {static_cast<uint32_t>(at), replaced, bytes};
+  char length[8];
+  StoreFixed(length, offset + bytes.size());
+  patch.length = {kRootCountAt, sizeof length, {length, sizeof length}};
+  if (store.page_watchers_.any()) {
+    store.page_watchers_.BeforeChange(patch.value_id, patch.page, page->value());
+  }
+  log::LogWriter::Appended appended;
+  if (store.LogsChanges()) {
+    if (!store.EnsureImage(pages, page_key, page)) return true;
+    if (patch.grows && !store.EnsureImage(keyspace, key, root)) return true;
+    char head[kPatchHeadBytes];
+    auto logged = store.Append({.kind = log::RecordKind::kEffect,
+                                .type = static_cast<uint8_t>(ValueType::kLongString),
+                                .keyspace = keyspace.id,
+                                .key = key.bytes,
+                                .payload_prefix = PatchHead(patch, head),
+                                .payload = bytes});
+    if (!logged) return true;
+    appended = *logged;
+  }
+  auto change = [&](Keyspace& where, const HashedKey& name, Entry* entry,
+                    const firn::Splice& splice, uint64_t size) {
+    const bool was_clean = store.BeginDirty(where, entry);
+    if (was_clean && store.LogsChanges()) store.NoteDirty(where, name, entry, appended);
+    store.Splice(where, name, entry, {&splice, 1}, size);
+  };
+  page->set_referenced(true);
+  change(pages, page_key, page, patch.splice, stored - replaced + bytes.size());
+  if (patch.grows) change(keyspace, key, root, patch.length, root->value().size());
+  return true;
+}
+
 void Database::WriteToLongString(const HashedKey& key, uint64_t offset, std::string_view bytes) {
+  if (PatchLongString(key, offset, bytes)) return;
   Collection pages(*this, key, ValueType::kLongString, kUnseen);
   LongString(&pages).Write(offset, bytes);
 }
@@ -154,6 +270,36 @@ void Database::WriteLongString(const HashedKey& key, std::string_view bytes, int
   store.WriteValue(keyspace, key,
                    {.type = ValueType::kLongString, .bytes = root, .expiry_ms = expiry_ms});
   store.EndGroup();
+}
+
+bool Database::PrepareMix(std::span<const HashedKey> sources, const PartMixer& mixer,
+                          std::shared_ptr<ValueCopy>* copy) {
+  Keyspace& keyspace = impl_->KeyspaceOf(number_);
+  StringMix mix{.sources = {}, .mixer = mixer, .size_bytes = 0, .parts = {}};
+  for (const HashedKey& key : sources) {
+    StringMix::Source& source = mix.sources.emplace_back();
+    Entry* entry = impl_->FindEntry(keyspace, key);
+    if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) continue;
+    mix.size_bytes = std::max(mix.size_bytes, StringLength(key));
+    if (entry->type() == ValueType::kLongString) {
+      source.value_id = RootView(entry->value()).value_id();
+    } else {
+      source.bytes = GetString(key).bytes();
+    }
+  }
+  if (*copy == nullptr || !impl_->copier_->UpdateMix(copy->get(), keyspace, mix)) {
+    *copy = impl_->copier_->BeginMix(keyspace, std::move(mix));
+  }
+  return Copier::IsComplete(**copy);
+}
+
+uint64_t Database::SetMixed(const HashedKey& key, ValueCopy* copy) {
+  impl_->BeginGroup();
+  const std::string root = impl_->copier_->FinishMix(copy);
+  impl_->WriteValue(impl_->KeyspaceOf(number_), key,
+                    {.type = ValueType::kLongString, .bytes = root});
+  impl_->EndGroup();
+  return RootView(root).count();
 }
 
 }  // namespace firn

@@ -15,8 +15,8 @@ namespace firn {
 class PageWatcher {
  public:
   virtual ~PageWatcher() = default;
-  // The value whose pages it watches.
-  virtual uint64_t watched() const = 0;
+  // Whether it watches the pages of a value.
+  virtual bool Watches(uint64_t value_id) const = 0;
   // A page is about to be changed, or to go; `bytes` are what it has now. Or it is about to be
   // made: then there are none. Roots are not reported. Must not change anything.
   virtual void BeforeChange(PageNumber page, std::string_view bytes) = 0;
@@ -35,17 +35,17 @@ class PageWatchers {
 
   void BeforeChange(uint64_t value_id, PageNumber page, std::string_view bytes) {
     for (PageWatcher* watcher : watchers_) {
-      if (watcher->watched() == value_id) watcher->BeforeChange(page, bytes);
+      if (watcher->Watches(value_id)) watcher->BeforeChange(page, bytes);
     }
   }
   void OnValueGone(uint64_t value_id) {
     for (PageWatcher* watcher : watchers_) {
-      if (watcher->watched() == value_id) watcher->OnValueGone();
+      if (watcher->Watches(value_id)) watcher->OnValueGone();
     }
   }
   bool HoldPages(uint64_t value_id) const {
     for (const PageWatcher* watcher : watchers_) {
-      if (watcher->watched() == value_id && watcher->HoldsPages()) return true;
+      if (watcher->Watches(value_id) && watcher->HoldsPages()) return true;
     }
     return false;
   }

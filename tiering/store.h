@@ -47,6 +47,9 @@ class Store;
 class StoreBackup;
 class StoreImpl;
 class ValueCopy;
+// Makes a part of a new string, of `to.size()` bytes, of the parts of its sources. None is longer;
+// shorter ones go on with zeros.
+using PartMixer = std::function<void(std::span<const std::string_view> parts, std::span<char> to)>;
 struct SnapshotSource;
 
 enum class SyncPolicy : uint8_t { kNo, kEverySecond, kAlways };
@@ -434,6 +437,9 @@ class Database {
   // until the next change of the keyspace. REQUIRES: WantString(range).
   using StringVisitor = std::function<bool(std::string_view piece)>;
   void VisitString(const HashedKey& key, StringRange range, const StringVisitor& visit);
+  // A byte of a string that is_long; 0 behind its end. kMissing: as WantString.
+  enum class ByteLookup : uint8_t { kMissing, kPresent, kBehindEnd };
+  ByteLookup ReadLongByte(const HashedKey& key, uint64_t at, char* byte);
   // A copy. REQUIRES: WantString(range).
   std::string ReadString(const HashedKey& key, StringRange range);
 
@@ -476,6 +482,15 @@ class Database {
               ValueCopy* copy = nullptr);
   void Copy(const HashedKey& from, Database& target, const HashedKey& to,
             ValueCopy* copy = nullptr);
+  // A long string that is mixed of others, as long as the longest of them, is made in slices, too:
+  // as PrepareCopy, but that there is always one to wait for. Sources that are short must not
+  // change too often: then it is never complete. REQUIRES: all planned with kRead, strings or
+  // absent, one of them is_long.
+  bool PrepareMix(std::span<const HashedKey> sources, const PartMixer& mixer,
+                  std::shared_ptr<ValueCopy>* copy);
+  // The key becomes that string, without an expiry; returns its length. REQUIRES: planned with
+  // kReplace; PrepareMix has just called the copy complete.
+  uint64_t SetMixed(const HashedKey& key, ValueCopy* copy);
 
   // --- for OBJECT, MEMORY, DEBUG
 
@@ -504,6 +519,8 @@ class Database {
   // absent, is made one, with the bytes that it has.
   bool BecomesLong(const HashedKey& key, uint64_t bytes);
   void WriteToLongString(const HashedKey& key, uint64_t offset, std::string_view bytes);
+  // The same for the most frequent changes; false if it is none of them.
+  bool PatchLongString(const HashedKey& key, uint64_t offset, std::string_view bytes);
   void CopyCollection(const HashedKey& from, Database& target, const HashedKey& to);
   void NameCopy(const HashedKey& from, Database& target, const HashedKey& to, ValueCopy* copy);
   StoreImpl* impl_ = nullptr;

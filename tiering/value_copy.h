@@ -4,13 +4,19 @@
 // is that of the moment in which it gets its key (Database::Copy, Rename). Without one, its pages
 // are deleted in the background when the last reference goes, and after a crash.
 //
+// Or a long string that is mixed of others, part by part (Database::PrepareMix, SetMixed).
+//
 // Executor thread.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 #include <unordered_set>
+#include <vector>
 
 #include "engine/base/status.h"
 #include "engine/types/page_space.h"
@@ -20,6 +26,18 @@
 namespace firn {
 
 class Copier;
+
+// What a long string is mixed of.
+struct StringMix {
+  struct Source {
+    uint64_t value_id = 0;  // of a long string; 0: a short one, or none
+    std::string bytes;      // of a short one
+  };
+  std::vector<Source> sources;
+  PartMixer mixer;
+  uint64_t size_bytes = 0;  // of the new string
+  std::string parts;        // for each of its parts that have been mixed whether it has a page
+};
 
 class ValueCopy final : public PageWatcher {
  public:
@@ -35,7 +53,7 @@ class ValueCopy final : public PageWatcher {
   void Await(std::move_only_function<void()> on_ready) { on_ready_ = std::move(on_ready); }
 
   // --- PageWatcher
-  uint64_t watched() const override { return source_id_; }
+  bool Watches(uint64_t value_id) const override;
   void BeforeChange(PageNumber page, std::string_view bytes) override;
   void OnValueGone() override { source_gone_ = true; }
   bool HoldsPages() const override { return false; }
@@ -47,7 +65,8 @@ class ValueCopy final : public PageWatcher {
   Copier* copier_ = nullptr;  // null: it has been used, or the store is gone
   uint32_t source_ = 0;       // the keyspaces of the pages
   uint32_t target_ = 0;
-  uint64_t source_id_ = 0;
+  uint64_t source_id_ = 0;  // unless it is mixed
+  std::unique_ptr<StringMix> mix_;
   uint64_t id_ = 0;
   PageNumber next_ = kRootPage + 1;         // all below have been copied
   PageNumber end_ = 0;                      // of the source

@@ -232,6 +232,16 @@ std::string CombineBits(BitOperation operation, std::span<const std::string_view
   return result;
 }
 
+void CombineBits(BitOperation operation, std::span<const std::string_view> sources,
+                 std::span<char> to) {
+  CHECK(!sources.empty() && (operation != BitOperation::kNot || sources.size() == 1));
+  CombinePart(operation, sources, 0, reinterpret_cast<uint8_t*>(to.data()), to.size());
+  if (operation == BitOperation::kNot) {
+    const size_t given = sources[0].size();
+    std::memset(to.data() + given, 0xff, to.size() - given);
+  }
+}
+
 // --- bit fields
 
 namespace {

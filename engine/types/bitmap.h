@@ -41,6 +41,10 @@ enum class BitOperation : uint8_t { kAnd, kOr, kXor, kNot };
 // As long as the longest source; shorter ones go on with zeros. REQUIRES: at least one source, with
 // kNot exactly one.
 std::string CombineBits(BitOperation operation, std::span<const std::string_view> sources);
+// The same for `to.size()` bytes, to which shorter sources go on with zeros, with kNot too.
+// REQUIRES: no source is longer.
+void CombineBits(BitOperation operation, std::span<const std::string_view> sources,
+                 std::span<char> to);
 
 // --- bit fields
 

@@ -36,18 +36,26 @@ bool LongString::IsZero(std::string_view part) {
 }
 
 std::string LongString::MakeRoot(std::string_view bytes, uint64_t value_id) {
-  const uint64_t parts = PartsOf(bytes.size());
-  std::string root(kBitmapAt + (parts + 7) / 8, '\0');
+  std::string parts(PartsOf(bytes.size()), '\0');
+  for (uint64_t part = 0; part < parts.size(); ++part) {
+    parts[part] = IsZero(Part(bytes, part)) ? '\0' : '\1';
+  }
+  return MakeRoot(bytes.size(), parts, value_id);
+}
+
+std::string LongString::MakeRoot(uint64_t size, std::string_view parts, uint64_t value_id) {
+  const uint64_t count = PartsOf(size);
+  std::string root(kBitmapAt + (count + 7) / 8, '\0');
   int64_t pages = 0;
-  for (uint64_t part = 0; part < parts; ++part) {
-    if (IsZero(Part(bytes, part))) continue;
+  for (uint64_t part = 0; part < std::min<uint64_t>(count, parts.size()); ++part) {
+    if (parts[part] == '\0') continue;
     SetBit(root.data() + kBitmapAt + part / 8, part);
     ++pages;
   }
   root[0] = static_cast<char>(RootForm::kTree);
-  StoreFixed(root.data() + kRootNextPageAt, PageOf(parts));
+  StoreFixed(root.data() + kRootNextPageAt, PageOf(count));
   StoreFixed(root.data() + kRootValueIdAt, value_id);
-  StoreFixed(root.data() + kRootCountAt, uint64_t{bytes.size()});
+  StoreFixed(root.data() + kRootCountAt, size);
   StoreFixed(root.data() + kRootWordAt, pages);
   return root;
 }
@@ -58,7 +66,7 @@ StringRange LongString::Clip(StringRange range) const {
   return {range.begin, std::min(range.end, size())};
 }
 
-bool LongString::HasPage(uint64_t part) const { return BitOf(Bitmap(pages_.Root()), part); }
+bool LongString::HasPage(std::string_view root, uint64_t part) { return BitOf(Bitmap(root), part); }
 
 bool LongString::Want(StringRange range) {
   // A write behind the end may still be one to the last page.

@@ -53,18 +53,24 @@ class LongString {
   // --- making one of bytes, for those who write roots and pages themselves
   static uint64_t PartsOf(uint64_t size) { return (size + kPageBytes - 1) / kPageBytes; }
   static std::string_view Part(std::string_view bytes, uint64_t part) {
-    return bytes.substr(part * kPageBytes, kPageBytes);
+    return part * kPageBytes < bytes.size() ? bytes.substr(part * kPageBytes, kPageBytes)
+                                            : std::string_view();
   }
   static PageNumber PageOf(uint64_t part) { return static_cast<PageNumber>(part + 1); }
+  // Whether a part has a page, by the bytes of the root.
+  static bool HasPage(std::string_view root, uint64_t part);
   // Such a part needs no page.
   static bool IsZero(std::string_view part);
   static std::string MakeRoot(std::string_view bytes, uint64_t value_id);
+  // Of `size` bytes; `parts` has a byte for each part, which is 0 if it has no page. What it lacks
+  // at its end hasn't either.
+  static std::string MakeRoot(uint64_t size, std::string_view parts, uint64_t value_id);
 
  private:
   static constexpr uint64_t kZeroBytes = kPageBytes;
   static std::string_view Zeros(uint64_t size);
   StringRange Clip(StringRange range) const;
-  bool HasPage(uint64_t part) const;
+  bool HasPage(uint64_t part) const { return HasPage(pages_.Root(), part); }
   // The bytes that are stored of a part.
   std::string_view Stored(uint64_t part) {
     return HasPage(part) ? pages_.Read(PageOf(part)) : std::string_view();

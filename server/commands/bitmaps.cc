@@ -9,6 +9,7 @@
 #include "engine/types/bitmap.h"
 #include "server/commands/common.h"
 #include "server/commands/long_strings.h"
+#include "tiering/value_copy.h"
 
 namespace firn::server {
 namespace {
@@ -50,14 +51,9 @@ bool ReadByte(CommandContext& context, const Database::KeyInfo& info, uint64_t a
     if (!*behind_end) *byte = value.bytes()[at];
     return true;
   }
-  *behind_end = at >= db.StringLength(key);
-  // Also behind the end, where something may be written.
-  if (!db.WantString(key, {at, at + 1})) return false;
-  db.VisitString(key, {at, at + 1}, [byte](std::string_view piece) {
-    *byte = piece[0];
-    return true;
-  });
-  return true;
+  const Database::ByteLookup found = db.ReadLongByte(key, at, byte);
+  *behind_end = found == Database::ByteLookup::kBehindEnd;
+  return found != Database::ByteLookup::kMissing;
 }
 
 }  // namespace
@@ -277,21 +273,30 @@ bool ParseOperationOr(CommandContext& context, BitOperation* operation) {
   return false;
 }
 
-}  // namespace
-
-void BitOpCommand(CommandContext& context) {
-  Database& db = context.db();
+// BITOP. The keys are among the command's arguments: the target, then the sources.
+struct CombineRequest {
   BitOperation operation;
-  if (!ParseOperationOr(context, &operation)) return;
-  if (operation == BitOperation::kNot && context.args.size() != 4) {
-    return context.reply.Error("ERR BITOP NOT must be called with a single source key.");
-  }
-  std::span<const KeyAccess> keys = context.keys.subspan(1);
-  std::vector<Database::KeyInfo> infos(keys.size());
-  for (size_t i = 0; i < keys.size(); ++i) {
-    infos[i] = LookupForRead(context, keys[i].key);
-    if (!CheckString(context, infos[i])) return;
-  }
+  std::vector<KeyAccess> keys;
+  std::shared_ptr<ValueCopy> mix;  // of long strings, once it is under way
+  int tries = 0;
+
+  std::span<const KeyAccess> sources() const { return std::span(keys).subspan(1); }
+};
+
+// Some source that is short may change each time.
+constexpr int kMostTries = 16;
+
+void FinishCombine(CommandContext& context, const CombineRequest& request, uint64_t length) {
+  const HashedKey& target = request.keys[0].key;
+  context.Modified(target);
+  context.Notify('$', "set", target.bytes);
+  context.reply.Integer(static_cast<int64_t>(length));
+}
+
+void CombineAtOnce(CommandContext& context, const CombineRequest& request,
+                   std::span<const Database::KeyInfo> infos) {
+  Database& db = context.db();
+  const std::span<const KeyAccess> keys = request.sources();
   // Integers are written out here, so the values must stay where they are.
   std::vector<WholeString> values(keys.size());
   std::vector<std::string_view> sources(keys.size());
@@ -301,18 +306,83 @@ void BitOpCommand(CommandContext& context) {
     sources[i] = values[i].bytes();
   }
   if (!complete) return;
-  const std::string result = CombineBits(operation, sources);
-  const HashedKey& target = context.key();
+  const std::string result = CombineBits(request.operation, sources);
+  const HashedKey& target = request.keys[0].key;
   if (!result.empty()) {
     db.SetString(target, result, {.raw = true});
-    context.Modified(target);
-    context.Notify('$', "set", target.bytes);
-  } else if (LookupForWrite(context, target).exists()) {
+    return FinishCombine(context, request, result.size());
+  }
+  if (LookupForWrite(context, target).exists()) {
     db.Delete(target);
     context.Modified(target);
     context.Notify('g', "del", target.bytes);
   }
-  context.reply.Integer(static_cast<int64_t>(result.size()));
+  context.reply.Integer(0);
+}
+
+void Combine(CommandContext& context, CombineRequest request);
+
+void CombineInSlices(CommandContext& context, CombineRequest request) {
+  Database& db = context.db();
+  std::vector<HashedKey> sources;
+  for (const KeyAccess& access : request.sources()) sources.push_back(access.key);
+  auto mixer = [operation = request.operation](std::span<const std::string_view> parts,
+                                               std::span<char> to) {
+    CombineBits(operation, parts, to);
+  };
+  if (db.PrepareMix(sources, mixer, &request.mix)) {
+    const uint64_t length = db.SetMixed(request.keys[0].key, request.mix.get());
+    return FinishCombine(context, request, length);
+  }
+  if (const Status& status = request.mix->status(); !status.ok()) {
+    return context.reply.Error(status.code() == StatusCode::kNoMemory
+                                   ? std::string(kOutOfMemoryError)
+                                   : "ERR " + status.message());
+  }
+  ++request.tries;
+  SuspendedCommand suspended = context.Suspend();
+  const std::shared_ptr<ValueCopy> mix = request.mix;
+  mix->Await([suspended, request = std::move(request)] {
+    suspended.Resume([request](CommandContext& context) {
+      // Meanwhile the keys may have gone to disk.
+      RunWithKeys(context, request.keys,
+                  [request](CommandContext& context) { Combine(context, request); });
+    });
+  });
+}
+
+void Combine(CommandContext& context, CombineRequest request) {
+  // They are looked up again once the result is there, and count once.
+  const bool counts = request.mix == nullptr;
+  const std::span<const KeyAccess> keys = request.sources();
+  std::vector<Database::KeyInfo> infos(keys.size());
+  uint64_t length = 0;
+  bool any_long = false;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    infos[i] = counts ? LookupForRead(context, keys[i].key)
+                      : context.db().Lookup(keys[i].key, {.touch = false, .count_hit = false});
+    if (!CheckString(context, infos[i])) return;
+    if (!infos[i].exists()) continue;
+    length = std::max(length, context.db().StringLength(keys[i].key));
+    any_long |= infos[i].is_long;
+  }
+  if (any_long && IsReadInPieces(context, {0, length}) && request.tries < kMostTries) {
+    return CombineInSlices(context, std::move(request));
+  }
+  CombineAtOnce(context, request, infos);
+}
+
+}  // namespace
+
+void BitOpCommand(CommandContext& context) {
+  BitOperation operation;
+  if (!ParseOperationOr(context, &operation)) return;
+  if (operation == BitOperation::kNot && context.args.size() != 4) {
+    return context.reply.Error("ERR BITOP NOT must be called with a single source key.");
+  }
+  Combine(
+      context,
+      {.operation = operation, .keys = {context.keys.begin(), context.keys.end()}, .mix = nullptr});
 }
 
 }  // namespace firn::server

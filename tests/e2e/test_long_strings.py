@@ -57,9 +57,48 @@ def test_a_value_larger_than_memory_is_given_counted_and_changed(small):
     resp = small.resp(timeout=60)
     assert resp("GET", "key") == value
     # What needs it as a whole is refused.
-    for command in (["DUMP", "key"], ["BITOP", "NOT", "x", "key"], ["MGET", "key"]):
+    for command in (["DUMP", "key"], ["MGET", "key"]):
         assert isinstance(resp(*command), Error), command
     assert resp("UNLINK", "key") == 1
+
+
+def test_bitmaps_larger_than_memory_are_combined(small):
+    resp = small.resp(timeout=60)
+    a, b = fill(resp, "a"), fill(resp, "b", SIZE - 5 * MB, seed=2)
+    resp("SET", "short", b"some bytes")
+    assert resp("EXPIRE", "a", 1000) == 1
+    first, second = (int.from_bytes(value.ljust(SIZE, b"\0"), "big") for value in (a, b))
+    short = int.from_bytes(b"some bytes".ljust(SIZE, b"\0"), "big")
+    assert resp("BITOP", "XOR", "to", "a", "b", "short", "absent") == SIZE
+    assert resp("GET", "to") == (first ^ second ^ short).to_bytes(SIZE, "big")
+    assert resp("BITOP", "AND", "to", "a", "b") == SIZE
+    assert resp("GET", "to") == (first & second).to_bytes(SIZE, "big")
+    # Onto a source; the expiry goes.
+    assert resp("BITOP", "NOT", "a", "a") == SIZE
+    assert resp("GET", "a") == bytes(byte ^ 0xff for byte in a)
+    assert resp("TTL", "a") == -1
+    resp("MULTI")
+    resp("BITOP", "OR", "to", "a", "b")
+    assert isinstance(resp("EXEC")[0], Error)  # all of it at once
+    assert info(resp, "used_memory") < 20 * MB
+    small.restart("kill")
+    resp = small.resp(timeout=60)
+    assert resp("BITCOUNT", "to") == (first & second).bit_count()
+
+
+def test_zeros_are_combined_too(small):
+    resp = small.resp(timeout=60)
+    assert resp("SETBIT", "sparse", 100_000_000, 1) == 0
+    size = resp("STRLEN", "sparse")
+    assert resp("BITOP", "NOT", "ones", "sparse") == size
+    assert resp("BITCOUNT", "ones") == size * 8 - 1
+    assert resp("BITOP", "AND", "one", "sparse", "sparse") == size
+    assert resp("BITPOS", "one", 1) == 100_000_000
+    assert resp("BITOP", "XOR", "zeros", "sparse", "one") == size
+    assert resp("BITCOUNT", "zeros") == 0
+    assert resp("MEMORY", "USAGE", "zeros") < 64 << 10
+    assert resp("SETBIT", "zeros", 50_000_000, 1) == 0
+    assert resp("BITPOS", "zeros", 1) == 50_000_000
 
 
 def test_a_bit_of_a_cold_bitmap_takes_two_reads_and_little_log(small):

@@ -88,6 +88,10 @@ TEST(BitmapTest, CombinesStringsOfDifferentLengths) {
     }
     const std::vector<std::string_view> sources(strings.begin(), strings.end());
     ASSERT_EQ(CombineBits(operation, sources), expected);
+    // Into more room than there are bytes.
+    std::string more(size + 100, 'x');
+    CombineBits(operation, sources, more);
+    ASSERT_EQ(more, expected + std::string(100, operation == BitOperation::kNot ? '\xff' : '\0'));
   }
 }
 

@@ -2,8 +2,12 @@
 // lost or left behind.
 #include "engine/types/long_string.h"
 
+#include <algorithm>
+#include <span>
+
 #include "collection_fixture.h"
 #include "engine/base/random.h"
+#include "tiering/value_copy.h"
 
 namespace firn::test {
 namespace {
@@ -208,6 +212,124 @@ TEST_F(LongStringStoreTest, KeepsItsExpiryWhenItGetsPages) {
     EXPECT_EQ(db.StringLength(key), 70'000u);
     EXPECT_STREQ(db.Inspect(key).encoding, "raw");
   });
+}
+
+// --- strings that are mixed of others, as BITOP does it
+
+class StringMixTest : public LongStringStoreTest {
+ protected:
+  // Runs `meanwhile` each turn; false if there will be no mix.
+  template <typename Body>
+  bool Mix(const std::vector<std::string>& sources, const std::string& target, Body meanwhile) {
+    std::shared_ptr<ValueCopy> mix;
+    for (int i = 0; i < 10'000; ++i) {
+      bool complete = false;
+      Status status = TryMix(sources, target, &mix, &complete);
+      EXPECT_TRUE(status.ok()) << status.message();
+      if (complete) break;
+      if (!mix->status().ok()) return false;
+      bool ready = false;
+      mix->Await([&] { ready = true; });
+      for (int turn = 0; turn < 10'000 && !ready; ++turn) {
+        meanwhile();
+        driver_->Turn(0);
+      }
+      EXPECT_TRUE(ready);
+    }
+    std::string& mixed = values_[target];
+    mixed = Xor(sources);
+    return true;
+  }
+  Status TryMix(const std::vector<std::string>& sources, const std::string& target,
+                std::shared_ptr<ValueCopy>* mix, bool* complete) {
+    std::vector<KeyAccess> keys = {driver_->Wants(target, Access::kReplace)};
+    std::vector<HashedKey> names;
+    for (const std::string& source : sources) {
+      names.push_back(driver_->store().Key(source));
+      keys.push_back(driver_->Wants(source, Access::kRead));
+    }
+    return driver_->Run(keys, [&] {
+      for (const KeyAccess& access : keys) database().Lookup(access.key);
+      *complete = database().PrepareMix(names, XorParts, mix);
+      if (!*complete) return;
+      database().SetMixed(driver_->store().Key(target), mix->get());
+    });
+  }
+  static void XorParts(std::span<const std::string_view> parts, std::span<char> to) {
+    std::ranges::fill(to, '\0');
+    for (std::string_view part : parts) {
+      for (size_t i = 0; i < part.size(); ++i) to[i] = static_cast<char>(to[i] ^ part[i]);
+    }
+  }
+  std::string Xor(const std::vector<std::string>& sources) {
+    std::string mixed;
+    for (const std::string& source : sources) {
+      const std::string& bytes = values_[source];
+      mixed.resize(std::max(mixed.size(), bytes.size()), '\0');
+      for (size_t i = 0; i < bytes.size(); ++i) {
+        mixed[i] = static_cast<char>(mixed[i] ^ bytes[i]);
+      }
+    }
+    return mixed;
+  }
+};
+
+TEST_F(StringMixTest, IsThatOfItsSources) {
+  Set("a", Noise(kBytes, 1));
+  Set("b", Noise(kBytes / 2, 2));
+  Set("short", Noise(20'000, 3));
+  values_["absent"] = "";
+  driver_->Demote({"a", "b"});
+  ASSERT_TRUE(Mix({"a", "b", "short", "absent"}, "mixed", [] {}));
+  values_.erase("absent");
+  CheckValues();
+  // Onto one of them; what is equal takes no pages.
+  ASSERT_TRUE(Mix({"a", "b", "a"}, "a", [] {}));
+  CheckValues();
+  Restart();
+  CheckValues();
+  ExpectEntries(4 + 2 * kPages - kPages / 2 + LongString::PartsOf(kBytes / 2));
+}
+
+TEST_F(StringMixTest, IsThatOfTheMomentInWhichItGetsItsKey) {
+  for (uint64_t round = 0; round < 6; ++round) {
+    Set("a", Noise(kBytes, round));
+    Set("b", Noise(kBytes / 2, round + 10));
+    Set("short", "s");
+    if (round % 2 == 1) driver_->Demote({"a", "b"});
+    uint64_t turns = 0;
+    ASSERT_TRUE(Mix({"a", "b", "short"}, "mixed", [&] {
+      if (++turns > 60) return;
+      Write("a", turns * 977 * 31 % kBytes, "changed" + std::to_string(turns));
+      if (turns % 7 == 0) Write("b", values_["b"].size() + turns * 100, Noise(50, turns));
+      if (turns % 11 == 0) Write("b", values_["b"].size(), std::string(3000, '\0'));
+      if (turns % 20 == 0) Set("short", Noise(turns * 300, turns));
+      // Then it begins again.
+      if (round == 5 && turns == 30) Set("b", Noise(kBytes * 2, 99));
+    }));
+    CheckValues();
+  }
+  EXPECT_TRUE(driver_->RunUntil([&] { return Settled(); }));
+}
+
+TEST_F(StringMixTest, LeavesNothingBehindAfterACrashOrWithoutAKey) {
+  Set("a", Noise(kBytes, 1));
+  for (const bool crash : {false, true}) {
+    {
+      std::shared_ptr<ValueCopy> mix;
+      bool complete = false;
+      ASSERT_TRUE(TryMix({"a"}, "mixed", &mix, &complete).ok());
+      ASSERT_FALSE(complete);
+      mix->Await([] {});
+      for (int turn = 0; turn < 3; ++turn) driver_->Turn(0);
+      if (crash) {
+        ASSERT_TRUE(driver_->Sync().ok());
+        Crash();
+      }
+    }
+    ExpectEntries(1 + kPages);
+  }
+  CheckValues();
 }
 
 }  // namespace
