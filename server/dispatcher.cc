@@ -1,6 +1,7 @@
 #include "server/dispatcher.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -49,29 +50,39 @@ bool MayListenerRun(const Command& command) {
   return std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
 }
 
-// Commands whose element, found by its hash, is worth asking memory for ahead of time.
-struct ElementArgument {
-  std::string_view command;
-  uint8_t argument;
-};
-constexpr ElementArgument kElementArguments[] = {
-    {"hdel", 2},    {"hexists", 2}, {"hget", 2},      {"hincrby", 2}, {"hincrbyfloat", 2},
-    {"hmget", 2},   {"hset", 2},    {"hsetnx", 2},    {"hstrlen", 2}, {"sadd", 2},
-    {"srem", 2},    {"zadd", 3},    {"sismember", 2}, {"zrank", 2},   {"smismember", 2},
-    {"zincrby", 3}, {"zrem", 2},    {"zrevrank", 2},  {"zscore", 2},
-};
+ElementHint HintFor(const Database& database, const HashedKey& key, Dispatcher::ElementPlace place,
+                    std::string_view argument) {
+  if (place.unit == Dispatcher::ElementPlace::Unit::kElement) {
+    return Collection::Locate(database, key, argument);
+  }
+  uint64_t offset = 0;
+  const char* end = argument.data() + argument.size();
+  if (std::from_chars(argument.data(), end, offset).ptr != end) return {};
+  return Collection::LocateByte(
+      database, key, place.unit == Dispatcher::ElementPlace::Unit::kBit ? offset >> 3 : offset);
+}
 
 }  // namespace
 
 Dispatcher::Dispatcher(Server* server)
     : server_(*server),
-      element_arguments_(server->commands().count()),
+      element_places_(server->commands().count()),
       statistics_(server->commands().count()) {
-  for (const ElementArgument& each : kElementArguments) {
-    if (const Command* command = server->commands().FindOriginal(each.command)) {
-      element_arguments_[server->commands().IndexOf(*command)] = each.argument;
+  // Commands whose element, found by its hash, is worth asking memory for ahead of time, or a place
+  // in a long string.
+  using Unit = ElementPlace::Unit;
+  auto place = [&](ElementPlace where, std::initializer_list<std::string_view> names) {
+    for (std::string_view name : names) {
+      const Command* command = server->commands().FindOriginal(name);
+      if (command != nullptr) element_places_[server->commands().IndexOf(*command)] = where;
     }
-  }
+  };
+  place({2, Unit::kElement},
+        {"hdel", "hexists", "hget", "hincrby", "hincrbyfloat", "hmget", "hset", "hsetnx", "hstrlen",
+         "sadd", "sismember", "smismember", "srem", "zrank", "zrem", "zrevrank", "zscore"});
+  place({3, Unit::kElement}, {"zadd", "zincrby"});
+  place({2, Unit::kByte}, {"getrange", "setrange"});
+  place({2, Unit::kBit}, {"getbit", "setbit"});
   FindMerged();
 }
 
@@ -109,7 +120,7 @@ void Dispatcher::PrefetchEntries(const Client& client, std::span<ParsedRequest> 
   for (const ParsedRequest& request : requests) {
     if (!request.has_hash) continue;
     server_.store().PrefetchEntry(client.db(), request.first_key_hash);
-    elements |= element_arguments_[server_.commands().IndexOf(*request.command)] > 0;
+    elements |= element_places_[server_.commands().IndexOf(*request.command)].argument > 0;
   }
   if (elements) PrefetchElements(client, requests);
 }
@@ -120,13 +131,13 @@ void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest>
   const ParsedRequest* before = nullptr;
   for (ParsedRequest& request : requests) {
     if (!request.has_hash) continue;
-    const size_t at = element_arguments_[server_.commands().IndexOf(*request.command)];
-    if (at == 0 || at >= request.args.size()) continue;
+    const ElementPlace place = element_places_[server_.commands().IndexOf(*request.command)];
+    if (place.argument == 0 || place.argument >= request.args.size()) continue;
     // Pipelines like to stay with one key; a small value has no page to ask for.
     const bool same = before != nullptr && before->first_key_hash == request.first_key_hash;
     if (same && before->element.page == 0) continue;
     const HashedKey key{request.args[1], request.first_key_hash};
-    request.element = Collection::Locate(database, key, request.args[at]);
+    request.element = HintFor(database, key, place, request.args[place.argument]);
     found |= request.element.page != 0;
     before = &request;
   }

@@ -47,6 +47,13 @@ class Dispatcher {
   // keys lead to is on its way from memory meanwhile.
   static constexpr size_t kBatch = 32;
 
+  // Where a command names an element of its key's value, or a place in a string.
+  struct ElementPlace {
+    enum class Unit : uint8_t { kElement, kByte, kBit };
+    uint8_t argument = 0;  // 0: it doesn't
+    Unit unit = Unit::kElement;
+  };
+
   explicit Dispatcher(Server* server);
 
   // One request in the order of the client's pipeline. Runs it, or puts it into the client's queue.
@@ -211,7 +218,7 @@ class Dispatcher {
   Server& server_;
   std::array<ParsedRequest, kBatch> batch_;
   // By the number of a command that looks one element up: where it is among the arguments, else 0.
-  std::vector<uint8_t> element_arguments_;
+  std::vector<ElementPlace> element_places_;
   struct Merged {
     MergedFunction function = nullptr;
     size_t fewest_args = 0;

@@ -54,10 +54,12 @@ class Collection final : public PageSpace {
   // Logs what was changed so far; the object may be used on.
   void Commit();
 
-  // --- for commands of a pipeline that are about to look an element up (element_hint.h). Locate is
-  // called once the key's entry has come from memory. Nothing may change between these four.
+  // --- for commands of a pipeline that are about to look an element up (element_hint.h), or a
+  // place in a long string. Locate, or LocateByte, is called once the key's entry has come from
+  // memory. Nothing may change between these four.
   static ElementHint Locate(const Database& database, const HashedKey& key,
                             std::string_view element);
+  static ElementHint LocateByte(const Database& database, const HashedKey& key, uint64_t offset);
   static void FetchEntry(const Database& database, const ElementHint& hint);
   static void FetchRows(const Database& database, ElementHint* hint);
   static void FetchElement(const ElementHint& hint);

@@ -1,5 +1,7 @@
 // Hints to the processor about the page of an element (collection.h).
 #include "engine/types/counted_tree.h"
+#include "engine/types/long_string.h"
+#include "engine/types/root_format.h"
 #include "tiering/collection.h"
 #include "tiering/keyspace_state.h"
 #include "tiering/store_impl.h"
@@ -49,6 +51,24 @@ ElementHint Collection::Locate(const Database& database, const HashedKey& key,
   return {};
 }
 
+ElementHint Collection::LocateByte(const Database& database, const HashedKey& key,
+                                   uint64_t offset) {
+  const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
+  const Entry* entry = keyspace.table.Find(key);
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return {};
+  if (entry->type() != ValueType::kLongString) return {};
+  const uint64_t part = offset / LongString::kPageBytes;
+  if (!LongString::HasPage(entry->value(), part)) return {};
+  const uint64_t value_id = RootView(entry->value()).value_id();
+  const PageKey page_key(value_id, LongString::PageOf(part));
+  const uint64_t hash = keyspace.pages->table.HashOf(page_key.view());
+  keyspace.pages->table.Prefetch(hash);
+  ElementHint hint = {.value_id = value_id, .page = LongString::PageOf(part), .hash = hash};
+  hint.in_string = true;
+  hint.offset = static_cast<uint32_t>(offset % LongString::kPageBytes);
+  return hint;
+}
+
 void Collection::FetchEntry(const Database& database, const ElementHint& hint) {
   const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
   keyspace.pages->table.PrefetchEntry(hint.hash);
@@ -59,6 +79,7 @@ void Collection::FetchRows(const Database& database, ElementHint* hint) {
   PageKey key(hint->value_id, hint->page);
   const Entry* entry = keyspace.pages->table.Find({key.view(), hint->hash});
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
+  if (hint->in_string) return __builtin_prefetch(entry->value().data() + hint->offset);
   hint->entry = entry;
   // The first two lines have come with the entry.
   for (size_t i = 2; i < kColumnLines; ++i) {

@@ -1,5 +1,5 @@
-// ElementHint: where an element of a large hash, set or sorted set is likely to be, for commands of
-// a pipeline that are about to look it up.
+// ElementHint: where an element of a large hash, set or sorted set, or a place in a long string, is
+// likely to be, for commands of a pipeline that are about to look it up.
 //
 // It is found out for several commands at once (Collection::Locate, then FetchEntry, FetchRows and
 // FetchElement, in between which memory gets some time); the command that then runs doesn't look
@@ -18,6 +18,9 @@ struct ElementHint {
   uint64_t value_id = 0;
   PageNumber page = 0;  // 0: nothing to ask for
   uint64_t hash = 0;    // of the page's key
+  // In a long string: nothing but this place in the page is asked for.
+  bool in_string = false;
+  uint32_t offset = 0;
   uint64_t shapes = 0;  // StoreImpl::tree_shapes_ as it was
   // Good until something is changed or moved.
   const Entry* entry = nullptr;
