@@ -162,10 +162,13 @@ uint64_t Database::SetRange(const HashedKey& key, uint64_t offset, std::string_v
   Keyspace& keyspace = impl_->KeyspaceOf(number_);
   Entry* entry = impl_->FindEntry(keyspace, key);
   bool exists = entry != nullptr && entry->kind() != Entry::Kind::kTombstone;
-  if (BecomesLong(key, offset + bytes.size())) {
-    WriteToLongString(key, offset, bytes);
-    return StringLength(key);
-  }
+  // A string that comes into being comes with its bytes.
+  const bool is_born_long = !exists && offset + bytes.size() > kLongStringBytes;
+  if (is_born_long) impl_->BeginGroup();
+  const bool is_long = BecomesLong(key, offset + bytes.size());
+  if (is_long) WriteToLongString(key, offset, bytes);
+  if (is_born_long) impl_->EndGroup();
+  if (is_long) return StringLength(key);
   if (exists && UsesEffects(*entry)) {
     const uint64_t old_size = entry->value().size();
     uint64_t size = std::max<uint64_t>(old_size, offset + bytes.size());

@@ -65,6 +65,17 @@ TEST(StoreCrashTest, SurvivesCrashesUnderAlways) { Explore(SyncPolicy::kAlways, 
 TEST(StoreCrashTest, SurvivesCrashesUnderEverySecond) { Explore(SyncPolicy::kEverySecond, 2000); }
 TEST(StoreCrashTest, SurvivesCrashesUnderNo) { Explore(SyncPolicy::kNo, 3000); }
 
+// A crash in the middle of a SETRANGE that makes a long string of nothing leaves nothing: this seed
+// has one.
+TEST(StoreCrashTest, ALongStringComesIntoBeingAtOnce) {
+  CrashExplorer explorer({.seed = 23011,
+                          .policy = SyncPolicy::kNo,
+                          .commands = 500,
+                          .points = 200,
+                          .long_strings = true});
+  EXPECT_EQ(explorer.Run(), "");
+}
+
 // The log of a store without durability is only its cold tier: while it runs it answers right, and
 // a start finds nothing.
 void RunVolatile(StoreOptions options, uint64_t seed) {
