@@ -233,9 +233,9 @@ class Client : public io::SocketHandler, public RequestHandler {
   OutputBuffer output_;
   Reply reply_;
   RequestParser parser_;
-  std::string input_;  // received and not used up
-  ThreadedSocket* threaded_ = nullptr;  // socket_, if an I/O thread serves it
-  uint64_t raw_bytes_ = 0;              // received ever, besides chunks
+  std::string input_;                                 // received and not used up
+  ThreadedSocket* threaded_ = nullptr;                // socket_, if an I/O thread serves it
+  uint64_t raw_bytes_ = 0;                            // received ever, besides chunks
   std::deque<std::unique_ptr<RequestChunk>> chunks_;  // before what is in input_
   size_t next_in_chunk_ = 0;                          // of the first
   uint64_t chunk_bytes_ = 0;                          // of all

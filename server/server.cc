@@ -25,6 +25,8 @@ namespace firn::server {
 namespace {
 
 constexpr int64_t kCronMicros = 100'000;
+// What lasts longer goes on after replies have left and new requests have come in.
+constexpr int64_t kIterationMicros = 2'000;
 // File descriptors that the server itself needs, besides two for each segment.
 constexpr uint64_t kReservedDescriptors = 256;
 constexpr size_t kMaxErrorKinds = 128;
@@ -89,8 +91,8 @@ Status Server::Start() {
   bool set_aside = false;
   FIRN_RETURN_IF_ERROR(SetAside(files_.get(), options_->dir, options_->appendonly, &set_aside));
   if (set_aside) {
-    Log(kLogNotice, "Durable data that appendonly no leaves behind is in " + options_->dir + "/" +
-                        kAsideName);
+    Log(kLogNotice,
+        "Durable data that appendonly no leaves behind is in " + options_->dir + "/" + kAsideName);
   }
   FirstLoad load(files_.get(), {.directory = options_->dir,
                                 .rdb_name = options_->dbfilename,
@@ -195,12 +197,11 @@ Status Server::ListenOn(const Port& port) {
 
 Status Server::ListenUnix() {
   if (options_->unixsocket.empty()) return Status::Ok();
-  auto listener = loop_->Listen({.unix_path = options_->unixsocket,
-                                 .unix_permissions = options_->unixsocketperm,
-                                 .backlog = options_->tcp_backlog},
-                                [this](io::Socket* socket, int error) {
-                                  OnAcceptPlain(socket, error);
-                                });
+  auto listener =
+      loop_->Listen({.unix_path = options_->unixsocket,
+                     .unix_permissions = options_->unixsocketperm,
+                     .backlog = options_->tcp_backlog},
+                    [this](io::Socket* socket, int error) { OnAcceptPlain(socket, error); });
   if (!listener) {
     return Status(listener.error().code(),
                   "Failed opening Unix socket: " + listener.error().message());
@@ -319,10 +320,15 @@ void Server::EndIteration(uint64_t log_nanos) {
 }
 
 void Server::RunReady() {
-  // Those that become ready meanwhile have their turn in the next iteration.
-  for (uint64_t id : std::exchange(ready_, {})) {
+  // Those that become ready meanwhile have their turn in the next iteration, and so have the last
+  // ones when all of them would take too long: new commands must not wait for that.
+  const int64_t until = SteadyMicros() + kIterationMicros;
+  for (size_t left = ready_.size(); left > 0; --left) {
+    const uint64_t id = ready_.front();
+    ready_.pop_front();
     dispatcher_->RestartClock();
     if (Client* client = FindClient(id)) client->Pump();
+    if (SteadyMicros() > until) return;
   }
 }
 

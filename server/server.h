@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -310,7 +311,7 @@ class Server : public StoreListener {
   Import import_;
   LoadTotals load_totals_;
   LoadState load_state_;
-  uint64_t feed_client_ = 0;  // id of the client that runs append-only files
+  uint64_t feed_client_ = 0;                // id of the client that runs append-only files
   std::vector<io::Socket*> early_sockets_;  // accepted before the store was open
   std::unique_ptr<TlsSettings> tls_;        // null without certificates
   SlowLog slow_log_;
@@ -339,7 +340,7 @@ class Server : public StoreListener {
   std::unordered_map<uint64_t, Client*> by_id_;
   uint64_t next_client_id_ = 1;
   std::vector<uint64_t> active_;
-  std::vector<uint64_t> ready_;
+  std::deque<uint64_t> ready_;
   std::vector<uint64_t> closing_;
   std::vector<uint64_t> held_;  // replies that MayReply holds back
   uint64_t clients_memory_ = 0;

@@ -40,9 +40,9 @@ constexpr int64_t kUrgentSyncMicros = 100'000;
 // everysec: with an acknowledged record unsynced for this long nothing more is acknowledged.
 constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
 constexpr int64_t kMemorySampleMicros = 10'000;
-// Near the limit, what clients' buffers take between two samples counts.
-// A sample costs some 100 us. Where values only come and go, as with reads, the sum of the engine's
-// own bytes is right for longer.
+// Near the limit, what clients' buffers take between two samples counts. A sample costs some 100
+// us. Where values only come and go, as with reads, the sum of the engine's own bytes is right for
+// longer.
 constexpr int64_t kPressedSampleMicros = 2'500;
 constexpr int64_t kPressedSampleBytes = 256 << 10;
 constexpr uint64_t kCrampedWindowBytes = 1 << 20;
@@ -52,8 +52,9 @@ constexpr int64_t kBusyWaitMicros = 2'000;
 constexpr int64_t kIdleWaitMicros = 100'000;
 // Demotion begins at this share of max_memory, so that the writers' limit is not met at once.
 constexpr double kDemoteShare = 0.88;
-// Pages in use may exceed what is allocated in them: by so much that the resident size holds.
-constexpr double kPageShare = 0.99;
+// Pages in use may exceed what is allocated in them: by so much that the resident size holds, and
+// less than what makes writers wait (kWriterShare and kPageSlack): somebody has to end that.
+constexpr double kPageShare = 0.95;
 constexpr double kPageSlack = 0.02;
 // The part of what is too much in pages that is demoted between two samples. Demotion makes holes,
 // and the cold map grows by it: what frees pages is defragmentation, which has to get the chance.

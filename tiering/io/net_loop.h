@@ -91,8 +91,8 @@ enum class Backend { kAuto, kUring, kThreads };
 struct NetLoopOptions {
   Backend backend = Backend::kAuto;
   int workers = 2;
-  uint32_t receive_buffer_size_bytes = 16 * 1024;
-  uint32_t receive_buffers = 256;  // shared by all connections (power of two)
+  uint32_t receive_buffer_size_bytes = 8 * 1024;
+  uint32_t receive_buffers = 128;  // shared by all connections (power of two)
 };
 
 // Creates the loop. With kAuto, a kernel or container that refuses io_uring gets the thread

@@ -555,6 +555,22 @@ TEST_P(SocketTest, MoreSendersThanReceiveBuffersAllArrive) {
   }));
 }
 
+TEST_P(SocketTest, ASenderOfLittleIsNotStarvedByManyOfMuch) {
+  CreateLoop({.receive_buffer_size_bytes = 512, .receive_buffers = 4});
+  Listen();
+  constexpr size_t kCount = 40;
+  std::vector<std::unique_ptr<Client>> clients;
+  for (size_t i = 0; i < kCount; ++i) clients.push_back(std::make_unique<Client>());
+  Connection* last = Accepted(kCount);
+  const std::string bytes = Pattern(60'000);
+  for (size_t i = 0; i + 1 < kCount; ++i) ASSERT_TRUE(clients[i]->Write(bytes));
+  ASSERT_TRUE(clients[kCount - 1]->Write("little"));
+  ASSERT_TRUE(RunUntil([&] { return last->received == "little"; }));
+  size_t of_others = 0;
+  for (size_t i = 0; i + 1 < kCount; ++i) of_others += connections_[i]->received.size();
+  EXPECT_LT(of_others, kCount * bytes.size() / 10);
+}
+
 TEST_P(SocketTest, MoreSendsThanTheRingHoldsAllGoOut) {
   rlimit files;
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);

@@ -2,12 +2,13 @@
 // or absent after a crash, and nothing is left of one that nobody wants any more.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
 
-#include "tests/tiering/store/collection_fixture.h"
 #include "engine/base/random.h"
+#include "tests/tiering/store/collection_fixture.h"
 #include "tiering/value_copy.h"
 
 namespace firn {
@@ -53,7 +54,9 @@ class CopierTest : public test::CollectionTest {
       if (step != Step::kWaits) return step;
       bool ready = false;
       copy_->Await([&] { ready = true; });
-      for (int turn = 0; turn < 10'000 && !ready; ++turn) {
+      // Reads are waited for as long as a busy disk may take.
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+      while (!ready && std::chrono::steady_clock::now() < until) {
         body();
         driver_->Turn(0);
       }
