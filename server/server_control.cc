@@ -100,9 +100,8 @@ void Server::RegisterAppliers() {
   on({"maxmemory-samples"}, [this] { store_->SetEvictionSamples(options_->maxmemory_samples); });
   on({"loglevel", "logfile"},
      [this] { logger_.Configure(options_->logfile, static_cast<int>(options_->loglevel)); });
-  on({"notify-keyspace-events"}, [this] {
-    store_->SetTellMoves((options_->notify_keyspace_events & kEventTier) != 0);
-  });
+  on({"notify-keyspace-events"},
+     [this] { store_->SetTellMoves((options_->notify_keyspace_events & kEventTier) != 0); });
   RegisterSecurityAppliers();
   options_.OnChange({"oom-score-adj", "oom-score-adj-values"}, [this] { return AdjustOomScore(); });
   options_.OnChange({"maxclients"}, [this] {
@@ -113,11 +112,17 @@ void Server::RegisterAppliers() {
         "The operating system is not able to handle the specified number of clients, try with " +
         std::to_string(options_->maxclients));
   });
-  options_.OnChange({"port", "tls-port", "bind", "unixsocket", "unixsocketperm"}, [this] {
+  auto listen_anew = [this](const char* refusal) {
     listeners_.clear();
-    Status status = Listen();
+    const Status status = Listen();
     if (status.ok()) return status;
-    return Status::Invalid("Unable to listen on this port: " + status.message());
+    Log(kLogWarning, status.message());
+    return Status::Invalid(refusal);
+  };
+  options_.OnChange(
+      {"bind"}, [listen_anew] { return listen_anew("Failed to bind to specified addresses."); });
+  options_.OnChange({"port", "tls-port", "unixsocket", "unixsocketperm"}, [listen_anew] {
+    return listen_anew("Unable to listen on this port. Check server logs.");
   });
 }
 

@@ -196,13 +196,17 @@ def test_log_lines_have_redis_form(start):
                     line), line
 
 
-def test_a_busy_port_is_one_clear_line(start, tmp_path):
-    server = start()
-    other = Server(wait=None, directory=str(tmp_path))
-    other.port = server.port
-    other.start(wait=False)
-    assert other.wait(20) == 1
-    assert "Failed listening on port" in other.log()
+def test_where_it_cannot_listen_it_stays_where_it_was(start):
+    server, other = start(), start()
+    with server.resp() as client:
+        refusal = "ERR CONFIG SET failed (possibly related to argument '{}') - {}"
+        assert client("CONFIG", "SET", "bind", "203.0.113.7") == refusal.format(
+            "bind", "Failed to bind to specified addresses.")
+        assert client("CONFIG", "SET", "port", other.port) == refusal.format(
+            "port", "Unable to listen on this port. Check server logs.")
+    assert "Failed listening on port" in server.log()
+    with server.resp() as client:
+        assert client("CONFIG", "GET", "port") == [b"port", str(server.port).encode()]
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
