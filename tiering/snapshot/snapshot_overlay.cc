@@ -9,9 +9,18 @@ namespace firn {
 namespace {
 
 constexpr size_t kBlockBytes = 64 << 10;
-// Effects up to this size are kept, as long as all that are kept take no more than this.
+// Effects whose parts, one a page, have up to this size are kept, as long as all that are kept take
+// no more than this.
 constexpr size_t kShortEffect = 256;
 constexpr uint64_t kMostPayloadBytes = 16 << 20;
+// A longer effect is not taken apart.
+constexpr size_t kMostParted = 1 << 20;
+
+struct Part {
+  uint64_t value_id;
+  uint32_t page;
+  std::string payload = {};
+};
 
 }  // namespace
 
@@ -66,13 +75,20 @@ Status SnapshotOverlay::Take(const log::RecordView& record, SnapshotPlace place)
   }
 }
 
-void SnapshotOverlay::AddEffect(Change& change, const Effect& effect) {
+bool SnapshotOverlay::MayKeep(size_t longest_bytes, size_t bytes) const {
+  return longest_bytes <= kShortEffect && payload_bytes_ + bytes <= kMostPayloadBytes;
+}
+
+void SnapshotOverlay::AddEffect(Change& change, const log::RecordView& record, SnapshotPlace place,
+                                std::string_view payload) {
   if (change.deleted) return;
-  if (effect.payload.empty() && change.last_effect != 0 &&
-      effects_[change.last_effect - 1].lsn == effect.lsn) {
+  if (payload.empty() && change.last_effect != 0 &&
+      effects_[change.last_effect - 1].lsn == record.lsn) {
     return;  // the record holds all its parts
   }
-  effects_.push_back(effect);
+  payload_bytes_ += payload.size();
+  effects_.push_back(
+      {.lsn = record.lsn, .place = place, .payload = payload.empty() ? payload : Keep(payload)});
   auto number = static_cast<uint32_t>(effects_.size());
   if (change.last_effect != 0) {
     effects_[change.last_effect - 1].next = number;
@@ -84,37 +100,39 @@ void SnapshotOverlay::AddEffect(Change& change, const Effect& effect) {
 
 Status SnapshotOverlay::TakeEffect(Keyspace& keyspace, const log::RecordView& record,
                                    SnapshotPlace place) {
-  bool keep =
-      record.payload.size() <= kShortEffect && payload_bytes_ + kShortEffect <= kMostPayloadBytes;
-  auto add = [&](Change& change, std::string_view payload) {
-    if (keep) payload_bytes_ += payload.size();
-    AddEffect(
-        change,
-        {.lsn = record.lsn, .place = place, .payload = keep ? Keep(payload) : std::string_view()});
-  };
   if (record.payload.empty()) return Status::Corruption("an effect without a code");
   if (record.payload[0] != static_cast<char>(log::EffectCode::kSplices)) {
-    add(ChangeOf(keyspace, record.key), record.payload);
+    const bool keep = MayKeep(record.payload.size(), record.payload.size());
+    AddEffect(ChangeOf(keyspace, record.key), record, place, keep ? record.payload : "");
     return Status::Ok();
   }
-  log::SpliceEffectReader parts(record.payload);
-  while (parts.Next()) {
-    bool is_root = parts.page() == 0;
-    if (!is_root && keyspace.pages_id == 0) {
+  std::vector<Part> parts;
+  size_t longest = 0;
+  size_t bytes = 0;
+  const bool may_be_short = record.payload.size() <= kMostParted;
+  log::SpliceEffectReader reader(record.payload);
+  while (reader.Next()) {
+    if (reader.page() != 0 && keyspace.pages_id == 0) {
       return Status::Corruption("an effect on pages of a keyspace of pages");
     }
-    PageKey page_key(parts.value_id(), parts.page());
-    Change& change = is_root ? ChangeOf(keyspace, record.key)
-                             : ChangeOf(keyspaces_[keyspace.pages_id], page_key.view());
-    std::string payload;
-    if (keep) {
-      payload.push_back(record.payload[0]);
-      AppendFixed(&payload, parts.value_id());
-      log::AppendSplicePart(parts.page(), parts.splices(), &payload);
-    }
-    add(change, payload);
+    Part& part = parts.emplace_back(reader.value_id(), reader.page());
+    if (!may_be_short) continue;
+    part.payload.push_back(record.payload[0]);
+    AppendFixed(&part.payload, reader.value_id());
+    log::AppendSplicePart(reader.page(), reader.splices(), &part.payload);
+    longest = std::max(longest, part.payload.size());
+    bytes += part.payload.size();
   }
-  return parts.ok() ? Status::Ok() : Status::Corruption("an effect with impossible operands");
+  if (!reader.ok()) return Status::Corruption("an effect with impossible operands");
+  // All or none: who reads the record itself finds all parts of a page.
+  const bool keep = may_be_short && MayKeep(longest, bytes);
+  for (const Part& part : parts) {
+    PageKey page_key(part.value_id, part.page);
+    Change& change = part.page == 0 ? ChangeOf(keyspace, record.key)
+                                    : ChangeOf(keyspaces_[keyspace.pages_id], page_key.view());
+    AddEffect(change, record, place, keep ? std::string_view(part.payload) : "");
+  }
+  return Status::Ok();
 }
 
 }  // namespace firn

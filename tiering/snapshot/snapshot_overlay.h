@@ -72,7 +72,10 @@ class SnapshotOverlay {
 
   Change& ChangeOf(Keyspace& keyspace, std::string_view key);
   std::string_view Keep(std::string_view bytes);
-  void AddEffect(Change& change, const Effect& effect);
+  bool MayKeep(size_t longest_bytes, size_t bytes) const;
+  // `payload`: of this key alone; empty if it is not kept.
+  void AddEffect(Change& change, const log::RecordView& record, SnapshotPlace place,
+                 std::string_view payload);
   Status TakeEffect(Keyspace& keyspace, const log::RecordView& record, SnapshotPlace place);
 
   std::unordered_map<uint32_t, Keyspace> keyspaces_;
