@@ -15,8 +15,8 @@
 //   }
 //
 // The row must have kBlocking. If it has kRunsInPlace, too, whatever might block must LeavePlace
-// first. Every change that a command reports
-// by CommandContext::Modified makes its key ready; SignalReady does the same for what is no change.
+// first. Every change that a command reports by CommandContext::Modified makes its key ready;
+// SignalReady does the same for what is no change.
 //
 // The clients of a key are served in the order in which they blocked, keys in the order in which
 // they became ready; after the command, or the whole transaction, that made them ready, before any

@@ -117,8 +117,9 @@ class ScriptRunner {
   bool CollectArguments(lua_State* lua);
   std::string_view FormatNumber(lua_State* lua, int index);
   const Command* FindCommand() const;
-  // Whether the script may call it. False with error_.
+  // What scripts may call once set_may_debug allows it.
   bool IsForTests(const Command& command) const;
+  // Whether the script may call it. False with error_.
   bool MayCall(const Command& command);
   bool CheckWrite(const Command& command);
   // Runs the command in args_, its reply goes to capture_. False with error_.
