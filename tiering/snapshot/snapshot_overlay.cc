@@ -9,8 +9,8 @@ namespace firn {
 namespace {
 
 constexpr size_t kBlockBytes = 64 << 10;
-// Effects whose parts, one a page, have up to this size are kept, as long as all that are kept take
-// no more than this.
+// Effects whose parts, one a page, have up to this size in the mean are kept, as long as all that
+// are kept take no more than this.
 constexpr size_t kShortEffect = 256;
 constexpr uint64_t kMostPayloadBytes = 16 << 20;
 // A longer effect is not taken apart.
@@ -75,8 +75,8 @@ Status SnapshotOverlay::Take(const log::RecordView& record, SnapshotPlace place)
   }
 }
 
-bool SnapshotOverlay::MayKeep(size_t longest_bytes, size_t bytes) const {
-  return longest_bytes <= kShortEffect && payload_bytes_ + bytes <= kMostPayloadBytes;
+bool SnapshotOverlay::MayKeep(size_t parts, size_t bytes) const {
+  return bytes <= kShortEffect * parts && payload_bytes_ + bytes <= kMostPayloadBytes;
 }
 
 void SnapshotOverlay::AddEffect(Change& change, const log::RecordView& record, SnapshotPlace place,
@@ -102,12 +102,11 @@ Status SnapshotOverlay::TakeEffect(Keyspace& keyspace, const log::RecordView& re
                                    SnapshotPlace place) {
   if (record.payload.empty()) return Status::Corruption("an effect without a code");
   if (record.payload[0] != static_cast<char>(log::EffectCode::kSplices)) {
-    const bool keep = MayKeep(record.payload.size(), record.payload.size());
+    const bool keep = MayKeep(1, record.payload.size());
     AddEffect(ChangeOf(keyspace, record.key), record, place, keep ? record.payload : "");
     return Status::Ok();
   }
   std::vector<Part> parts;
-  size_t longest = 0;
   size_t bytes = 0;
   const bool may_be_short = record.payload.size() <= kMostParted;
   log::SpliceEffectReader reader(record.payload);
@@ -120,12 +119,11 @@ Status SnapshotOverlay::TakeEffect(Keyspace& keyspace, const log::RecordView& re
     part.payload.push_back(record.payload[0]);
     AppendFixed(&part.payload, reader.value_id());
     log::AppendSplicePart(reader.page(), reader.splices(), &part.payload);
-    longest = std::max(longest, part.payload.size());
     bytes += part.payload.size();
   }
   if (!reader.ok()) return Status::Corruption("an effect with impossible operands");
   // All or none: who reads the record itself finds all parts of a page.
-  const bool keep = may_be_short && MayKeep(longest, bytes);
+  const bool keep = may_be_short && MayKeep(parts.size(), bytes);
   for (const Part& part : parts) {
     PageKey page_key(part.value_id, part.page);
     Change& change = part.page == 0 ? ChangeOf(keyspace, record.key)

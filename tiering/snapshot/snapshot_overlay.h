@@ -72,7 +72,7 @@ class SnapshotOverlay {
 
   Change& ChangeOf(Keyspace& keyspace, std::string_view key);
   std::string_view Keep(std::string_view bytes);
-  bool MayKeep(size_t longest_bytes, size_t bytes) const;
+  bool MayKeep(size_t parts, size_t bytes) const;
   // `payload`: of this key alone; empty if it is not kept.
   void AddEffect(Change& change, const log::RecordView& record, SnapshotPlace place,
                  std::string_view payload);
