@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,21 @@
 #include "tiering/store.h"
 
 namespace firn::test {
+
+// How long a test waits for what other threads and the disk do: so many turns, and on a busy
+// machine, where turns pass in vain, so much time.
+class Patience {
+ public:
+  explicit Patience(int turns = 20'000) : turns_(turns) {}
+
+  // To be asked once a turn.
+  bool Left() { return turns_-- > 0 || std::chrono::steady_clock::now() < until_; }
+
+ private:
+  int turns_;
+  std::chrono::steady_clock::time_point until_ =
+      std::chrono::steady_clock::now() + std::chrono::seconds(60);
+};
 
 class StoreDriver {
  public:
@@ -33,7 +49,8 @@ class StoreDriver {
   // As the death of the process: nothing is finished.
   void Abandon() {
     // Reads under way end: nobody frees what they read into once the loop is gone.
-    for (int i = 0; i < 10'000 && store_ != nullptr && store_->Stats().fetch_bytes > 0; ++i) {
+    Patience patience;
+    while (store_ != nullptr && store_->Stats().fetch_bytes > 0 && patience.Left()) {
       environment_.loop->RunOnce(100);
     }
     store_.reset();
@@ -49,20 +66,19 @@ class StoreDriver {
   }
   template <typename Condition>
   bool RunUntil(Condition&& condition, int turns = 20'000) {
-    for (int i = 0; i < turns; ++i) {
+    for (Patience patience(turns); patience.Left(); Turn()) {
       if (condition()) return true;
-      Turn();
     }
     return condition();
   }
 
-  // Plans, waits, runs `body`, releases. The plan's error if a record could not be read. A body that
-  // returns false has met pages that are missing: it runs again once they are there.
+  // Plans, waits, runs `body`, releases. The plan's error if a record could not be read. A body
+  // that returns false has met pages that are missing: it runs again once they are there.
   template <typename Body>
   Status Run(std::vector<KeyAccess> keys, Body&& body) {
     Ticket ticket;
     PlanResult result = store_->Plan(keys, &ticket);
-    for (int i = 0; result != PlanResult::kReadError && i < 100'000; ++i) {
+    for (Patience patience; result != PlanResult::kReadError && patience.Left();) {
       if (result == PlanResult::kReady) {
         if (RunBody(body)) break;
         result = store_->PlanMissing(keys, &ticket);
@@ -83,7 +99,7 @@ class StoreDriver {
   Store::WriteGate WaitForRoom(uint64_t bytes, bool frees_space = false) {
     Ticket ticket;
     Store::WriteGate gate = store_->CheckWrite(bytes, frees_space, &ticket);
-    for (int i = 0; gate == Store::WriteGate::kWait && i < 100'000; ++i) {
+    for (Patience patience; gate == Store::WriteGate::kWait && patience.Left();) {
       Turn();
       gate = store_->CheckWrite(bytes, frees_space, &ticket);
     }

@@ -2,7 +2,6 @@
 // or absent after a crash, and nothing is left of one that nobody wants any more.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -54,9 +53,7 @@ class CopierTest : public test::CollectionTest {
       if (step != Step::kWaits) return step;
       bool ready = false;
       copy_->Await([&] { ready = true; });
-      // Reads are waited for as long as a busy disk may take.
-      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-      while (!ready && std::chrono::steady_clock::now() < until) {
+      for (test::Patience patience; !ready && patience.Left();) {
         body();
         driver_->Turn(0);
       }

@@ -230,7 +230,7 @@ class StringMixTest : public LongStringStoreTest {
       if (!mix->status().ok()) return false;
       bool ready = false;
       mix->Await([&] { ready = true; });
-      for (int turn = 0; turn < 10'000 && !ready; ++turn) {
+      for (Patience patience; !ready && patience.Left();) {
         meanwhile();
         driver_->Turn(0);
       }
