@@ -41,7 +41,7 @@ TimerId LoopBase::AddTimer(int64_t delay_micros, std::move_only_function<void()>
   CHECK(task != nullptr);
   // From the true time, not the iteration's: counted from that, the timer would fire early.
   // Rounded up, as the sample that it is compared with is rounded down.
-  const int64_t now = ClockNanos(CLOCK_MONOTONIC) / 1000 + 1;
+  const int64_t now = TrueMicros() + 1;
   return timers_.Add(now + std::clamp<int64_t>(delay_micros, 0, kDelayMicrosMax), std::move(task));
 }
 
@@ -49,8 +49,10 @@ void LoopBase::CancelTimer(TimerId id) { timers_.Cancel(id); }
 
 void LoopBase::Wake() { mailbox_.Wake(); }
 
+int64_t LoopBase::TrueMicros() { return ClockNanos(CLOCK_MONOTONIC) / 1000; }
+
 void LoopBase::SampleClocks() {
-  now_micros_ = ClockNanos(CLOCK_MONOTONIC) / 1000;
+  now_micros_ = TrueMicros();
   wall_millis_ = ClockNanos(CLOCK_REALTIME) / 1'000'000;
 }
 

@@ -27,6 +27,8 @@ class LoopBase : public NetLoop {
  protected:
   explicit LoopBase(int workers);
 
+  // Not the iteration's.
+  static int64_t TrueMicros();
   Mailbox& mailbox() { return mailbox_; }
   // `max_wait_micros` of RunOnce, cut to the next timer. It counts from the last sample, so a wait
   // may end late by what the iteration took: that saves a clock call in each.

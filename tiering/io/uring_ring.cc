@@ -245,13 +245,24 @@ void UringRing::Enter(int64_t wait_micros) {
 }
 
 UringRing::Completion UringRing::TakeCompletion() {
-  // This is io_uring_for_each_cqe for one: callers act on each before they take the next.
-  const unsigned head = *ring_.cq.khead;
-  const io_uring_cqe& entry = ring_.cq.cqes[head & *ring_.cq.kring_mask];
-  const Completion completion = {
-      .user_data = entry.user_data, .result = entry.res, .flags = entry.flags};
+  const Completion completion = PeekCompletion(0);
   io_uring_cq_advance(&ring_, 1);
   return completion;
+}
+
+io_uring_cqe* UringRing::CompletionAt(uint32_t skipped) const {
+  // As io_uring_for_each_cqe does it.
+  const unsigned head = *ring_.cq.khead;
+  return &ring_.cq.cqes[(head + skipped) & *ring_.cq.kring_mask];
+}
+
+UringRing::Completion UringRing::PeekCompletion(uint32_t skipped) const {
+  const io_uring_cqe& entry = *CompletionAt(skipped);
+  return {.user_data = entry.user_data, .result = entry.res, .flags = entry.flags};
+}
+
+void UringRing::ReplaceCompletion(uint32_t skipped, uint64_t user_data) {
+  CompletionAt(skipped)->user_data = user_data;
 }
 
 void UringRing::CancelNow(uint64_t user_data) {

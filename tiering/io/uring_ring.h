@@ -48,6 +48,10 @@ class UringRing {
   };
   // REQUIRES: CompletionsReady() > 0.
   Completion TakeCompletion();
+  // The one that would be taken after `skipped` others. REQUIRES: skipped < CompletionsReady().
+  Completion PeekCompletion(uint32_t skipped) const;
+  // Once it has been dealt with out of its turn: what is taken in its place has this user_data.
+  void ReplaceCompletion(uint32_t skipped, uint64_t user_data);
 
   // Buffers for reads from files, in memory that the kernel knows already: it need not look up
   // their pages each time. Null if `size_bytes` is too large for one or none is free.
@@ -74,6 +78,7 @@ class UringRing {
   Status SetUp(const Options& options);
   Status SetUpBuffers(const Options& options);
   void SetUpReadBuffers();
+  io_uring_cqe* CompletionAt(uint32_t skipped) const;
   bool IsReadBuffer(const char* buffer) const;
   Status TryOut();
   void SubmitAll();

@@ -33,12 +33,12 @@ class LoopFixture : public testing::TestWithParam<Backend> {
     loop_ = std::move(*loop);
   }
 
-  // Runs the loop until `done()`, at most five seconds. Returns whether it was done in time. Each
+  // Runs the loop until `done()`, at most half a minute. Returns whether it was done in time. Each
   // wait may last that long: a lost wake-up fails the test.
   template <typename Predicate>
   bool RunUntil(Predicate done) {
     using Clock = std::chrono::steady_clock;
-    const auto deadline = Clock::now() + std::chrono::seconds(5);
+    const auto deadline = Clock::now() + std::chrono::seconds(30);
     for (;;) {
       const auto left = deadline - Clock::now();
       if (left.count() <= 0) return false;

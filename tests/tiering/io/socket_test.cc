@@ -571,6 +571,28 @@ TEST_P(SocketTest, ASenderOfLittleIsNotStarvedByManyOfMuch) {
   EXPECT_LT(of_others, kCount * bytes.size() / 10);
 }
 
+TEST_P(SocketTest, WhoSentLittleNeedNotWaitForWhoSentMuchBefore) {
+  if (GetParam() != Backend::kUring) GTEST_SKIP() << "epoll takes them in turn";
+  Listen();
+  constexpr size_t kCount = 12;
+  std::vector<std::unique_ptr<Client>> clients;
+  for (size_t i = 0; i < kCount; ++i) clients.push_back(std::make_unique<Client>());
+  Connection* last = Accepted(kCount);
+  const std::string bytes = Pattern(30'000);
+  size_t of_others = 0;
+  size_t of_others_before = bytes.size();
+  for (size_t i = 0; i + 1 < kCount; ++i) {
+    connections_[i]->on_received = [&](std::string_view chunk) { of_others += chunk.size(); };
+    ASSERT_TRUE(clients[i]->Write(bytes));
+  }
+  last->on_received = [&](std::string_view) { of_others_before = of_others; };
+  ASSERT_TRUE(clients[kCount - 1]->Write("little"));
+  ASSERT_TRUE(RunUntil([&] { return of_others == (kCount - 1) * bytes.size(); }));
+  EXPECT_EQ(last->received, "little");
+  EXPECT_EQ(of_others_before, 0u);
+  for (size_t i = 0; i + 1 < kCount; ++i) EXPECT_EQ(connections_[i]->received, bytes);
+}
+
 TEST_P(SocketTest, MoreSendsThanTheRingHoldsAllGoOut) {
   rlimit files;
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
