@@ -1,5 +1,7 @@
 // What a server finds in its directory when it starts for the first time: files of Redis.
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "server/acl/acl.h"
 #include "server/aof_load.h"
@@ -155,11 +157,16 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
       }
       requests.append(reader.bytes());
       ++load_totals_.requests;
-      if (requests.size() < kFeedBytes) continue;
+      if (requests.size() < kFeedBytes && options_->key_load_delay_us <= 0) continue;
     }
     FIRN_RETURN_IF_ERROR(Feed(requests, feed));
     NoteLoadedBytes(requests.size());
     requests.clear();
+    if (options_->key_load_delay_us > 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(options_->key_load_delay_us));
+      store_->EndIteration();
+      loop_->RunOnce(0);
+    }
     if (outcome == AofReader::Outcome::kRequest) continue;
     if (outcome == AofReader::Outcome::kError) return reader.status();
     if (outcome == AofReader::Outcome::kTruncated) {

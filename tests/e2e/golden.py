@@ -72,7 +72,7 @@ def fill_1(client, restart):
     client("SWAPDB", 5, 6)
     client("SELECT", 0)
     client("BGREWRITEAOF")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (b"aof_rewrite_in_progress:1" in client("INFO", "persistence")
            and time.monotonic() < deadline):
         time.sleep(0.05)

@@ -42,7 +42,7 @@ class Redis:
             [shutil.which("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1",
              "--dir", str(directory), "--save", "", *options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()

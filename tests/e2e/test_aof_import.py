@@ -22,7 +22,7 @@ class Redis:
             [REDIS, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory),
              "--appendonly", "yes", "--save", "", *options],
             stdout=subprocess.DEVNULL)
-        for _ in range(200):
+        for _ in range(2000):
             try:
                 self.client = RespClient(self.port)
                 break

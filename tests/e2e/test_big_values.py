@@ -1,11 +1,10 @@
 """Big values are copied and moved in slices, and nobody else notices."""
 
-import threading
-import time
+import select
 
 import pytest
 
-from harness import RespClient, wait_for
+from harness import wait_for
 
 # Some slices of 64 pages each.
 COUNT = 40_000
@@ -210,24 +209,12 @@ def test_a_copy_needs_no_more_memory_than_a_slice(start):
 
 def test_others_go_on_while_big_values_are_copied(server, resp):
     fill(resp, "from", "zset", 200_000)
-    done = threading.Event()
-    longest = [0.0]
-
-    def ping():
-        with RespClient(server.port) as client:
-            while not done.is_set():
-                begin = time.perf_counter()
-                client("PING")
-                longest[0] = max(longest[0], time.perf_counter() - begin)
-
-    thread = threading.Thread(target=ping)
-    thread.start()
-    try:
-        with server.resp() as other:
-            other.send("COPY", "from", "to")
-            assert other.read() == 1
-    finally:
-        done.set()
-        thread.join()
-    # Loosely: bench/no-stall has the limit.
-    assert longest[0] < 0.2
+    with server.resp() as other:
+        other.send("COPY", "from", "to")
+        pings = 0
+        while not select.select([other.socket], [], [], 0)[0]:
+            assert resp("PING") == "PONG"
+            pings += 1
+        assert other.read() == 1
+    # Two if it were copied in one go; bench/no-stall measures how long they wait.
+    assert pings > 5

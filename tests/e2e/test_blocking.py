@@ -4,15 +4,12 @@ import time
 
 import pytest
 
-from harness import Error, Simple
+from harness import Error, Simple, wait_for
 
 
 def wait_blocked(control, count):
-    for _ in range(500):
-        if f"blocked_clients:{count}\r" in control("INFO", "clients").decode():
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"never saw {count} blocked clients")
+    assert wait_for(
+        lambda: f"blocked_clients:{count}\r" in control("INFO", "clients").decode())
 
 
 @pytest.fixture
@@ -21,7 +18,7 @@ def blocked(server, resp):
     connections = []
 
     def begin(*command):
-        connection = server.resp(timeout=10)
+        connection = server.resp()
         connections.append(connection)
         connection.send(*command)
         wait_blocked(resp, len(connections))
@@ -59,7 +56,7 @@ def test_a_transaction_serves_only_when_it_has_ended(resp, blocked):
 def test_timeouts(server, resp):
     begin = time.monotonic()
     assert resp("BLPOP", "none", "0.1") is None
-    assert 0.09 <= time.monotonic() - begin < 2
+    assert 0.09 <= time.monotonic() - begin < 60
     assert resp("BLPOP", "none", "-1") == Error("ERR timeout is negative")
     assert resp("BLPOP", "none", "x") == Error("ERR timeout is not a float or out of range")
     resp("MULTI")

@@ -11,7 +11,7 @@ from harness import Error, wait_for
 
 
 def connect(server):
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=120)
     return connection
 
 
@@ -41,7 +41,6 @@ def test_a_peer_that_closed_its_half_gets_its_replies(server):
 def test_a_half_closed_pipeline_of_cold_reads_is_answered(server, resp):
     for i in range(200):
         resp("SET", f"k{i}", "v" * 2000)
-    time.sleep(0.2)
     resp("TIER", "DEMOTE", *[f"k{i}" for i in range(200)])
     with connect(server) as connection:
         connection.sendall(b"".join(b"GET k%d\r\n" % i for i in range(200)))
@@ -58,7 +57,6 @@ def test_nothing_runs_after_quit(server, resp):
 
 def test_a_protocol_error_comes_after_the_replies_before_it(server, resp):
     resp("SET", "cold", "v" * 5000)
-    time.sleep(0.1)
     resp("TIER", "DEMOTE", "cold")
     with connect(server) as connection:
         connection.sendall(b"GET cold\r\nSTRLEN cold\r\n*x\r\nPING\r\n")
@@ -130,11 +128,9 @@ def test_idle_connections_hold_little(server, resp):
     for connection in connections:
         connection.sendall(b"PING\r\n")
         assert connection.recv(100) == b"+PONG\r\n"
-    time.sleep(2.5)
-    lines = client_lines(resp)
-    assert len(lines) >= 200
-    idle = [int(line["tot-mem"]) for line in lines if line["cmd"] == "ping"]
-    assert max(idle) < 4096
+    assert len(client_lines(resp)) >= 200
+    assert wait_for(lambda: max(int(line["tot-mem"]) for line in client_lines(resp)
+                                if line["cmd"] == "ping") < 4096)
     for connection in connections:
         connection.close()
 
@@ -142,21 +138,22 @@ def test_idle_connections_hold_little(server, resp):
 def test_more_clients_than_maxclients_are_refused(start):
     server = start("--maxclients", "3")
     with server.resp() as first, server.resp() as second:
-        first("PING"), second("PING")
+        # The one that asked whether the server is ready has gone.
+        assert wait_for(lambda: len(client_lines(first)) == 2)
+        second("PING")
         with server.resp() as third:
             third("PING")
             with connect(server) as fourth:
                 assert read_to_end(fourth) == b"-ERR max number of clients reached\r\n"
-        assert wait_for(lambda: len(client_lines(first)) == 2) is not False
+        assert wait_for(lambda: len(client_lines(first)) == 2)
         with server.resp() as again:
             assert again("PING") == "PONG"
 
 
 def test_idle_clients_are_closed_after_the_timeout(start):
     server = start("--timeout", "1")
+    began = time.monotonic()
     with connect(server) as connection:
-        connection.settimeout(5)
-        began = time.monotonic()
         assert read_to_end(connection) == b""
         assert time.monotonic() - began > 0.9
 
@@ -166,7 +163,7 @@ def test_the_output_buffer_limit_closes_a_client(start):
     with server.resp() as resp, connect(server) as greedy:
         resp("SET", "v", "x" * 200_000)
         greedy.sendall(b"GET v\r\n" * 500)
-        wait_for(lambda: len(client_lines(resp)) == 1)
+        assert wait_for(lambda: len(client_lines(resp)) == 1)
     assert "overcoming of output buffer limits" in server.log()
 
 
@@ -192,7 +189,6 @@ def test_random_elements_without_end_close_a_client_with_a_limit(start, command)
 def test_a_request_that_never_ends_is_cut_off(start):
     server = start("--client-query-buffer-limit", "1mb", "--maxmemory", "1gb")
     with connect(server) as connection:
-        connection.settimeout(10)
         try:
             connection.sendall(b"*2\r\n$3\r\nSET\r\n$100000000\r\n" + b"x" * 8_000_000)
             assert read_to_end(connection) == b""
@@ -222,7 +218,7 @@ def test_a_request_above_a_quarter_of_maxmemory_is_refused_unbuffered(start, pie
 def test_a_busy_port_gives_one_clear_line(start):
     first = start()
     second = start("--port", str(first.port), wait=False)
-    assert second.process.wait(10) == 1
+    assert second.wait() == 1
     log = second.log()
     assert (f"Could not create server TCP listening socket 127.0.0.1:{first.port}: "
             "bind: Address already in use") in log
@@ -232,7 +228,7 @@ def test_a_busy_port_gives_one_clear_line(start):
 def test_a_crash_leaves_a_report(start):
     server = start()
     server.process.send_signal(signal.SIGSEGV)
-    assert server.process.wait(10) == -signal.SIGSEGV
+    assert server.wait() == -signal.SIGSEGV
     log = server.log()
     for text in ("FIRN BUG REPORT START", "crashed by signal: 11", "STACK TRACE", "REGISTERS",
                  "FIRN BUG REPORT END"):

@@ -61,7 +61,7 @@ def oracle(tmp_path):
         [shutil.which("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
          "--dir", str(tmp_path)], stdout=subprocess.DEVNULL)
     client = redis.Redis(port=port)
-    for _ in range(200):
+    for _ in range(2000):
         try:
             client.ping()
             break
@@ -255,7 +255,7 @@ def test_streams_in_a_dump_of_redis_are_loaded_and_saved(oracle, start, tmp_path
          "--dir", str(tmp_path)], stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port) as second:
-            for _ in range(200):
+            for _ in range(2000):
                 try:
                     second.ping()
                     break

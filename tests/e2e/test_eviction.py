@@ -26,6 +26,18 @@ def fill(resp, count, size, *options, first=0):
     return taken
 
 
+def settled_memory(resp):
+    """What is used once all that is made at the start is there."""
+    seen = [0] * 8
+
+    def settled():
+        seen.append(field(resp, "used_memory"))
+        return max(seen[-8:]) - min(seen[-8:]) < 4096
+
+    assert wait_for(settled, interval=0.1)
+    return seen[-1]
+
+
 def test_lowering_maxmemory_evicts_without_a_write(start):
     server = start("--tiering", "no", "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
     with server.resp() as resp:
@@ -53,12 +65,11 @@ def test_a_limit_a_little_above_what_is_used_holds_keys(start):
                    "--save", "")
     with server.resp() as resp:
         fill(resp, 2000, 100)
-        time.sleep(2)  # so that what is made at the start is there
-        limit = field(resp, "used_memory") + (300 << 10)
+        limit = settled_memory(resp) + (300 << 10)
         resp("CONFIG", "SET", "maxmemory", str(limit))
         assert fill(resp, 6000, 100, first=2000) == 6000
         assert resp("DBSIZE") > 2000
-        assert field(resp, "used_memory") < limit + 4096
+        assert wait_for(lambda: field(resp, "used_memory") < limit + 4096)
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])

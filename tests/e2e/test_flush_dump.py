@@ -26,15 +26,17 @@ def test_flushall_leaves_an_empty_dump_where_there_are_rules(start, durable):
         assert not dumped_keys(server)
         assert "rdb_changes_since_last_save:0\r\n" in firn("INFO", "persistence").decode()
         firn("SET", "kept", "1")
-        firn("SAVE")
+        assert firn("SAVE") == "OK"
         firn("MULTI")
         firn("FLUSHALL")
         firn("SET", "a", "1")
         firn("EXEC")
         assert wait_for(lambda: not dumped_keys(server))
+        assert wait_for(
+            lambda: "rdb_bgsave_in_progress:0\r\n" in firn("INFO", "persistence").decode())
         firn("CONFIG", "SET", "save", "")
         firn("SET", "kept", "1")
-        firn("SAVE")
+        assert firn("SAVE") == "OK"
         firn("FLUSHALL")
         time.sleep(0.3)
         assert dumped_keys(server)

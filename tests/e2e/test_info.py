@@ -104,7 +104,7 @@ def test_memory(resp):
 
 def test_small_commands(resp):
     seconds, microseconds = resp("TIME")
-    assert abs(int(seconds) - time.time()) < 5 and 0 <= int(microseconds) < 10**6
+    assert abs(int(seconds) - time.time()) < 60 and 0 <= int(microseconds) < 10**6
     assert resp("ROLE") == [b"master", 0, []]
     assert isinstance(resp("LASTSAVE"), int)
     assert b"Redis ver. 7.2.4" in resp("LOLWUT")
@@ -192,20 +192,21 @@ def test_reload_keeps_everything(resp, how):
     assert resp("DEBUG", how) == "OK"
     assert resp("DEBUG", "DIGEST") == digest
     assert resp("MGET", "a", "b") == [b"1", b"x" * 100_000]
-    assert 990 <= resp("TTL", "a") <= 1000
+    assert 900 <= resp("TTL", "a") <= 1000
     assert resp("SET", "d", "4") == "OK"
 
 
 def test_slowlog(resp):
-    resp("CONFIG", "SET", "slowlog-log-slower-than", "10000", "slowlog-max-len", "128")
+    resp("CONFIG", "SET", "slowlog-log-slower-than", "-1", "slowlog-max-len", "128")
     assert resp("SLOWLOG", "RESET") == "OK"
     assert resp("SLOWLOG", "LEN") == 0
     resp("CLIENT", "SETNAME", "me")
-    resp("DEBUG", "SLEEP", "0.02")
+    resp("CONFIG", "SET", "slowlog-log-slower-than", "300000")
+    resp("DEBUG", "SLEEP", "0.35")
     assert resp("SLOWLOG", "LEN") == 1
     number, at, took, arguments, address, name = resp("SLOWLOG", "GET")[0]
-    assert took >= 20_000 and abs(at - time.time()) < 10
-    assert arguments == [b"DEBUG", b"SLEEP", b"0.02"]
+    assert took >= 350_000 and abs(at - time.time()) < 60
+    assert arguments == [b"DEBUG", b"SLEEP", b"0.35"]
     assert address.startswith(b"127.0.0.1:") and name == b"me"
     assert resp("SLOWLOG", "GET", -2).startswith("ERR count should be greater than or equal to -1")
     resp("CONFIG", "SET", "slowlog-log-slower-than", "0")
@@ -222,17 +223,19 @@ def test_the_loop_tells_how_busy_it_is(resp):
         return {k: v for k, v in (line.split(":", 1) for line in lines if ":" in line)}
 
     resp("CONFIG", "RESETSTAT")
+    began = time.monotonic()
     before = fields("stats")
     resp("EVAL", "for i = 1, 300000 do redis.sha1hex('x') end", "0")
     after = fields("stats")
+    elapsed = (time.monotonic() - began) * 1e6
     assert int(after["eventloop_cycles"]) > int(before["eventloop_cycles"])
     grown = int(after["eventloop_duration_sum"]) - int(before["eventloop_duration_sum"])
-    assert 20_000 <= grown < 1_000_000
+    assert 5000 <= grown <= elapsed
     grown = int(after["eventloop_duration_cmd_sum"]) - int(before["eventloop_duration_cmd_sum"])
-    assert 20_000 <= grown < 1_000_000
+    assert 5000 <= grown <= elapsed
     assert int(after["total_reads_processed"]) > int(before["total_reads_processed"])
     assert "eventloop_duration_max" not in fields() and "eventloop_duration_max" not in fields("all")
     debug = fields("debug")
-    assert int(debug["eventloop_duration_max"]) >= 20_000
+    assert int(debug["eventloop_duration_max"]) >= 5000
     assert int(debug["eventloop_cmd_per_cycle_max"]) >= 1
     assert int(debug["eventloop_duration_cron_sum"]) >= 0

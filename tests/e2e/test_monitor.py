@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from harness import Error, Simple
+from harness import Error, Simple, wait_for
 
 OK = Simple("OK")
 
 
 @pytest.fixture
 def monitor(server, resp):
-    with server.resp(timeout=10) as connection:
+    with server.resp() as connection:
         assert connection("MONITOR") == OK
         yield connection
 
@@ -68,13 +68,13 @@ def test_slowlog_hides_secrets(resp):
 
 
 def test_latency_events(resp):
-    resp("CONFIG", "SET", "latency-monitor-threshold", "5")
+    resp("CONFIG", "SET", "latency-monitor-threshold", "300")
     resp("LATENCY", "RESET")
-    resp("DEBUG", "SLEEP", "0.02")
+    resp("DEBUG", "SLEEP", "0.35")
     resp("CONFIG", "SET", "latency-monitor-threshold", "0")
     latest = {event[0]: event[1:] for event in resp("LATENCY", "LATEST")}
     when, millis, worst = latest[b"command"]
-    assert abs(when - time.time()) < 5 and 20 <= millis <= worst
+    assert abs(when - time.time()) < 60 and 350 <= millis <= worst
     assert resp("LATENCY", "HISTORY", "command") == [[when, millis]]
     assert resp("LATENCY", "HISTORY", "nothing") == []
     assert b"command - high" in resp("LATENCY", "GRAPH", "command")
@@ -100,13 +100,7 @@ def test_the_largest_client_is_evicted(start):
         kept("CLIENT", "NO-EVICT", "ON")
         with contextlib.suppress(ConnectionError):  # it may be closed before all is sent
             large.send_raw(b"*2\r\n$3\r\nGET\r\n$8000000\r\n" + b"x" * 4_000_000)
-        for _ in range(500):
-            info = resp("INFO", "stats").decode()
-            if "evicted_clients:1\r" in info:
-                break
-            time.sleep(0.01)
-        else:
-            raise AssertionError("nobody was evicted")
+        assert wait_for(lambda: "evicted_clients:1\r" in resp("INFO", "stats").decode())
         assert kept("PING") == Simple("PONG")
 
 

@@ -4,11 +4,13 @@ import time
 
 import pytest
 
+from harness import wait_for
+
 
 @pytest.fixture
 def events(server, resp):
     """Listens to everything; answers what has come since it was asked last."""
-    listener = server.resp(timeout=10)
+    listener = server.resp()
     listener("PSUBSCRIBE", "__key*")
 
     def collect(flags=None):
@@ -81,12 +83,7 @@ def test_events_of_each_type(resp, events):
 def test_active_expiry(resp, events):
     events("Ex")
     resp("SET", "k", "v", "PX", "20")
-    for _ in range(200):
-        seen = events()
-        if seen:
-            break
-        time.sleep(0.02)
-    assert seen == [("__keyevent@0__:expired", "k")]
+    assert wait_for(events) == [("__keyevent@0__:expired", "k")]
 
 
 def test_lazy_expiry(resp, events):

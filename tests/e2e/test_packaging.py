@@ -23,7 +23,7 @@ def test_a_supervisor_is_told_when_it_is_ready_and_when_it_ends(start, tmp_path,
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(path)
-        supervisor.settimeout(20)
+        supervisor.settimeout(120)
         monkeypatch.setenv("NOTIFY_SOCKET", path)
         firn = start("--supervised", "systemd", wait=None)
         assert supervisor.recv(1000).startswith(b"READY=1\n")

@@ -1,10 +1,8 @@
 """Channels, patterns and shard channels, in both protocols."""
 
-import time
-
 import pytest
 
-from harness import Error, Push, RespClient, Simple
+from harness import Error, Push, RespClient, Simple, wait_for
 
 
 @pytest.fixture
@@ -12,7 +10,7 @@ def connect(server):
     connections = []
 
     def begin(protocol=2):
-        connection = server.resp(timeout=10)
+        connection = server.resp()
         connections.append(connection)
         if protocol == 3:
             connection("HELLO", "3")
@@ -28,14 +26,6 @@ def info(resp, section, field):
         if line.startswith(field + ":"):
             return line.split(":", 1)[1]
     raise AssertionError(f"no {field} in INFO {section}")
-
-
-def wait_for(condition):
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came true")
 
 
 def test_a_message_reaches_the_channel_and_matching_patterns(resp, connect):
@@ -150,14 +140,14 @@ def test_a_client_that_goes_away_leaves_its_channels(server, resp):
     with server.resp() as listener:
         listener("SUBSCRIBE", "gone")
         assert resp("PUBLISH", "gone", "m") == 1
-    wait_for(lambda: resp("PUBSUB", "CHANNELS", "gone") == [])
+    assert wait_for(lambda: resp("PUBSUB", "CHANNELS", "gone") == [])
 
 
 def test_a_slow_subscriber_is_closed(start):
     server = start("--client-output-buffer-limit", "pubsub 1mb 0 0")
     with server.resp() as resp, server.resp() as listener:
         listener("SUBSCRIBE", "big")
-        wait_for(lambda: resp("PUBLISH", "big", b"x" * 500_000) == 0)
+        assert wait_for(lambda: resp("PUBLISH", "big", b"x" * 500_000) == 0)
         assert info(resp, "stats", "client_output_buffer_limit_disconnections") == "1"
 
 

@@ -177,7 +177,7 @@ def begin(bodies):
 
 def end(threads):
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
         assert not thread.is_alive()
 
 
@@ -196,7 +196,7 @@ def test_every_job_is_in_one_place_whatever_is_killed(start):
     # While jobs are pushed and taken.
     threads = begin([lambda p=p: p.produce(BACKLOG) for p in producers] +
                     [consumer.run for consumer in consumers])
-    run_until(threads, lambda: pushed() > BACKLOG // 3 and done() > 50, 60)
+    run_until(threads, lambda: pushed() > BACKLOG // 3 and done() > 50, 300)
     server.kill()
     end(threads)
     server.start()
@@ -217,7 +217,7 @@ def test_every_job_is_in_one_place_whatever_is_killed(start):
     # In the midst of a backlog that lies on disk.
     before = done()
     threads = begin([consumer.run for consumer in consumers])
-    run_until(threads, lambda: done() > before + 300, 60)
+    run_until(threads, lambda: done() > before + 300, 300)
     server.kill()
     end(threads)
     server.start()
@@ -227,7 +227,7 @@ def test_every_job_is_in_one_place_whatever_is_killed(start):
     # What is left comes in order, and those who had a job in hand go on with it.
     before = done()
     threads = begin([consumer.run for consumer in consumers])
-    run_until(threads, lambda: done() > before + 300, 60)
+    run_until(threads, lambda: done() > before + 300, 300)
     for consumer in consumers:
         consumer.stop = True
     end(threads)

@@ -222,7 +222,7 @@ def test_what_is_known_of_saves(start):
         firn("SET", "a", 1)
         firn("SET", "b", 1)
         assert info(firn)["rdb_changes_since_last_save"] == "2"
-        firn("CONFIG", "SET", "rdb-key-save-delay", 300_000)
+        firn("CONFIG", "SET", "rdb-key-save-delay", 1_500_000)
         assert firn("BGSAVE") == "Background saving started"
         firn("SET", "c", 1)
         now = info(firn)
@@ -254,7 +254,7 @@ def test_rules_begin_saves(start):
     dump = os.path.join(server.directory, "dump.rdb")
     with server.resp() as firn:
         firn("SET", "a", 1)
-        time.sleep(2.5)
+        time.sleep(1.5)
         assert not os.path.exists(dump)
         firn("SET", "b", 1)
         firn("SET", "c", 1)
@@ -264,7 +264,7 @@ def test_rules_begin_saves(start):
         firn("CONFIG", "SET", "save", "")
         saves = info(firn)["rdb_saves"]
         firn.pipeline([("SET", i, 1) for i in range(10)])
-        time.sleep(2.3)
+        time.sleep(1.5)
         assert info(firn)["rdb_saves"] == saves
 
 

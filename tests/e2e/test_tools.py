@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("redis-cli"), reason="redis-cli
 
 def cli(server, *arguments, text=None):
     finished = subprocess.run(["redis-cli", "-p", str(server.port), *arguments], input=text,
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
 
@@ -64,7 +64,7 @@ def test_modes_that_go_on_for_ever(filled, mode):
     except subprocess.TimeoutExpired:
         pass
     process.terminate()
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=120)
     assert re.search(r"\d", output) and "rror" not in output, output
 
 
@@ -81,13 +81,13 @@ def test_prometheus_exporter(filled, resp):
 
     def metrics():
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=120) as page:
                 return page.read().decode()
         except (urllib.error.URLError, OSError):
             return None
 
     try:
-        text = wait_for(metrics, 10, 0.1)
+        text = wait_for(metrics, interval=0.1)
     finally:
         process.kill()
         process.wait()

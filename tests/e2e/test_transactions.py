@@ -6,7 +6,7 @@ import time
 import pytest
 import redis
 
-from harness import Error, Simple
+from harness import Error, Simple, wait_for
 
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
 
@@ -102,9 +102,13 @@ def test_unwatch_and_flush_of_absent_keys(server, resp):
 
 
 def test_a_watched_key_that_expires_aborts(resp):
-    resp("SET", "w", "1", "PX", "30")
-    resp("WATCH", "w")
-    time.sleep(0.06)
+    for millis in (30, 500, 20_000):
+        resp("SET", "w", "1", "PX", millis)
+        resp("WATCH", "w")
+        if resp("EXISTS", "w") == 1:
+            break
+        resp("UNWATCH")
+    time.sleep(millis / 1000 + 0.03)
     resp("MULTI")
     resp("PING")
     assert resp("EXEC") is None
@@ -211,7 +215,8 @@ def test_a_transaction_is_whole_or_absent_after_a_kill(start):
 
     thread = threading.Thread(target=write)
     thread.start()
-    time.sleep(0.7)
+    with server.redis() as other:
+        assert wait_for(lambda: int(other.get("k39") or 0) > 50)
     server.kill()
     stop.set()
     thread.join()

@@ -69,6 +69,16 @@ class HotSetTest : public testing::Test {
                     .ok());
     return tier == Tier::kHot;
   }
+  // Until what a start begins by itself has ended: what workers had to do is behind them.
+  void Settle() {
+    for (int round = 0; round < 20; ++round) {
+      for (int i = 0; i < 10; ++i) driver_->Turn();
+      bool done = false;
+      loop_->RunOnWorker(
+          io::WorkPriority::kBackground, [] {}, [&] { done = true; });
+      ASSERT_TRUE(driver_->RunUntil([&] { return done; }));
+    }
+  }
   // Waits for the end of the restoring, at which nothing is left to restore.
   void WaitUntilRestored(uint64_t at_least) {
     EXPECT_TRUE(driver_->RunUntil([&] {
@@ -86,7 +96,7 @@ class HotSetTest : public testing::Test {
 TEST_F(HotSetTest, AllComesBackWhereThereIsRoom) {
   driver_->Turn();
   EXPECT_TRUE(driver_->RunUntil([&] { return driver_->store().Stats().hot_set_left == 0; }));
-  for (int i = 0; i < 200; ++i) driver_->Turn();
+  Settle();
   Close();
   Open();
   WaitUntilRestored(kKeys);
@@ -97,7 +107,7 @@ TEST_F(HotSetTest, AllComesBackWhereThereIsRoom) {
 }
 
 TEST_F(HotSetTest, WhatWasColdStaysCold) {
-  for (int i = 0; i < 200; ++i) driver_->Turn();
+  Settle();
   std::vector<std::string> cold;
   for (int i = 0; i < kKeys; i += 2) cold.push_back(Key(i));
   ASSERT_EQ(driver_->Demote(cold), kKeys / 2);
@@ -110,7 +120,7 @@ TEST_F(HotSetTest, WhatWasColdStaysCold) {
 }
 
 TEST_F(HotSetTest, ChangesSinceTheNoteAreNotLost) {
-  for (int i = 0; i < 200; ++i) driver_->Turn();
+  Settle();
   Close();
   // The next run ends without a note of its own.
   options_.keep_hot_set = false;
@@ -127,7 +137,7 @@ TEST_F(HotSetTest, ChangesSinceTheNoteAreNotLost) {
 }
 
 TEST_F(HotSetTest, OnlyWhatMemoryHasRoomForComesBack) {
-  for (int i = 0; i < 200; ++i) driver_->Turn();
+  Settle();
   Close();
   options_.max_memory_bytes = 4 << 20;
   Open();
@@ -135,13 +145,13 @@ TEST_F(HotSetTest, OnlyWhatMemoryHasRoomForComesBack) {
     const StoreStats stats = driver_->store().Stats();
     return stats.hot_set_left == 0 && stats.fetch_bytes == 0;
   }));
-  for (int i = 0; i < 500; ++i) driver_->Turn();
+  Settle();
   EXPECT_LT(driver_->store().Stats().hot_set_restored, static_cast<uint64_t>(kKeys));
   for (int i = 0; i < kKeys; i += 191) EXPECT_EQ(driver_->Get(Key(i)), Value(i));
 }
 
 TEST_F(HotSetTest, ADamagedNoteIsLeftAside) {
-  for (int i = 0; i < 200; ++i) driver_->Turn();
+  Settle();
   Close();
   const std::string path = options_.directory + "/HOT";
   ASSERT_TRUE(fs::exists(path));
@@ -150,14 +160,14 @@ TEST_F(HotSetTest, ADamagedNoteIsLeftAside) {
   for (const uint64_t cut : {size - 16, size - 1, uint64_t{30}, uint64_t{3}, uint64_t{0}}) {
     fs::resize_file(path, cut);
     Open();
-    for (int i = 0; i < 300; ++i) driver_->Turn();
+    Settle();
     EXPECT_EQ(driver_->store().Stats().hot_set_restored, 0u);
     EXPECT_EQ(driver_->Get(Key(5)), Value(5));
   }
 }
 
 TEST_F(HotSetTest, ANoteWithAnyBitTurnedOverIsLeftAside) {
-  for (int i = 0; i < 200; ++i) driver_->Turn();
+  Settle();
   Close();
   const std::string path = options_.directory + "/HOT";
   for (const uint64_t at : {0, 9, 12, 17, 24, 29, 33, 60'000}) {
@@ -171,7 +181,7 @@ TEST_F(HotSetTest, ANoteWithAnyBitTurnedOverIsLeftAside) {
     };
     put(static_cast<char>(byte ^ 4));
     Open();
-    for (int i = 0; i < 100; ++i) driver_->Turn();
+    Settle();
     EXPECT_EQ(driver_->store().Stats().hot_set_restored, 0u) << at;
     driver_->Abandon();
     put(byte);
@@ -179,7 +189,7 @@ TEST_F(HotSetTest, ANoteWithAnyBitTurnedOverIsLeftAside) {
 }
 
 TEST_F(HotSetTest, AbandoningAmidTheRestoringHarmsNothing) {
-  for (int i = 0; i < 200; ++i) driver_->Turn();
+  Settle();
   Close();
   for (int turns = 0; turns < 60; turns += 7) {
     Open();
