@@ -34,7 +34,7 @@ def test_there_are_examples():
 @pytest.mark.parametrize("path", EXAMPLES, ids=os.path.basename)
 def test_example(server, resp, path):
     finished = subprocess.run(command(path, server.port), capture_output=True, text=True,
-                              timeout=60, env=ENVIRONMENT)
+                              timeout=200, env=ENVIRONMENT)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert finished.stdout.endswith(": ok\n")
     assert wait_for(lambda: resp("DBSIZE") == 0), resp("KEYS", "*")
@@ -51,7 +51,7 @@ def test_example_while_all_keys_are_demoted(server, resp, path):
             keys = resp("KEYS", "*")
             if keys:
                 resp("TIER", "DEMOTE", *keys)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=200)
     finally:
         process.kill()
         process.wait()
