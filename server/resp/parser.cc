@@ -15,12 +15,31 @@ constexpr int64_t kMaxUnauthenticatedBulk = 16384;
 // memory.
 constexpr int64_t kReservedArguments = 1024;
 constexpr ptrdiff_t kPlainDigits = 17;
+// What a request that is taken in one go has at most: arguments, and digits of a length.
+constexpr uint64_t kFewArguments = 64;
+constexpr ptrdiff_t kFewDigits = 9;
 
 bool ParseNumber(std::string_view text, int64_t* value) {
   bool leading = text.size() > 1 && (text[0] == '0' || (text[0] == '-' && text[1] == '0'));
   if (text.empty() || leading) return false;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
   return error == std::errc() && end == text.data() + text.size();
+}
+
+// The number in the line that begins at `at`, which it moves behind the line; false unless all of
+// the line is there, and the number is short, plain and not negative.
+inline bool TakePlainNumber(const char*& at, const char* end, uint64_t* number) {
+  const char* digit = at;
+  if (digit >= end || static_cast<uint8_t>(*digit - '0') > 9) return false;
+  uint64_t value = static_cast<uint8_t>(*digit++ - '0');
+  while (digit < end && static_cast<uint8_t>(*digit - '0') <= 9) {
+    value = 10 * value + static_cast<uint8_t>(*digit++ - '0');
+  }
+  const bool leading = *at == '0' && digit - at > 1;
+  if (leading || digit - at > kFewDigits || end - digit < 2 || *digit != '\r') return false;
+  at = digit + 2;
+  *number = value;
+  return true;
 }
 
 }  // namespace
@@ -80,8 +99,31 @@ RequestParser::Outcome RequestParser::Parse(std::string_view bytes, const Parser
   needed_ = 0;
   consumed_ = 0;
   is_inline_ = false;
-  if (arguments_left_ < 0 && bytes[0] != '*') return ParseInline(bytes);
+  if (arguments_left_ < 0) {
+    if (bytes[0] != '*') return ParseInline(bytes);
+    if (limits.authenticated && ParseWhole(bytes, limits)) return Outcome::kRequest;
+  }
   return ParseArray(bytes, limits);
+}
+
+bool RequestParser::ParseWhole(std::string_view bytes, const ParserLimits& limits) {
+  const char* at = bytes.data() + 1;
+  const char* const end = bytes.data() + bytes.size();
+  uint64_t count;
+  if (!TakePlainNumber(at, end, &count) || count == 0 || count > kFewArguments) return false;
+  args_.clear();
+  uint64_t request_bytes = count * kArgumentOverhead;
+  for (; count > 0; --count) {
+    uint64_t size;
+    if (at >= end || *at++ != '$' || !TakePlainNumber(at, end, &size)) return false;
+    if (size > limits.max_bulk_bytes || static_cast<uint64_t>(end - at) < size + 2) return false;
+    args_.emplace_back(at, size);
+    request_bytes += size;
+    at += size + 2;
+  }
+  if (request_bytes > limits.max_request_bytes) return false;
+  consumed_ = static_cast<size_t>(at - bytes.data());
+  return true;
 }
 
 RequestParser::Outcome RequestParser::ParseInline(std::string_view bytes) {

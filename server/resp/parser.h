@@ -56,6 +56,9 @@ class RequestParser {
     size_t size;
   };
   Outcome ParseInline(std::string_view bytes);
+  // Takes a request that is all here, and neither large nor odd: nearly every one. False, with
+  // nothing taken, if it isn't such a one.
+  bool ParseWhole(std::string_view bytes, const ParserLimits& limits);
   Outcome ParseArray(std::string_view bytes, const ParserLimits& limits);
   // The number in the line at position_, which begins with a byte that the caller has seen.
   enum class Header : uint8_t { kNumber, kNeedMore, kTooLong, kNotANumber };

@@ -55,7 +55,11 @@ void Reply::Error(std::string_view text) {
   Raw("\r\n");
 }
 
-void Reply::Integer(int64_t value) { Header(':', value); }
+void Reply::Integer(int64_t value) {
+  if (value < 0 || value > 9) return Header(':', value);
+  const char text[] = {':', static_cast<char>('0' + value), '\r', '\n'};
+  Raw({text, sizeof text});
+}
 
 void Reply::Bulk(std::string_view bytes) {
   if (muted_) return;

@@ -55,6 +55,39 @@ TEST(RequestParserTest, EmptyAndNegativeArraysAreEmptyRequests) {
   EXPECT_EQ(Parse("*0\r\n*-5\r\nPING\r\n"), (Requests{{}, {}, {"PING"}}));
 }
 
+TEST(RequestParserTest, OddLengthsAreReadAsElsewhere) {
+  EXPECT_NE(ErrorOf("*1\r\n$0000000004\r\nPING\r\n"), "");
+  EXPECT_NE(ErrorOf("*1\r\n$04\r\nPING\r\n"), "");
+  EXPECT_NE(ErrorOf("*01\r\n$4\r\nPING\r\n"), "");
+  EXPECT_NE(ErrorOf("*1\r\n$4x\r\nPING\r\n"), "");
+  EXPECT_NE(ErrorOf("*1\r\n$99999999999\r\nPING\r\n"), "");
+  EXPECT_NE(ErrorOf("*1\r\n+PING\r\n"), "");
+  EXPECT_NE(ErrorOf("*2\r\n$4\r\nPING\r\n:1\r\n"), "");
+  // The byte behind the CR isn't looked at.
+  EXPECT_EQ(Parse("*1\rx$4\rxPING\r\n"), (Requests{{"PING"}}));
+  EXPECT_EQ(Parse("*1\r\n$4\r\nPINGxx"), (Requests{{"PING"}}));
+}
+
+TEST(RequestParserTest, ShortRequestsAreBoundedAsLongOnes) {
+  const std::string request = "*2\r\n$3\r\nGET\r\n$10\r\n0123456789\r\n";
+  const uint64_t needs = 13 + 2 * RequestParser::kArgumentOverhead;
+  RequestParser parser;
+  EXPECT_EQ(parser.Parse(request, {.max_request_bytes = needs}), Outcome::kRequest);
+  EXPECT_EQ(parser.Parse(request, {.max_request_bytes = needs - 1}), Outcome::kTooLarge);
+  EXPECT_EQ(parser.consumed(), request.size());
+  EXPECT_EQ(parser.Parse(request, {.max_bulk_bytes = 10}), Outcome::kRequest);
+  EXPECT_EQ(parser.Parse(request, {.max_bulk_bytes = 9}), Outcome::kError);
+}
+
+TEST(RequestParserTest, RequestsOfAnySizeAreTaken) {
+  for (size_t count : {1, 63, 64, 65, 1000}) {
+    std::vector<std::string> words(count, "word");
+    std::string stream = "*" + std::to_string(count) + "\r\n";
+    for (const std::string& word : words) stream += Bulk(word);
+    EXPECT_EQ(Parse(stream + stream), (Requests{words, words}));
+  }
+}
+
 TEST(RequestParserTest, HowTheStreamIsCutDoesNotMatter) {
   const std::string stream = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n" + Bulk(std::string(300, '\r')) +
                              "GET k\r\n*0\r\n*1\r\n$4\r\nQUIT\r\n";
