@@ -119,10 +119,10 @@ void Client::OfferParsing() {
 
 bool Client::MayProcess() const {
   if (server_.loading()) return false;
-  if (closing_ || close_after_reply_ || refuses_input_ || queue_.size() >= kLookAhead) {
-    return false;
-  }
-  return output_.pending_bytes() < std::max(kMinOutputShare, server_.OutputShare());
+  if (closing_ || close_after_reply_ || refuses_input_) return false;
+  if (!queue_.empty() && queue_.size() >= kLookAhead) return false;
+  const uint64_t pending = output_.pending_bytes();
+  return pending < kMinOutputShare || pending < server_.OutputShare();
 }
 
 RequestParser::Outcome Client::FillBatch(std::string_view bytes, size_t* used, size_t* requests) {
@@ -144,7 +144,7 @@ RequestParser::Outcome Client::FillBatch(std::string_view bytes, size_t* used, s
     ParsedRequest& request = batch[(*requests)++];
     parser_.SwapArgs(&request.args);
     request.end = *used;
-    dispatcher.Prepare(*this, &request);
+    dispatcher.Prepare(*this, batch.first(*requests));
     if (parser_.is_inline()) break;
   }
   if (*requests > 1) dispatcher.PrefetchEntries(*this, batch.first(*requests));
@@ -207,7 +207,7 @@ void Client::ProcessChunks() {
     for (size_t i = 0; i < batch.size(); ++i) {
       const auto words = chunk.request(next_in_chunk_ + i);
       batch[i].args.assign(words.begin(), words.end());
-      dispatcher.Prepare(*this, &batch[i]);
+      dispatcher.Prepare(*this, batch.first(i + 1));
     }
     if (batch.size() > 1) dispatcher.PrefetchEntries(*this, batch);
     for (size_t i = 0; i < batch.size() && (i == 0 || MayProcess()); ++i) {

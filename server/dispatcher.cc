@@ -1,7 +1,6 @@
 #include "server/dispatcher.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -50,39 +49,13 @@ bool MayListenerRun(const Command& command) {
   return std::find(std::begin(kNames), std::end(kNames), command.name) != std::end(kNames);
 }
 
-ElementHint HintFor(const Database& database, const HashedKey& key, Dispatcher::ElementPlace place,
-                    std::string_view argument) {
-  if (place.unit == Dispatcher::ElementPlace::Unit::kElement) {
-    return Collection::Locate(database, key, argument);
-  }
-  uint64_t offset = 0;
-  const char* end = argument.data() + argument.size();
-  if (std::from_chars(argument.data(), end, offset).ptr != end) return {};
-  return Collection::LocateByte(
-      database, key, place.unit == Dispatcher::ElementPlace::Unit::kBit ? offset >> 3 : offset);
-}
-
 }  // namespace
 
 Dispatcher::Dispatcher(Server* server)
     : server_(*server),
-      element_places_(server->commands().count()),
+      places_(server->commands().count()),
       statistics_(server->commands().count()) {
-  // Commands whose element, found by its hash, is worth asking memory for ahead of time, or a place
-  // in a long string.
-  using Unit = ElementPlace::Unit;
-  auto place = [&](ElementPlace where, std::initializer_list<std::string_view> names) {
-    for (std::string_view name : names) {
-      const Command* command = server->commands().FindOriginal(name);
-      if (command != nullptr) element_places_[server->commands().IndexOf(*command)] = where;
-    }
-  };
-  place({2, Unit::kElement},
-        {"hdel", "hexists", "hget", "hincrby", "hincrbyfloat", "hmget", "hset", "hsetnx", "hstrlen",
-         "sadd", "sismember", "smismember", "srem", "zrank", "zrem", "zrevrank", "zscore"});
-  place({3, Unit::kElement}, {"zadd", "zincrby"});
-  place({2, Unit::kByte}, {"getrange", "setrange"});
-  place({2, Unit::kBit}, {"getbit", "setbit"});
+  FindKeyPlaces();
   FindMerged();
 }
 
@@ -97,61 +70,6 @@ uint64_t Dispatcher::Lap() {
 }
 
 // --- from the stream
-
-void Dispatcher::Prepare(const Client& client, ParsedRequest* request) {
-  request->has_hash = false;
-  request->element.page = 0;
-  request->command = server_.commands().Find(request->args[0]);
-  if (request->command == nullptr || request->command->key_specs.empty()) return;
-  if ((request->command->flags & kPubsub) != 0) return;
-  const KeySpec& spec = request->command->key_specs[0];
-  size_t at = static_cast<size_t>(spec.begin_index);
-  if (spec.begin != KeySpec::Begin::kIndex || spec.find != KeySpec::Find::kRange ||
-      at >= request->args.size()) {
-    return;
-  }
-  request->has_hash = true;
-  request->first_key_hash = server_.store().Hash(request->args[at]);
-  server_.store().Prefetch(client.db(), request->first_key_hash);
-}
-
-void Dispatcher::PrefetchEntries(const Client& client, std::span<ParsedRequest> requests) {
-  bool elements = false;
-  for (const ParsedRequest& request : requests) {
-    if (!request.has_hash) continue;
-    server_.store().PrefetchEntry(client.db(), request.first_key_hash);
-    elements |= element_places_[server_.commands().IndexOf(*request.command)].argument > 0;
-  }
-  if (elements) PrefetchElements(client, requests);
-}
-
-void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest> requests) {
-  const Database& database = server_.store().database(client.db());
-  bool found = false;
-  const ParsedRequest* before = nullptr;
-  for (ParsedRequest& request : requests) {
-    if (!request.has_hash) continue;
-    const ElementPlace place = element_places_[server_.commands().IndexOf(*request.command)];
-    if (place.argument == 0 || place.argument >= request.args.size()) continue;
-    // Pipelines like to stay with one key; a small value has no page to ask for.
-    const bool same = before != nullptr && before->first_key_hash == request.first_key_hash;
-    if (same && before->element.page == 0) continue;
-    const HashedKey key{request.args[1], request.first_key_hash};
-    request.element = HintFor(database, key, place, request.args[place.argument]);
-    found |= request.element.page != 0;
-    before = &request;
-  }
-  if (!found) return;
-  for (const ParsedRequest& request : requests) {
-    if (request.element.page != 0) Collection::FetchEntry(database, request.element);
-  }
-  for (ParsedRequest& request : requests) {
-    if (request.element.page != 0) Collection::FetchRows(database, &request.element);
-  }
-  for (const ParsedRequest& request : requests) {
-    if (request.element.page != 0) Collection::FetchElement(request.element);
-  }
-}
 
 void Dispatcher::Handle(Client* client, const ParsedRequest& request) {
   const std::span<const std::string_view> args = request.args;
@@ -440,31 +358,33 @@ void Dispatcher::Reject(Client* client, const Command* command, std::string_view
 void Dispatcher::CollectKeys(Client* client, const Work& work) {
   const Command& command = *work.command;
   if (command.key_specs.empty()) return;
-  found_.clear();
-  const KeySpec& first = command.key_specs[0];
-  if ((command.flags & kPubsub) != 0) return;  // shard channels are found like keys
-  bool simple = command.key_specs.size() == 1 && first.begin == KeySpec::Begin::kIndex &&
-                first.find == KeySpec::Find::kRange && first.last == 0;
-  if (simple) {
-    found_.push_back({static_cast<size_t>(first.begin_index), &first});
-    if (found_[0].argument >= work.args.size()) return;
-  } else if (!FindKeys(command, work.args, &found_)) {
-    return;  // the command says what is wrong
-  }
   Store& store = server_.store();
-  for (const FoundKey& found : found_) {
-    std::string_view key = work.args[found.argument];
-    Access access = command.access ? command.access(work.args, *found.spec) : found.spec->access;
-    if (access == Access::kOverwrite && server_.events().wants_new()) [[unlikely]] {
-      access = Access::kReplace;
-    }
-    bool hashed = work.keys->empty() && work.parsed != nullptr && work.parsed->has_hash;
-    uint64_t hash = hashed ? work.parsed->first_key_hash : store.Hash(key);
-    work.keys->push_back({client->db(), {key, hash}, access});
-    if (!simple) store.Prefetch(client->db(), hash);
+  const bool hashed = work.keys->empty() && work.parsed != nullptr && work.parsed->has_hash;
+  const KeyPlaces& places = places_[server_.commands().IndexOf(command)];
+  if (places.only_key) {
+    if (places.first_key >= work.args.size()) return;
+    const std::string_view key = work.args[places.first_key];
+    const uint64_t hash = hashed ? work.parsed->first_key_hash : store.Hash(key);
+    work.keys->push_back({client->db(), {key, hash}, AccessOf(work, command.key_specs[0])});
+    return;
   }
-  if (simple) return;
+  if ((command.flags & kPubsub) != 0) return;  // shard channels are found like keys
+  found_.clear();
+  if (!FindKeys(command, work.args, &found_)) return;  // the command says what is wrong
+  for (const FoundKey& found : found_) {
+    const std::string_view key = work.args[found.argument];
+    const bool is_first = hashed && work.keys->empty();
+    const uint64_t hash = is_first ? work.parsed->first_key_hash : store.Hash(key);
+    work.keys->push_back({client->db(), {key, hash}, AccessOf(work, *found.spec)});
+    store.Prefetch(client->db(), hash);
+  }
   for (const KeyAccess& access : *work.keys) store.PrefetchEntry(access.db, access.key.hash);
+}
+
+Access Dispatcher::AccessOf(const Work& work, const KeySpec& spec) const {
+  const Access access = work.command->access ? work.command->access(work.args, spec) : spec.access;
+  const bool replaces = access == Access::kOverwrite && server_.events().wants_new();
+  return replaces ? Access::kReplace : access;
 }
 
 uint64_t Dispatcher::WriteBytes(std::span<const std::string_view> args, size_t keys) {

@@ -33,6 +33,7 @@ struct ParsedRequest {
   size_t end = 0;                    // where it ends in the bytes
   const Command* command = nullptr;  // null if there is none of this name
   bool has_hash = false;
+  bool same_key = false;  // as the request before it
   uint64_t first_key_hash = 0;
   ElementHint element;  // of the first key's value
 };
@@ -61,8 +62,9 @@ class Dispatcher {
   // The first of the requests that were prepared, together with those behind it that are merged
   // with it. How many.
   size_t HandleSome(Client* client, std::span<const ParsedRequest> requests);
-  // Before Handle: looks the row up and asks for what the first key leads to.
-  void Prepare(const Client& client, ParsedRequest* request);
+  // Before Handle: looks the row of the last one up and asks for what its first key leads to. Those
+  // before it have been prepared.
+  void Prepare(const Client& client, std::span<ParsedRequest> requests);
   void PrefetchEntries(const Client& client, std::span<ParsedRequest> requests);
   // Room for the client whose bytes are processed now.
   std::span<ParsedRequest, kBatch> batch() { return batch_; }
@@ -157,6 +159,9 @@ class Dispatcher {
   bool AdmitRestricted(Client* client, std::span<const std::string_view> args,
                        const Command& command);
   void CollectKeys(Client* client, const Work& work);
+  // What the command wants of a key.
+  Access AccessOf(const Work& work, const KeySpec& spec) const;
+  void FindKeyPlaces();
   // A command at the head of the queue, which is checked the first time.
   Progress RunQueued(Client* client, Request* request);
   // A script runs for too long: kSuspended if the command may run all the same.
@@ -217,8 +222,13 @@ class Dispatcher {
 
   Server& server_;
   std::array<ParsedRequest, kBatch> batch_;
-  // By the number of a command that looks one element up: where it is among the arguments, else 0.
-  std::vector<ElementPlace> element_places_;
+  // What follows from a row, by the number of the command.
+  struct KeyPlaces {
+    uint8_t first_key = 0;  // among the arguments; 0: there is none, or it has no fixed place
+    bool only_key = false;  // there can be no other key
+    ElementPlace element;
+  };
+  std::vector<KeyPlaces> places_;
   struct Merged {
     MergedFunction function = nullptr;
     size_t fewest_args = 0;
