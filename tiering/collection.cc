@@ -51,7 +51,8 @@ Collection::Cached* Collection::Find(PageNumber page) {
   const ElementHint* hint = store_.element_hint_;
   const bool hinted = hint != nullptr && hint->page == page && hint->value_id == value_id;
   uint64_t hash = hinted ? hint->hash : keyspace_.pages->table.HashOf(key.view());
-  Entry* entry = keyspace_.pages->table.Find({key.view(), hash});
+  Entry* entry = hinted ? store_.HintedPage(value_id, page) : nullptr;
+  if (entry == nullptr) entry = keyspace_.pages->table.Find({key.view(), hash});
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) {
     CHECK(entry == nullptr || entry->kind() == Entry::Kind::kStub);
     return nullptr;

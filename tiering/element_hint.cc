@@ -18,8 +18,8 @@ constexpr size_t kColumnLines = 7;
 ElementHint Collection::Locate(const Database& database, const HashedKey& key,
                                std::string_view element) {
   StoreImpl& store = *database.impl_;
-  const Keyspace& keyspace = store.KeyspaceOf(database.number_);
-  const Entry* entry = keyspace.table.Find(key);
+  Keyspace& keyspace = store.KeyspaceOf(database.number_);
+  const Entry* entry = store.FindEntry(keyspace, key);
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return {};
   const ValueType type = entry->type();
   if (type != ValueType::kHash && type != ValueType::kSet && type != ValueType::kZset) return {};
@@ -53,8 +53,8 @@ ElementHint Collection::Locate(const Database& database, const HashedKey& key,
 
 ElementHint Collection::LocateByte(const Database& database, const HashedKey& key,
                                    uint64_t offset) {
-  const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
-  const Entry* entry = keyspace.table.Find(key);
+  Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
+  const Entry* entry = database.impl_->FindEntry(keyspace, key);
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return {};
   if (entry->type() != ValueType::kLongString) return {};
   const uint64_t part = offset / LongString::kPageBytes;
@@ -77,10 +77,11 @@ void Collection::FetchEntry(const Database& database, const ElementHint& hint) {
 void Collection::FetchRows(const Database& database, ElementHint* hint) {
   const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
   PageKey key(hint->value_id, hint->page);
-  const Entry* entry = keyspace.pages->table.Find({key.view(), hint->hash});
+  Entry* entry = keyspace.pages->table.Find({key.view(), hint->hash});
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
-  if (hint->in_string) return __builtin_prefetch(entry->value().data() + hint->offset);
   hint->entry = entry;
+  hint->moves = database.impl_->entry_moves_;
+  if (hint->in_string) return __builtin_prefetch(entry->value().data() + hint->offset);
   // The first two lines have come with the entry.
   for (size_t i = 2; i < kColumnLines; ++i) {
     __builtin_prefetch(reinterpret_cast<const char*>(entry) + i * kLineBytes);
@@ -88,8 +89,8 @@ void Collection::FetchRows(const Database& database, ElementHint* hint) {
 }
 
 void Collection::FetchElement(const ElementHint& hint) {
-  // A sorted set's index has no tags.
-  if (hint.entry == nullptr || hint.leaf.tree != 0) return;
+  // A sorted set's index has no tags, and a string no elements.
+  if (hint.entry == nullptr || hint.leaf.tree != 0 || hint.in_string) return;
   const PackedPage page(hint.entry->value());
   const char* bytes = page.FirstTagged(static_cast<uint8_t>(hint.leaf.key));
   if (bytes == nullptr) return;

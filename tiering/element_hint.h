@@ -22,8 +22,9 @@ struct ElementHint {
   bool in_string = false;
   uint32_t offset = 0;
   uint64_t shapes = 0;  // StoreImpl::tree_shapes_ as it was
-  // Good until something is changed or moved.
-  const Entry* entry = nullptr;
+  // Of the page, null if it isn't known. Good as long as StoreImpl::entry_moves_ is this.
+  Entry* entry = nullptr;
+  uint64_t moves = 0;
   LeafHint leaf;
 };
 

@@ -21,6 +21,28 @@ constexpr Collection::Options kUnseen = {.touch = false, .count_hit = false};
   __builtin_unreachable();
 }
 
+// One page of a long string.
+class StringPage {
+ public:
+  StringPage(StoreImpl& store, Keyspace& keyspace, uint64_t value_id, PageNumber page)
+      : store_(store), keyspace_(keyspace), name_(value_id, page) {
+    entry_ = store.HintedPage(value_id, page);
+    if (entry_ == nullptr) entry_ = keyspace.pages->table.Find(key());
+    if (entry_ != nullptr && entry_->kind() != Entry::Kind::kHot) entry_ = nullptr;
+    if (entry_ != nullptr) entry_->set_referenced(true);
+  }
+  // Null if it isn't in RAM.
+  Entry* entry() const { return entry_; }
+  HashedKey key() const { return {name_.view(), keyspace_.pages->table.HashOf(name_.view())}; }
+  void Want() const { store_.missing_.push_back({keyspace_.db(), name_, key().hash}); }
+
+ private:
+  StoreImpl& store_;
+  Keyspace& keyspace_;
+  const PageKey name_;
+  Entry* entry_;
+};
+
 // The pages of a long string, for those who only read it: all that a Collection does beside would
 // take longer than the reading.
 class StringPages final : public PageSpace {
@@ -31,16 +53,14 @@ class StringPages final : public PageSpace {
   bool exists() const override { return true; }
   std::string_view Root() override { return root_; }
   std::string_view Read(PageNumber page) override {
-    const PageKey name(RootView(root_).value_id(), page);
-    const HashedKey key{name.view(), keyspace_.pages->table.HashOf(name.view())};
-    if (Entry* entry = Find(key)) return entry->value();
-    store_.missing_.push_back({keyspace_.db(), name, key.hash});
+    const StringPage found(store_, keyspace_, RootView(root_).value_id(), page);
+    if (found.entry() != nullptr) return found.entry()->value();
+    found.Want();
     return {};
   }
   std::string_view Peek(PageNumber page) override {
-    const PageKey name(RootView(root_).value_id(), page);
-    Entry* entry = Find({name.view(), keyspace_.pages->table.HashOf(name.view())});
-    return entry != nullptr ? entry->value() : std::string_view();
+    const StringPage found(store_, keyspace_, RootView(root_).value_id(), page);
+    return found.entry() != nullptr ? found.entry()->value() : std::string_view();
   }
   void CreateRoot(std::string_view) override { RefuseChange(); }
   void ReplaceRoot(std::string_view) override { RefuseChange(); }
@@ -51,13 +71,6 @@ class StringPages final : public PageSpace {
   uint64_t NewValueId() override { RefuseChange(); }
 
  private:
-  Entry* Find(const HashedKey& key) {
-    Entry* entry = keyspace_.pages->table.Find(key);
-    if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return nullptr;
-    entry->set_referenced(true);
-    return entry;
-  }
-
   StoreImpl& store_;
   Keyspace& keyspace_;
   const std::string_view root_;
@@ -125,21 +138,20 @@ bool Database::BecomesLong(const HashedKey& key, uint64_t bytes) {
   return true;
 }
 
-Database::ByteLookup Database::ReadLongByte(const HashedKey& key, uint64_t at, char* byte) {
+std::optional<std::string_view> Database::ReadLong(const HashedKey& key, StringRange range) {
   Keyspace& keyspace = impl_->KeyspaceOf(number_);
   Entry* root = impl_->FindEntry(keyspace, key);
   CHECK(root != nullptr && root->type() == ValueType::kLongString);
-  const uint64_t part = at / LongString::kPageBytes;
-  const uint64_t offset = at % LongString::kPageBytes;
-  *byte = '\0';
-  // Also behind the end, where something may be written.
-  if (LongString::HasPage(root->value(), part)) {
-    const std::string_view page =
-        StringPages(impl_, &keyspace, root).Read(LongString::PageOf(part));
-    if (page.empty()) return ByteLookup::kMissing;
-    if (offset < page.size()) *byte = page[offset];
-  }
-  return at < RootView(root->value()).count() ? ByteLookup::kPresent : ByteLookup::kBehindEnd;
+  const uint64_t part = range.begin / LongString::kPageBytes;
+  if (!LongString::HasPage(root->value(), part)) return std::nullopt;
+  const uint64_t at = range.begin % LongString::kPageBytes;
+  const StringPage page(*impl_, keyspace, RootView(root->value()).value_id(),
+                        LongString::PageOf(part));
+  if (page.entry() == nullptr) return std::nullopt;
+  const std::string_view stored = page.entry()->value();
+  const uint64_t size = range.end - range.begin;
+  if (size > stored.size() || at > stored.size() - size) return std::nullopt;
+  return stored.substr(at, size);
 }
 
 namespace {
@@ -183,28 +195,30 @@ std::string_view PatchHead(const Patch& patch, char (&head)[kPatchHeadBytes]) {
 
 // Of a part that has a page, without a gap before it. What a Collection does for any change would
 // take several times as long.
-bool Database::PatchLongString(const HashedKey& key, uint64_t offset, std::string_view bytes) {
+Database::Patched Database::PatchLongString(const HashedKey& key, uint64_t offset,
+                                            std::string_view bytes) {
   StoreImpl& store = *impl_;
   Keyspace& keyspace = store.KeyspaceOf(number_);
   Keyspace& pages = *keyspace.pages;
   Entry* root = store.FindEntry(keyspace, key);
   const uint64_t part = offset / LongString::kPageBytes;
   const uint64_t at = offset % LongString::kPageBytes;
-  if (bytes.empty() || at + bytes.size() > LongString::kPageBytes) return false;
-  if (!LongString::HasPage(root->value(), part)) return false;
+  if (bytes.empty() || at + bytes.size() > LongString::kPageBytes) return Patched::kNo;
+  if (!LongString::HasPage(root->value(), part)) return Patched::kNo;
   const RootView view(root->value());
   Patch patch{.value_id = view.value_id(),
               .page = LongString::PageOf(part),
               .splice = {},
               .grows = offset + bytes.size() > view.count(),
               .length = {}};
-  const PageKey name(patch.value_id, patch.page);
-  const HashedKey page_key{name.view(), pages.table.HashOf(name.view())};
-  Entry* page = pages.table.Find(page_key);
-  CHECK_MSG(page != nullptr && page->kind() == Entry::Kind::kHot,
-            "a page was changed that is not in RAM");
+  const StringPage place(store, keyspace, patch.value_id, patch.page);
+  Entry* page = place.entry();
+  if (page == nullptr) {
+    place.Want();
+    return Patched::kMissing;
+  }
   const uint64_t stored = page->value().size();
-  if (at > stored) return false;
+  if (at > stored) return Patched::kNo;
   const auto replaced = static_cast<uint32_t>(std::min<uint64_t>(bytes.size(), stored - at));
   patch.splice = {static_cast<uint32_t>(at), replaced, bytes};
   char length[8];
@@ -215,8 +229,8 @@ bool Database::PatchLongString(const HashedKey& key, uint64_t offset, std::strin
   }
   log::LogWriter::Appended appended;
   if (store.LogsChanges()) {
-    if (!store.EnsureImage(pages, page_key, page)) return true;
-    if (patch.grows && !store.EnsureImage(keyspace, key, root)) return true;
+    if (!store.EnsureImage(pages, place.key(), page)) return Patched::kYes;
+    if (patch.grows && !store.EnsureImage(keyspace, key, root)) return Patched::kYes;
     char head[kPatchHeadBytes];
     auto logged = store.Append({.kind = log::RecordKind::kEffect,
                                 .type = static_cast<uint8_t>(ValueType::kLongString),
@@ -224,25 +238,42 @@ bool Database::PatchLongString(const HashedKey& key, uint64_t offset, std::strin
                                 .key = key.bytes,
                                 .payload_prefix = PatchHead(patch, head),
                                 .payload = bytes});
-    if (!logged) return true;
+    if (!logged) return Patched::kYes;
     appended = *logged;
   }
-  auto change = [&](Keyspace& where, const HashedKey& name, Entry* entry,
-                    const firn::Splice& splice, uint64_t size) {
-    const bool was_clean = store.BeginDirty(where, entry);
-    if (was_clean && store.LogsChanges()) store.NoteDirty(where, name, entry, appended);
-    store.Splice(where, name, entry, {&splice, 1}, size);
-  };
-  page->set_referenced(true);
-  change(pages, page_key, page, patch.splice, stored - replaced + bytes.size());
-  if (patch.grows) change(keyspace, key, root, patch.length, root->value().size());
+  // The page's name is hashed only where it is asked for.
+  const uint64_t size = stored - replaced + bytes.size();
+  const bool page_was_clean = store.BeginDirty(pages, page);
+  if (page_was_clean && store.LogsChanges()) store.NoteDirty(pages, place.key(), page, appended);
+  if (size == stored && !page->Has(Entry::kTransient)) {
+    page->SpliceInPlace({&patch.splice, 1}, size);
+  } else {
+    store.Splice(pages, place.key(), page, {&patch.splice, 1}, size);
+  }
+  if (!patch.grows) return Patched::kYes;
+  const bool root_was_clean = store.BeginDirty(keyspace, root);
+  if (root_was_clean && store.LogsChanges()) store.NoteDirty(keyspace, key, root, appended);
+  store.Splice(keyspace, key, root, {&patch.length, 1}, root->value().size());
+  return Patched::kYes;
+}
+
+bool Database::WriteLong(const HashedKey& key, uint64_t offset, std::string_view bytes) {
+  switch (PatchLongString(key, offset, bytes)) {
+    case Patched::kYes:
+      return true;
+    case Patched::kMissing:
+      return false;
+    case Patched::kNo:
+      break;
+  }
+  if (!WantString(key, {offset, offset + bytes.size()})) return false;
+  Collection pages(*this, key, ValueType::kLongString, kUnseen);
+  LongString(&pages).Write(offset, bytes);
   return true;
 }
 
 void Database::WriteToLongString(const HashedKey& key, uint64_t offset, std::string_view bytes) {
-  if (PatchLongString(key, offset, bytes)) return;
-  Collection pages(*this, key, ValueType::kLongString, kUnseen);
-  LongString(&pages).Write(offset, bytes);
+  CHECK_MSG(WriteLong(key, offset, bytes), "a page was changed that is not in RAM");
 }
 
 // The pages come first, under a note of the reaper's, as those of a copy do: a crash leaves none

@@ -244,7 +244,7 @@ Status Recovery::ApplyKeyspaces(const log::RecordView& record) {
     store_.dropped_.push_back(std::move(it->second));
     it = store_.keyspaces_.erase(it);
   }
-  store_.memo_ = {};
+  store_.ForgetLastFound();
   store_.slots_ = std::move(by_db);
   for (uint32_t db = 0; db < store_.slots_.size(); ++db) {
     if (store_.slots_[db] == nullptr) store_.MakeKeyspace(store_.next_keyspace_id_++, db);

@@ -437,9 +437,10 @@ class Database {
   // until the next change of the keyspace. REQUIRES: WantString(range).
   using StringVisitor = std::function<bool(std::string_view piece)>;
   void VisitString(const HashedKey& key, StringRange range, const StringVisitor& visit);
-  // A byte of a string that is_long; 0 behind its end. kMissing: as WantString.
-  enum class ByteLookup : uint8_t { kMissing, kPresent, kBehindEnd };
-  ByteLookup ReadLongByte(const HashedKey& key, uint64_t at, char* byte);
+  // Some bytes of a string that is_long, as one piece, if they are stored as such and in RAM: for
+  // those who read little. If not, WantString and VisitString give them. The view is valid until
+  // the next change of the keyspace. REQUIRES: a range that ends, and begins before its end.
+  std::optional<std::string_view> ReadLong(const HashedKey& key, StringRange range);
   // A copy. REQUIRES: WantString(range).
   std::string ReadString(const HashedKey& key, StringRange range);
 
@@ -457,6 +458,9 @@ class Database {
   // string or absent; WantString of the part that is written.
   uint64_t AppendString(const HashedKey& key, std::string_view bytes);
   uint64_t SetRange(const HashedKey& key, uint64_t offset, std::string_view bytes);
+  // Writes into a string that is_long, and makes it longer if it has to; false, with nothing
+  // changed, if pages are missing, as WantString. REQUIRES: planned with kUpdate.
+  bool WriteLong(const HashedKey& key, uint64_t offset, std::string_view bytes);
   // Replaces parts of a string, ascending and within it; logs the parts alone unless the string is
   // short. REQUIRES: planned with kUpdate; a string that is no integer, and not is_long.
   void SpliceString(const HashedKey& key, std::span<const Splice> splices);
@@ -519,8 +523,9 @@ class Database {
   // absent, is made one, with the bytes that it has.
   bool BecomesLong(const HashedKey& key, uint64_t bytes);
   void WriteToLongString(const HashedKey& key, uint64_t offset, std::string_view bytes);
-  // The same for the most frequent changes; false if it is none of them.
-  bool PatchLongString(const HashedKey& key, uint64_t offset, std::string_view bytes);
+  // WriteLong for the most frequent changes; kNo: it is none of them.
+  enum class Patched : uint8_t { kNo, kMissing, kYes };
+  Patched PatchLongString(const HashedKey& key, uint64_t offset, std::string_view bytes);
   void CopyCollection(const HashedKey& from, Database& target, const HashedKey& to);
   void NameCopy(const HashedKey& from, Database& target, const HashedKey& to, ValueCopy* copy);
   StoreImpl* impl_ = nullptr;

@@ -19,6 +19,7 @@
 
 #include "engine/base/random.h"
 #include "engine/keyspace/access_clock.h"
+#include "tiering/element_hint.h"
 #include "tiering/identity.h"
 #include "tiering/index/index.h"
 #include "tiering/index_meta.h"
@@ -248,7 +249,17 @@ class StoreImpl {
   void SyncNow(std::move_only_function<void(Status)> done);
 
   // After entries have moved.
-  void ForgetLastFound() { memo_ = {}; }
+  void ForgetLastFound() {
+    memo_ = {};
+    ++entry_moves_;
+  }
+  // A page that the hint of the command that runs has found, if it is the one; else null.
+  Entry* HintedPage(uint64_t value_id, PageNumber page) const {
+    const ElementHint* hint = element_hint_;
+    const bool is_it = hint != nullptr && hint->page == page && hint->value_id == value_id &&
+                       hint->moves == entry_moves_;
+    return is_it ? hint->entry : nullptr;
+  }
 
   // --- work on other threads, answered while this object lives
   void RunJob(io::WorkPriority priority, std::move_only_function<void()> job,
@@ -307,6 +318,7 @@ class StoreImpl {
   };
   std::vector<MissingPage> missing_;
   const ElementHint* element_hint_ = nullptr;  // for the command that runs
+  uint64_t entry_moves_ = 0;                   // grows when an entry is freed, or lies elsewhere
   uint64_t tree_shapes_ = 0;                   // grows when a page of any tree comes or goes
   uint64_t last_value_id_ = 0;
 
@@ -373,6 +385,7 @@ class StoreImpl {
   Predecessor FindPredecessor(Keyspace& keyspace, const HashedKey& key);
   uint8_t WriteOver(Keyspace& keyspace, const HashedKey& key, const NewValue& value,
                     const Predecessor& predecessor);
+  bool OverwriteString(Keyspace& keyspace, const Entry::Spec& spec, const Predecessor& predecessor);
   void Supersede(Keyspace& keyspace, const HashedKey& key, const Predecessor& predecessor);
   bool DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* entry, bool free_pages);
   // The pages of a value that is about to go.

@@ -99,16 +99,42 @@ Page* Entry::exchange_page(Page* page) {
   return old;
 }
 
-void Entry::OverwriteInline(std::string_view value) {
-  CHECK(kind() == Kind::kHot && !Has(kInteger) && !Has(kPaged));
-  Layout layout = Decode();
-  CHECK(value.size() == layout.payload_size);
-  if (!value.empty()) std::memmove(const_cast<char*>(layout.payload), value.data(), value.size());
+bool Entry::Overwrite(const Spec& spec) {
+  constexpr uint8_t kShape = kHasExpiry | kInteger | kPaged;
+  constexpr uint8_t kStays = kShape | kPinned | kBlind;
+  const uint8_t shape =
+      (spec.expiry_ms != kNoExpiry ? kHasExpiry : 0) | (spec.is_integer ? kInteger : 0);
+  const bool is_alike = kind() == Kind::kHot && spec.kind == Kind::kHot && type() == spec.type &&
+                        (flags() & kShape) == shape && spec.page == nullptr && spec.reserved == 0;
+  if (!is_alike) return false;
+  const Layout layout = Decode();
+  char* payload = const_cast<char*>(layout.payload);
+  if (spec.is_integer) {
+    StoreFixed(payload, spec.integer);
+  } else {
+    if (spec.value.size() != layout.payload_size) return false;
+    if (!spec.value.empty()) std::memmove(payload, spec.value.data(), spec.value.size());
+  }
+  if (Has(kHasExpiry)) StoreFixed(const_cast<uint8_t*>(layout.expiry), spec.expiry_ms);
+  bytes_[1] = static_cast<uint8_t>((flags() & kStays) | spec.flags);
+  set_referenced(false);
+  set_access(spec.access);
+  set_position(spec.position);
+  return true;
 }
 
 bool Entry::SpliceInPlace(std::span<const Splice> splices, uint64_t new_size) {
   CHECK(kind() == Kind::kHot && !Has(kInteger));
   Layout layout = Decode();
+  const bool overwrites =
+      splices.size() == 1 && !Has(kPaged) && splices[0].removed == splices[0].inserted.size();
+  if (overwrites) {
+    const std::string_view inserted = splices[0].inserted;
+    CHECK(splices[0].offset + inserted.size() <= layout.payload_size);
+    char* to = const_cast<char*>(layout.payload) + splices[0].offset;
+    if (!inserted.empty()) std::memmove(to, inserted.data(), inserted.size());
+    return true;
+  }
   if (Has(kPaged)) {
     auto* page = LoadFixed<Page*>(layout.payload);
     if (page->IsShared() || new_size > page->capacity() || new_size < page->capacity() / 2) {

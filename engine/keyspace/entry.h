@@ -139,8 +139,10 @@ class Entry {
   Page* page() const;
   // REQUIRES: kPaged. Swaps the page; the old one's reference passes to the caller.
   Page* exchange_page(Page* page);
-  // REQUIRES: inline, not integer, and value.size() equal to the present size.
-  void OverwriteInline(std::string_view value);
+  // Becomes what Create makes of the spec, where it lies; false, and nothing has changed, if that
+  // takes another block or page. The flags kPinned and kBlind stay. REQUIRES: the spec has this
+  // entry's key; its value may be this entry's.
+  bool Overwrite(const Spec& spec);
   // REQUIRES: kStub. Bytes of the log record, 0 if unknown.
   uint32_t stub_size() const;
 

@@ -51,9 +51,15 @@ bool ReadByte(CommandContext& context, const Database::KeyInfo& info, uint64_t a
     if (!*behind_end) *byte = value.bytes()[at];
     return true;
   }
-  const Database::ByteLookup found = db.ReadLongByte(key, at, byte);
-  *behind_end = found == Database::ByteLookup::kBehindEnd;
-  return found != Database::ByteLookup::kMissing;
+  if (const auto stored = db.ReadLong(key, {at, at + 1})) {
+    *byte = stored->front();
+    *behind_end = false;
+    return true;
+  }
+  // Nothing but zeros, or behind the end, unless the page is missing.
+  if (!db.WantString(key, {at, at + 1})) return false;
+  *behind_end = at >= db.StringLength(key);
+  return true;
 }
 
 }  // namespace
@@ -85,7 +91,11 @@ void SetBitCommand(CommandContext& context) {
   const bool old_bit = BitAt({&old_byte, 1}, offset & 7);
   if (grows || old_bit != (bit != 0)) {
     const char changed = WithBit(old_byte, offset, bit != 0);
-    db.SetRange(key, byte, {&changed, 1});
+    if (!info.is_long) {
+      db.SetRange(key, byte, {&changed, 1});
+    } else if (!db.WriteLong(key, byte, {&changed, 1})) {
+      return;
+    }
     context.Modified(key);
     context.Notify('$', "setbit", key.bytes);
   }

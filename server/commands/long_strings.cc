@@ -119,6 +119,9 @@ void ReplyLongString(CommandContext& context, const HashedKey& key, StringRange 
   Database& db = context.db();
   range.end = std::min(range.end, db.StringLength(key));
   const uint64_t size = range.begin < range.end ? range.end - range.begin : 0;
+  if (size > 0) {
+    if (const auto piece = db.ReadLong(key, range)) return context.reply.Bulk(*piece);
+  }
   auto visit = [](CommandContext& context, std::string_view piece) {
     context.reply.Raw(piece);
     return true;

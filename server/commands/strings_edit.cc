@@ -105,8 +105,12 @@ void AppendCommand(CommandContext& context) {
     if (!CheckString(context, info)) return;
     const uint64_t old_length = db.StringLength(key);
     if (!CheckLength(context, {old_length, bytes.size()})) return;
-    if (!db.WantString(key, {old_length, old_length + bytes.size()})) return;
-    length = db.AppendString(key, bytes);
+    if (!info.is_long) {
+      length = db.AppendString(key, bytes);
+    } else {
+      if (!db.WriteLong(key, old_length, bytes)) return;
+      length += old_length;
+    }
   }
   Changed(context, "append");
   context.reply.Integer(static_cast<int64_t>(length));
@@ -127,8 +131,13 @@ void SetRangeCommand(CommandContext& context) {
   }
   const Extent extent = {static_cast<uint64_t>(offset), bytes.size()};
   if (!CheckLength(context, extent)) return;
-  if (!db.WantString(key, {extent.offset, extent.offset + extent.bytes})) return;
-  uint64_t length = db.SetRange(key, extent.offset, bytes);
+  uint64_t length;
+  if (!info.is_long) {
+    length = db.SetRange(key, extent.offset, bytes);
+  } else {
+    if (!db.WriteLong(key, extent.offset, bytes)) return;
+    length = db.StringLength(key);
+  }
   Changed(context, "setrange");
   context.reply.Integer(static_cast<int64_t>(length));
 }

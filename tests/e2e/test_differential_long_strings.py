@@ -150,3 +150,41 @@ def test_pipelines_are_equal(pair):  # noqa: F811
     ours, theirs = start(pair, 4711)
     sequence = Sequence(4711)
     run_pipelines((ours, theirs), sequence, KEYS, batches=12, size=30, same=same)
+
+
+class Runs(Sequence):
+    """Places of one string again and again: pipelines know where they are before they get there."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.left = []
+
+    def command(self):
+        if not self.left:
+            if self.chance(0.3):
+                return super().command()
+            key, pick = self.key(), self.random.choice
+            few = lambda: self.random.randbytes(pick([1, 1, 16, 16, 300]))  # noqa: E731
+            bit = lambda: 8 * self.place() + self.random.randrange(8)  # noqa: E731
+            make = pick([lambda: ["SETBIT", key, bit(), pick([0, 1])],
+                         lambda: ["GETBIT", key, bit()],
+                         lambda: ["SETRANGE", key, self.place(), few()],
+                         lambda: ["GETRANGE", key, self.place(), self.place() + 40],
+                         lambda: ["APPEND", key, few()]])
+            self.left = [make() for _ in range(self.random.randrange(2, 40))]
+            # What they point to goes, in the midst of them.
+            if self.chance(0.3):
+                other = pick([["DEL", key], ["SET", key, self.value()], ["SET", key, b"short"],
+                              ["SETRANGE", key, self.place(), self.bytes()],
+                              ["COPY", self.key(), key, "REPLACE"], ["RENAME", self.key(), key]])
+                self.left.insert(self.random.randrange(len(self.left)), other)
+        return self.left.pop(0)
+
+
+def test_runs_in_one_string_are_equal(pair):  # noqa: F811
+    ours, theirs = start(pair, 4712)
+    run_pipelines((ours, theirs), Runs(4712), KEYS, batches=60, size=60, same=same)
+    for key in KEYS:
+        assert ours("GET", key) == theirs("GET", key), key
+    ours.close()
+    theirs.close()

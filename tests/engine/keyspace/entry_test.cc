@@ -100,7 +100,8 @@ TEST(EntryTest, HeaderFieldsChangeIndependently) {
   entry->set_referenced(true);
   entry->set_expiry_ms(std::numeric_limits<int64_t>::max());
   entry->Set(Entry::kTransient);
-  entry->OverwriteInline("VALUE");
+  const Splice splice{0, 5, "VALUE"};
+  EXPECT_TRUE(entry->SpliceInPlace({&splice, 1}, 5));
   EXPECT_EQ(entry->access(), 0xabcdefu);
   EXPECT_EQ(entry->position(), 0x123456789au);
   EXPECT_EQ(entry->expiry_ms(), std::numeric_limits<int64_t>::max());
@@ -115,6 +116,59 @@ TEST(EntryTest, HeaderFieldsChangeIndependently) {
   EXPECT_FALSE(entry->referenced() || entry->Has(Entry::kTransient));
   EXPECT_EQ(entry->position(), 0x123456789au);
   Entry::Free(entry);
+}
+
+TEST(EntryTest, IsOverwrittenInPlaceByWhatTakesTheSameBlock) {
+  Entry* entry = Entry::Create({.key = "key",
+                                .value = "value",
+                                .expiry_ms = 7,
+                                .flags = Entry::kDirty | Entry::kTransient | Entry::kPinned});
+  entry->set_referenced(true);
+  const Entry::Spec spec{.key = "key",
+                         .value = "VALUE",
+                         .expiry_ms = 9,
+                         .access = 5,
+                         .position = 6,
+                         .flags = Entry::kRaw};
+  ASSERT_TRUE(entry->Overwrite(spec));
+  EXPECT_EQ(entry->key(), "key");
+  EXPECT_EQ(entry->value(), "VALUE");
+  EXPECT_EQ(entry->expiry_ms(), 9);
+  EXPECT_EQ(entry->access(), 5u);
+  EXPECT_EQ(entry->position(), 6u);
+  EXPECT_FALSE(entry->referenced());
+  EXPECT_EQ(entry->flags(), Entry::kHasExpiry | Entry::kRaw | Entry::kPinned);
+  Entry::Free(entry);
+
+  entry = Entry::Create({.key = "key", .is_integer = true, .integer = 1});
+  ASSERT_TRUE(entry->Overwrite({.key = "key", .is_integer = true, .integer = -2}));
+  EXPECT_EQ(entry->integer(), -2);
+  Entry::Free(entry);
+}
+
+TEST(EntryTest, IsNotOverwrittenByWhatTakesAnotherBlock) {
+  const std::string large(Entry::kMaxInlineValueSize + 1, 'x');
+  Entry* entries[] = {Entry::Create({.key = "key", .value = "value"}),
+                      Entry::Create({.kind = Kind::kStub, .key = "key"}),
+                      Entry::Create({.key = "key", .value = large}),
+                      Entry::Create({.key = "key", .is_integer = true, .integer = 1})};
+  const Entry::Spec others[] = {
+      {.key = "key", .value = "longer value"},
+      {.type = ValueType::kList, .key = "key", .value = "VALUE"},
+      {.key = "key", .value = "VALUE", .expiry_ms = 1},
+      {.key = "key", .value = large},
+      {.kind = Kind::kTombstone, .key = "key"},
+  };
+  for (const Entry::Spec& other : others) {
+    for (Entry* entry : entries) {
+      EXPECT_FALSE(entry->Overwrite(other));
+      EXPECT_FALSE(entry->Has(Entry::kHasExpiry));
+    }
+  }
+  EXPECT_EQ(entries[0]->value(), "value");
+  EXPECT_EQ(entries[2]->value(), large);
+  EXPECT_EQ(entries[3]->integer(), 1);
+  for (Entry* entry : entries) Entry::Free(entry);
 }
 
 TEST(EntryTest, TakesOverThePageGivenAndSwapsIt) {
