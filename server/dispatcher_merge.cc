@@ -4,6 +4,7 @@
 // Where somebody could (events, monitors, tracking, blocked clients), they run one by one.
 
 #include "server/commands/lists.h"
+#include "server/commands/streams.h"
 #include "server/dispatcher.h"
 #include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
@@ -23,10 +24,9 @@ struct MergedCommand {
 };
 constexpr size_t kManyArgs = 32;
 constexpr MergedCommand kMergedCommands[] = {
-    {"lpush", MergedLPush, 3, kManyArgs},
-    {"rpush", MergedRPush, 3, kManyArgs},
-    {"lpop", MergedLPop, 2, 2},
-    {"rpop", MergedRPop, 2, 2},
+    {"lpush", MergedLPush, 3, kManyArgs}, {"rpush", MergedRPush, 3, kManyArgs},
+    {"lpop", MergedLPop, 2, 2},           {"rpop", MergedRPop, 2, 2},
+    {"xack", MergedXAck, 4, kManyArgs},
 };
 
 }  // namespace

@@ -119,6 +119,8 @@ void XSetIdCommand(CommandContext& context);
 void XReadCommand(CommandContext& context);
 void XReadGroupCommand(CommandContext& context);
 void XAckCommand(CommandContext& context);
+// XACKs of a pipeline that follow one another on one group (dispatcher_merge.cc).
+bool MergedXAck(CommandContext& context, std::span<const struct ParsedRequest> requests);
 void XClaimCommand(CommandContext& context);
 void XAutoClaimCommand(CommandContext& context);
 void XPendingCommand(CommandContext& context);

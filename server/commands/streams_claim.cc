@@ -5,6 +5,7 @@
 
 #include "server/client.h"
 #include "server/commands/streams.h"
+#include "server/dispatcher.h"
 
 namespace firn::server {
 namespace {
@@ -372,6 +373,14 @@ class Acknowledgement {
     for (const Owner& owner : owners_) groups_.Store(group_, owner.name, owner.consumer);
     return all.size();
   }
+  // Whether it has removed an entry: the first time that it is asked about this one.
+  bool Claim(StreamId id) {
+    claimed_.resize(pending_.size());
+    const auto less = [](const Pending& pending, StreamId id) { return pending.id < id; };
+    const auto found = std::lower_bound(pending_.begin(), pending_.end(), id, less);
+    if (found == pending_.end() || found->id != id) return false;
+    return !std::exchange(claimed_[static_cast<size_t>(found - pending_.begin())], true);
+  }
 
  private:
   struct Owner {
@@ -396,6 +405,7 @@ class Acknowledgement {
   StreamGroups& groups_;
   const Group& group_;
   std::vector<Pending> pending_;
+  std::vector<char> claimed_;
   std::vector<Owner> owners_;
 };
 
@@ -420,6 +430,43 @@ void XAckCommand(CommandContext& context) {
   group.pending -= acknowledged;
   groups.Store(context.args[2], group);
   NoteGroupChange(context, acknowledged);
+}
+
+bool MergedXAck(CommandContext& context, std::span<const ParsedRequest> requests) {
+  const std::string_view name = context.args[2];
+  std::vector<StreamId> ids;
+  ids.reserve(requests.size());
+  for (const ParsedRequest& request : requests) {
+    if (request.args[2] != name) return false;
+    for (size_t i = 3; i < request.args.size(); ++i) {
+      ParsedStreamId parsed;
+      if (!ParseStreamId(request.args[i], {}, &parsed)) return false;
+      ids.push_back(parsed.id);
+    }
+  }
+  Database& db = context.db();
+  constexpr Database::LookupOptions kUnseen = {.touch = false, .count_hit = false};
+  if (db.Lookup(context.key(), kUnseen).type != ValueType::kStream) return false;
+  OpenStream stream(context, OpenStream::Use::kWrite);
+  StreamGroups groups(stream.pages());
+  Group group;
+  if (groups.FindGroup(name, &group) != Lookup::kPresent) return false;
+  Acknowledgement acknowledgement(groups, group);
+  if (!acknowledgement.Locate(ids)) return false;
+  const uint64_t acknowledged = acknowledgement.Run();
+  // Each counts a hit.
+  for (size_t i = 0; i < requests.size(); ++i) LookupForRead(context, context.key());
+  auto id = ids.begin();
+  for (const ParsedRequest& request : requests) {
+    int64_t count = 0;
+    for (size_t i = 3; i < request.args.size(); ++i) count += acknowledgement.Claim(*id++) ? 1 : 0;
+    context.reply.Integer(count);
+  }
+  if (acknowledged == 0) return true;
+  group.pending -= acknowledged;
+  groups.Store(name, group);
+  NoteGroupChange(context, acknowledged);
+  return true;
 }
 
 void XClaimCommand(CommandContext& context) {

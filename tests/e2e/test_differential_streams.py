@@ -213,6 +213,63 @@ def test_pipelines_are_equal(pair):  # noqa: F811
     theirs.close()
 
 
+class Runs(Sequence):
+    """The same command again and again, as job queues get it in pipelines."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.left = []
+
+    def command(self):
+        pick = self.random.choice
+        if not self.left:
+            if self.random.random() < 0.2:
+                return super().command()
+            key = pick(KEYS[:3]) if self.random.random() < 0.95 else self.key()
+            group = pick(GROUPS[:2])
+            self.left += [self.add(key) for _ in range(self.random.randrange(20))]
+            self.left += [["XREADGROUP", "GROUP", group, pick(CONSUMERS[:2]), "COUNT", pick(
+                [1, 2, 10]), "STREAMS", key, ">"] for _ in range(self.random.randrange(20))]
+            ids = [self.id(key) for _ in range(self.random.randrange(2, 40))]
+            if self.random.random() < 0.7:
+                ids.sort(key=lambda one: [int(part) for part in one.split(b"-") if part.isdigit()])
+            for one in ids:
+                other = GROUPS[0] if self.random.random() < 0.03 else group
+                many = self.ids(key) if self.random.random() < 0.1 else [one]
+                self.left.append([pick(["XACK", "xack"]), key, other] + many)
+            self.left += [["XPENDING", key, group], ["XINFO", "CONSUMERS", key, group]]
+        return self.left.pop(0)
+
+
+def test_runs_of_acknowledgements_are_equal(pair):  # noqa: F811
+    ours, theirs = (server.resp() for server in pair)
+    for connection in (ours, theirs):
+        assert connection("FLUSHALL") == "OK"
+        for key in KEYS[:3]:
+            for group in GROUPS[:2]:
+                connection("XGROUP", "CREATE", key, group, "0", "MKSTREAM")
+    run_pipelines((ours, theirs), Runs(816), KEYS, batches=150, same=same)
+    for key in KEYS[:3]:
+        for group in GROUPS[:2]:
+            command = ["XPENDING", key, group, "-", "+", 10_000]
+            assert same(command, ours(*command), theirs(*command)), (key, group)
+    ours.pipeline([["XADD", "counted", f"{i}-0", "f", "v"] for i in range(1, 33)])
+    ours("XGROUP", "CREATE", "counted", "g", "0")
+    ours("XREADGROUP", "GROUP", "g", "c", "STREAMS", "counted", ">")
+
+    def counts():
+        def number(section, name):
+            line = [line for line in ours("INFO", section).splitlines() if line.startswith(name)]
+            return int(line[0].split(b":")[1].removeprefix(b"calls=").split(b",")[0])
+        return number("commandstats", b"cmdstat_xack:"), number("stats", b"keyspace_hits:")
+    before = counts()
+    replies = ours.pipeline([["XACK", "counted", "g", f"{i // 2}-0"] for i in range(2, 34)])
+    assert replies == [1, 0] * 16
+    assert [after - old for after, old in zip(counts(), before)] == [32, 32]
+    ours.close()
+    theirs.close()
+
+
 def test_key_named_twice_goes_on_where_it_was_left(client):
     for i in range(1, 4):
         client.xadd("s", {"a": i}, id=f"{i}-0")
