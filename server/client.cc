@@ -17,6 +17,8 @@ constexpr size_t kSendParts = 64;
 constexpr uint64_t kSendBytes = 4 << 20;
 // With so many reply bytes unsent no further request is run, whatever the limits are.
 constexpr uint64_t kMinOutputShare = 1 << 20;
+// Replies that who is not authenticated may leave unread.
+constexpr uint64_t kStrangersOutputBytes = 256 << 10;
 // Input buffers that grew beyond this are given back once empty.
 constexpr size_t kKeepInputBytes = 32 * 1024;
 // A connection that is silent for so long gives its buffers back.
@@ -551,7 +553,8 @@ void Client::CheckOutputLimits(int64_t now_micros) {
   if (closing_) return;
   const OutputBufferLimit& limit = server_.options()->output_buffer_limit(client_class());
   uint64_t pending = output_.pending_bytes();
-  bool hard = limit.hard_bytes != 0 && pending >= limit.hard_bytes;
+  bool hard = (limit.hard_bytes != 0 && pending >= limit.hard_bytes) ||
+              (!authenticated_ && pending >= kStrangersOutputBytes);
   bool soft = limit.soft_bytes != 0 && pending >= limit.soft_bytes;
   if (!soft) {
     soft_limit_since_micros_ = 0;

@@ -1,0 +1,359 @@
+"""Attacks that were published against Redis and its kin: each ends in an error, and the server goes
+on. Those on Lua are in test_scripting.py, those by payloads of RESTORE in the unit tests of dumps,
+those by patterns in test_keys.py, by rules of ACL in test_acl.py, on TLS in test_tls.py."""
+
+import select
+import socket
+
+import pytest
+
+from harness import Error, RespClient, Simple, redis_server, wait_for
+
+OK = Simple("OK")
+MAX = str(2**63 - 1)
+MIN = str(-2**63)
+OVER = str(2**63)
+HALF = str(2**62)
+
+SETUP = [
+    ("RPUSH", "l", "3", "1", "2"), ("SADD", "s", "a", "b", "c"), ("HSET", "h", "f", "1", "g", "2"),
+    ("ZADD", "z", "1", "a", "2", "b"), ("SET", "str", "abc"), ("XADD", "x", "1-1", "f", "v"),
+    ("XADD", "x", "2-1", "f", "v"), ("XGROUP", "CREATE", "x", "g", "0"),
+    ("XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "x", ">"),
+    ("GEOADD", "geo", "1", "1", "m")]
+
+# Counts, offsets, indexes and times at the ends of what an integer holds, and numbers of keys that
+# are not there.
+INTEGERS = {
+    "strings": [
+        ("SETRANGE", "str", MAX, "x"), ("SETRANGE", "str", "4294967295", "x"),
+        ("SETRANGE", "str", "-1", "x"), ("SETRANGE", "new", MAX, ""),
+        ("GETRANGE", "str", MIN, MAX), ("SETBIT", "b", "4294967296", "1"), ("SETBIT", "b", MAX, "1"),
+        ("SETBIT", "b", "-1", "1"), ("GETBIT", "b", OVER), ("BITPOS", "str", "1", MIN, MAX),
+        ("BITCOUNT", "str", MIN, MAX, "BIT"), ("BITFIELD", "b", "SET", "u8", MAX, "1"),
+        ("BITFIELD", "b", "SET", "u8", "#" + MAX, "1"), ("BITFIELD", "b", "SET", "u64", "0", "1"),
+        ("BITFIELD", "b", "SET", "i65", "0", "1"), ("BITFIELD", "b", "INCRBY", "i64", "-1", "1"),
+        ("INCRBYFLOAT", "n", "nan"), ("INCRBYFLOAT", "n", "1e400"), ("DECRBY", "n", MIN),
+        ("MSETNX", "m", "1", "m", "2"), ("LCS", "str", "l"), ("PFADD", "str", "x"),
+        ("PFCOUNT", "str"), ("PFMERGE", "p", "str"), ("SET", "k", "v", "EX", MAX),
+        ("SET", "k", "v", "PXAT", MIN), ("GETEX", "str", "EX", MAX), ("RESTORE", "r", MAX, "x")],
+    "lists": [
+        ("LMPOP", MAX, "l", "LEFT"), ("LMPOP", "0", "l", "LEFT"), ("LMPOP", "-1", "l", "LEFT"),
+        ("LMPOP", "1", "l", "LEFT", "COUNT", OVER), ("LMPOP", "1", "l", "LEFT", "COUNT", "0"),
+        ("BLMPOP", "0", MAX, "l", "LEFT"), ("LPOS", "l", "1", "RANK", "0"),
+        ("LPOS", "l", "1", "COUNT", OVER), ("LPOS", "l", "1", "MAXLEN", "-1"),
+        ("LRANGE", "l", MIN, MAX), ("LTRIM", "none", MIN, MAX), ("LINDEX", "l", MIN),
+        ("LREM", "l", MIN, "zzz"), ("LPOP", "l", MAX + "0"), ("LPOP", "none", "-1"),
+        ("SORT", "l", "LIMIT", MIN, MAX), ("SORT", "l", "LIMIT", MAX, MAX),
+        ("SORT", "l", "LIMIT", "1", MAX), ("SORT_RO", "l", "LIMIT", "-5", "-1"),
+        ("SORT_RO", "l", "STORE", "d")],
+    "hashes and sets": [
+        ("HRANDFIELD", "h", MIN), ("HRANDFIELD", "h", MIN, "WITHVALUES"),
+        ("HRANDFIELD", "h", "-" + HALF, "WITHVALUES"), ("HRANDFIELD", "h", HALF, "WITHVALUES"),
+        ("HINCRBYFLOAT", "h", "f", "nan"), ("HINCRBYFLOAT", "h", "f", "inf"),
+        ("HINCRBYFLOAT", "h", "f", "-infinity"), ("HINCRBY", "h", "f", OVER),
+        ("HSCAN", "h", "0", "COUNT", MAX), ("SRANDMEMBER", "s", MIN), ("SRANDMEMBER", "s", OVER),
+        ("SPOP", "s", "-1"), ("SPOP", "none", MAX), ("SINTERCARD", "0"), ("SINTERCARD", "0", "s"),
+        ("SINTERCARD", MAX, "s"), ("SINTERCARD", "1", "s", "LIMIT", "-1"),
+        ("SINTERCARD", "1", "s", "LIMIT", OVER), ("SCAN", str(2**64)), ("SCAN", "0", "COUNT", OVER)],
+    "sorted sets": [
+        ("ZRANDMEMBER", "z", MIN), ("ZRANDMEMBER", "z", "-" + HALF, "WITHSCORES"),
+        ("ZMPOP", "2147483648", "z", "MIN"), ("ZMPOP", "1", "z", "MIN", "COUNT", OVER),
+        ("BZMPOP", "0", MAX, "z", "MIN"), ("ZINTERCARD", MAX, "z"), ("ZUNION", MAX, "z"),
+        ("ZUNIONSTORE", "d", MAX, "z"), ("ZUNIONSTORE", "d", "1152921504606846976", "z"),
+        ("ZADD", "z", "nan", "a"), ("ZINCRBY", "z", "nan", "a"), ("ZRANGE", "z", MIN, MAX),
+        ("ZRANGE", "z", "(nan", "1", "BYSCORE"),
+        ("ZRANGEBYSCORE", "z", "-inf", "+inf", "LIMIT", MIN, MIN),
+        ("ZRANGEBYSCORE", "z", "-inf", "+inf", "LIMIT", "1", MAX), ("ZPOPMIN", "z", "-1"),
+        ("ZPOPMIN", "none", MAX), ("ZREMRANGEBYRANK", "none", MIN, MAX),
+        ("ZUNION", "2", "z", "z", "WEIGHTS", "inf", "-inf", "WITHSCORES"),
+        ("GEOADD", "geo", "181", "1", "m"), ("GEOADD", "geo", "nan", "1", "m"),
+        ("GEOSEARCH", "geo", "FROMMEMBER", "m", "BYRADIUS", "-1", "m"),
+        ("GEOSEARCH", "geo", "FROMMEMBER", "m", "BYBOX", "1e400", "1", "m"),
+        ("GEOSEARCH", "geo", "FROMMEMBER", "m", "BYRADIUS", "1", "m", "COUNT", OVER),
+        ("GEORADIUS_RO", "geo", "0", "0", "1", "m", "STORE", "d")],
+    "streams": [
+        ("XAUTOCLAIM", "x", "g", "c", "0", "0", "COUNT", MAX),
+        ("XAUTOCLAIM", "x", "g", "c", "0", "0", "COUNT", str(2**60)),
+        ("XAUTOCLAIM", "x", "g", "c", "0", "0", "COUNT", "0"),
+        ("XAUTOCLAIM", "x", "g", "c", MIN, "0"),
+        ("XADD", "x", "MAXLEN", OVER, "*", "f", "v"), ("XADD", "x", "MAXLEN", "-1", "*", "f", "v"),
+        ("XADD", "x", f"{2**64}-1", "f", "v"), ("XTRIM", "x", "MINID", OVER * 3),
+        ("XRANGE", "x", f"({2**64 - 1}-{2**64 - 1}", "+"),
+        ("XREAD", "COUNT", MIN, "STREAMS", "x", "0"), ("XREAD", "COUNT", MAX, "STREAMS", "x", "0"),
+        ("XCLAIM", "x", "g", "c", MIN, "1-1"), ("XCLAIM", "x", "g", "c", "0", "1-1", "TIME", MIN),
+        ("XCLAIM", "x", "g", "c", "0", "1-1", "RETRYCOUNT", OVER), ("XSETID", "x", "0-0"),
+        ("XPENDING", "x", "g", "-", "+", MIN), ("XADD", "x", f"{2**64 - 1}-{2**64 - 1}", "f", "v"),
+        ("XADD", "x", "*", "f", "v")],
+    "numbers of keys": [
+        ("EVAL", "return 1", MAX), ("EVAL", "return 1", "-1"), ("EVAL", "return 1", "2", "a"),
+        ("EVAL", "return 1", OVER), ("FCALL", "f", MAX, "a"), ("EVAL_RO", "return 1", "2147483648", "a"),
+        ("COMMAND", "GETKEYS", "EVAL", "x", "2147483647", "a"),
+        ("COMMAND", "GETKEYS", "ZUNIONSTORE", "d", "2147483647", "a"),
+        ("COMMAND", "GETKEYS", "ZUNIONSTORE", "d", "-2147483648", "a"),
+        ("COMMAND", "GETKEYS", "SINTERCARD", MAX, "a"),
+        ("COMMAND", "GETKEYS", "LMPOP", "1073741823", "a", "LEFT"),
+        ("COMMAND", "GETKEYS", "MIGRATE", "h", "1", "", "0", "1", "KEYS"),
+        ("COMMAND", "GETKEYS", "XREAD", "STREAMS"), ("COMMAND", "GETKEYS", "XREAD", "STREAMS", "a"),
+        ("COMMAND", "GETKEYS", "SORT", "a", "STORE"),
+        ("COMMAND", "GETKEYS", "SORT", "a", "STORE", "b", "STORE", "c"),
+        ("COMMAND", "GETKEYS", "GEORADIUS", "a", "0", "0", "1", "m", "STORE"),
+        ("COMMAND", "GETKEYS", "MEMORY", "USAGE")],
+    "the server": [
+        ("EXPIRE", "str", MAX), ("EXPIRE", "str", MIN), ("PEXPIRE", "str", MAX), ("SELECT", OVER),
+        ("SWAPDB", "0", MAX), ("MOVE", "s", MAX), ("COPY", "s", "q", "DB", MAX),
+        ("CLIENT", "KILL", "ID", OVER), ("CLIENT", "PAUSE", "-1"), ("CLIENT", "PAUSE", MAX + "0"),
+        ("SLOWLOG", "GET", OVER), ("WAIT", MIN, "0"), ("HELLO", "9" * 30), ("HELLO", "3", "AUTH", "a"),
+        ("AUTH", "x" * 100_000, "y"), ("CONFIG", "SET", "maxmemory", "1" + "0" * 30),
+        ("CONFIG", "SET", "dbfilename", "../x")],
+}
+
+
+@pytest.fixture(scope="module")
+def redis():
+    server = redis_server()
+    if server is None:
+        pytest.skip("redis-server is not installed")
+    yield server
+    server.remove()
+
+
+@pytest.mark.parametrize("area", INTEGERS)
+def test_integers_at_their_ends(resp, redis, area):
+    """Redis has mended what these once did: it says the same."""
+    with redis.resp() as other:
+        other("FLUSHALL")
+        for command in SETUP:
+            resp(*command), other(*command)
+        for command in INTEGERS[area]:
+            assert resp(*command) == other(*command), command
+        assert resp("DEBUG", "DIGEST") == other("DEBUG", "DIGEST") or area == "streams"
+
+
+# --- what is no request
+
+
+@pytest.mark.parametrize("request_bytes, reply", [
+    (b"*-1\r\n", b""), (b"*0\r\n", b""), (b"*-2147483648\r\n", b""),
+    (b"*1\r\n$-1\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+    (b"*1\r\n$4294967296\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+    (b"*1\r\n$18446744073709551615\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+    (b"*18446744073709551617\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    (b"*2147483648\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    (b"*1\r\n:1\r\n", b"-ERR Protocol error: expected '$', got ':'\r\n"),
+    (b"*1\r\n%1\r\n", b"-ERR Protocol error: expected '$', got '%'\r\n"),
+    (b"*1\r\n~1\r\n", b"-ERR Protocol error: expected '$', got '~'\r\n"),
+    (b"*1\r\n,1\r\n", b"-ERR Protocol error: expected '$', got ','\r\n"),
+    (b"*1\r\n*1\r\n", b"-ERR Protocol error: expected '$', got '*'\r\n"),
+    (b"*1\r\n_\r\n", b"-ERR Protocol error: expected '$', got '_'\r\n"),
+    (b"*1\r\n=5\r\ntxt:a\r\n", b"-ERR Protocol error: expected '$', got '='\r\n"),
+], ids=lambda value: repr(value)[2:20] if value else "nothing")
+def test_types_and_lengths_that_no_request_has(server, request_bytes, reply):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
+        connection.sendall(request_bytes)
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+        assert received == reply
+    with server.resp() as client:
+        assert client("PING") == "PONG"
+
+
+# --- resources
+
+
+def used_memory(resp):
+    return int(resp("INFO", "memory").decode().split("used_memory:")[1].split("\r\n")[0])
+
+
+def test_who_is_not_authenticated_costs_little(start):
+    """Many connections that announce much, and replies that nobody reads."""
+    server = start("--requirepass", "secret", wait=None)
+    assert wait_for(lambda: "Ready to accept" in server.log())
+    with server.resp() as admin:
+        assert admin("AUTH", "secret") == OK
+        before = used_memory(admin)
+        held = []
+        for request in (b"*10\r\n$16384\r\n" + b"x" * 16_000, b"x" * 16_000, b"*11\r\n",
+                        b"*10\r\n$536870912\r\n"):
+            for _ in range(50):
+                held.append(socket.create_connection(("127.0.0.1", server.port)))
+                held[-1].sendall(request)
+        assert admin("PING") == "PONG"
+        assert used_memory(admin) < before + len(held) * 40_000
+        greedy = socket.create_connection(("127.0.0.1", server.port))
+        greedy.setblocking(False)
+        sent = 0
+        try:
+            while sent < 50_000_000 and select.select([], [greedy], [], 1)[1]:
+                sent += greedy.send(b"GET x\r\n" * 10_000)
+        except OSError:
+            pass
+        assert used_memory(admin) < before + len(held) * 40_000 + 5_000_000
+        for connection in (*held, greedy):
+            connection.close()
+        assert wait_for(lambda: b"connected_clients:1\r\n" in admin("INFO", "clients"))
+        assert wait_for(lambda: used_memory(admin) < before + 1_000_000)
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 200 + "b", "[" * 1000 + "a", "\\" * 1001, "?" * 1000 + "*b"])
+def test_patterns_of_subscribers_end_quickly(server, resp, pattern):
+    with server.resp() as listener:
+        assert listener("PSUBSCRIBE", pattern)[0] == b"psubscribe"
+        assert resp("PUBLISH", "a" * 5000, "message") in (0, 1)
+        resp("ACL", "SETUSER", "limited", "on", "nopass", "+@all", "~" + pattern)
+        with server.resp() as other:
+            assert other("AUTH", "limited", "") == OK
+            assert isinstance(other("GET", "a" * 5000), (Error, type(None)))
+        resp("ACL", "DELUSER", "limited")
+
+
+# --- lives
+
+
+def own_id(connection):
+    return str(connection("CLIENT", "ID"))
+
+
+def test_a_client_may_end_itself_anywhere(server, resp):
+    with server.resp() as victim:
+        number = own_id(victim)
+        victim.pipeline([("MULTI",), ("SET", "before", 1), ("CLIENT", "KILL", "ID", number,
+                         "SKIPME", "no"), ("SET", "after", 1)])
+        victim.send("EXEC")
+        # The transaction runs to its end; its reply comes, and then the connection's end.
+        assert victim.read() == [OK, 1, OK]
+        assert victim.at_end()
+    assert resp("EXISTS", "before", "after") == 2
+    with server.resp() as victim:
+        victim.send("EVAL", "return redis.pcall('CLIENT', 'KILL', 'ID', ARGV[1])", 0, own_id(victim))
+        assert isinstance(victim.read(), Error)
+        victim.send("EVAL", "while true do end", 0)
+        victim.close()
+    assert wait_for(lambda: resp("SCRIPT", "KILL") == OK or resp("PING") == "PONG")
+
+
+def test_a_client_may_be_ended_amid_anything(server, resp):
+    endings = [("BLPOP", "list", 0), ("SUBSCRIBE", "c"), ("MONITOR",), ("XREAD", "BLOCK", 0, "STREAMS",
+                                                                        "stream", "$"),
+               ("WAIT", 1, 0), ("CLIENT", "TRACKING", "ON", "BCAST"), ("MULTI",)]
+    for command in endings:
+        with server.resp() as victim:
+            victim("HELLO", 3)
+            number = own_id(victim)
+            victim.send(*command)
+            assert wait_for(lambda: f"id={number} " in resp("CLIENT", "LIST").decode())
+            resp.send_raw(b"".join(RespClient.encode(*part) for part in (
+                ("MULTI",), ("RPUSH", "list", "x"), ("CLIENT", "KILL", "ID", number),
+                ("PUBLISH", "c", "m"), ("DEL", "list"), ("EXEC",))))
+            replies = [resp.read() for _ in range(6)]
+            assert replies[5][1] == 1, command
+        assert resp("RPUSH", "list", "x") == 1
+        assert resp("DEL", "list") == 1
+
+
+def test_the_dead_take_nothing_that_others_wait_for(server, resp):
+    """A list is served while one of those that wait for it is unblocked, and another is killed."""
+    waiting = [server.resp() for _ in range(3)]
+    numbers = [own_id(connection) for connection in waiting]
+    for connection in waiting:
+        connection.send("BLPOP", "list", 0)
+        assert wait_for(lambda: b"blocked_clients:%d\r\n" % (waiting.index(connection) + 1)
+                        in resp("INFO", "clients"))
+    resp.pipeline([("MULTI",), ("CLIENT", "KILL", "ID", numbers[0]), ("RPUSH", "list", "x"),
+                   ("CLIENT", "UNBLOCK", numbers[1]), ("EXEC",)])
+    assert waiting[0].at_end()
+    # One got the element or was unblocked; nobody both.
+    answers = {}
+    answers[1] = waiting[1].read()
+    if answers[1] is None:
+        assert waiting[2].read() == [b"list", b"x"]
+    else:
+        assert answers[1] == [b"list", b"x"]
+        assert resp("RPUSH", "list", "y") == 1
+        assert waiting[2].read() == [b"list", b"y"]
+    assert resp("LLEN", "list") == 0
+    for connection in waiting:
+        connection.close()
+
+
+def test_a_blocked_client_may_be_unblocked_and_evicted_at_once(start):
+    server = start("--maxmemory-clients", "1mb")
+    with server.resp() as resp:
+        resp("CLIENT", "NO-EVICT", "ON")
+        for _ in range(5):
+            blocked = server.resp()
+            number = own_id(blocked)
+            try:
+                blocked.send("BLPOP", "list", 0)
+                blocked.send("SET", "large", b"x" * 900_000)
+                blocked.send("SET", "large", b"x" * 900_000)
+                blocked.send("SET", "large", b"x" * 900_000)
+            except OSError:
+                pass
+            resp("CLIENT", "UNBLOCK", number)
+            resp("RPUSH", "list", "x")
+            resp("DEL", "list", "large")
+            blocked.close()
+        assert resp("PING") == "PONG"
+
+
+# --- access
+
+
+def test_what_acl_checks_is_what_runs(server, resp):
+    """Keys that only options name, and names that come twice."""
+    resp("ACL", "SETUSER", "narrow", "on", "nopass", "+@all", "~mine*")
+    for command in SETUP:
+        resp(*command)
+    resp("RPUSH", "mine", 1)
+    resp("GEOADD", "mine:geo", 1, 1, "m")
+    with server.resp() as narrow:
+        assert narrow("AUTH", "narrow", "") == OK
+        for command in (
+                ("SORT", "mine", "STORE", "theirs"), ("SORT", "mine", "BY", "theirs*"),
+                ("SORT", "mine", "STORE", "mine2", "STORE", "theirs"),
+                ("SORT_RO", "mine", "GET", "theirs*"), ("SORT_RO", "theirs"),
+                ("GEORADIUS", "mine:geo", 1, 1, 1, "m", "STORE", "mine2", "STORE", "theirs"),
+                ("GEORADIUS", "mine:geo", 1, 1, 1, "m", "STORE", "mine2", "STOREDIST", "theirs"),
+                ("XREAD", "COUNT", 1, "STREAMS", "mine3", "x", 0, 0),
+                ("XREADGROUP", "GROUP", "STREAMS", "c", "STREAMS", "x", ">"),
+                ("EVAL", "return redis.call('GET', 'str')", 0),
+                ("EVAL", "return 1", 1, "theirs"), ("BITOP", "NOT", "mine4", "theirs"),
+                ("COPY", "mine", "theirs"), ("MIGRATE", "127.0.0.1", 1, "", 0, 10, "KEYS", "str"),
+                ("LMPOP", 2, "mine", "l", "LEFT"), ("OBJECT", "ENCODING", "str"),
+                ("MEMORY", "USAGE", "str")):
+            reply = narrow(*command)
+            assert isinstance(reply, Error) and ("NOPERM" in reply or "denied" in reply
+                                                 or "permissions" in reply), (command, reply)
+    resp("ACL", "DELUSER", "narrow")
+    assert resp("EXISTS", "theirs") == 0
+
+
+@pytest.mark.parametrize("option", ["requirepass", "proc-title-template", "dbfilename", "logfile",
+                                    "dir", "masterauth"])
+def test_a_line_break_in_an_option_makes_no_line_of_configuration(start, tmp_path, option):
+    path = tmp_path / "firn.conf"
+    path.write_text("hash-max-listpack-entries 77\n")
+    server = start("--enable-protected-configs", "yes", config=str(path))
+    with server.resp() as resp:
+        resp("CONFIG", "SET", option, "a\nhash-max-listpack-entries 5\nb")
+        with server.resp() as other:
+            other("AUTH", "a\nhash-max-listpack-entries 5\nb")
+            other("CONFIG", "REWRITE")
+    lines = path.read_text().split("\n")
+    assert [line for line in lines if line.startswith("hash-max-listpack-entries")] == [
+        "hash-max-listpack-entries 77"]
+
+
+def test_a_line_break_in_an_error_of_a_script_makes_no_reply(resp):
+    for script in ("return redis.error_reply('a\\r\\n+FORGED')",
+                   "return {err = 'a\\r\\n+FORGED'}", "error('a\\r\\n+FORGED')",
+                   "return redis.status_reply('a\\r\\n+FORGED')", "return {ok = 'a\\r\\n+FORGED'}",
+                   "return redis.pcall('a\\r\\n+FORGED')", "return redis.call('SET', 'a\\r\\n')"):
+        reply = resp("EVAL", script, 0)
+        assert isinstance(reply, (Error, Simple)) and "\r" not in reply and "\n" not in reply
+        assert resp("PING") == "PONG"
+    assert isinstance(resp("a\r\n+FORGED"), Error)
+    assert resp("PING") == "PONG"
