@@ -10,13 +10,14 @@
 #include <map>
 #include <thread>
 
+#include "server/kept_connections.h"
 #include "tiering/io/loop.h"
 
 namespace firn::server {
 
 class Errands {
  public:
-  explicit Errands(io::Loop* loop) : loop_(*loop) {}
+  explicit Errands(io::Loop* loop) : loop_(*loop), connections_(loop) {}
   // Tells the jobs under way to stop, and waits until they have; none is answered.
   ~Errands();
   Errands(const Errands&) = delete;
@@ -27,8 +28,12 @@ class Errands {
   using Job = std::move_only_function<void(const std::atomic<bool>* stop)>;
   void Run(Job job, std::move_only_function<void()> done);
 
+  // For errands to come.
+  KeptConnections& connections() { return connections_; }
+
  private:
   io::Loop& loop_;
+  KeptConnections connections_;
   std::atomic<bool> stop_{false};
   std::map<uint64_t, std::thread> threads_;
   uint64_t last_id_ = 0;

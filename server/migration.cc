@@ -29,16 +29,25 @@ int64_t NowMillis() {
 
 }  // namespace
 
-Migration::~Migration() {
-  if (fd_ >= 0) ::close(fd_);
-}
+Migration::~Migration() { Disconnect(); }
 
 void Migration::Run(const std::atomic<bool>* stop) {
   stop_ = stop;
-  if (!Connect()) return;
-  if (!Exchange() && error_.empty()) {
-    error_ = "IOERR error or timeout talking to the target instance";
+  bool ready = fd_ >= 0 && Introduce();
+  if (!ready && error_.empty() && !timed_out_) {
+    Disconnect();
+    if (!Connect()) return;
+    ready = Introduce();
   }
+  if (ready && error_.empty()) ready = SendItems();
+  if (ready) return;
+  Disconnect();
+  if (error_.empty()) error_ = "IOERR error or timeout talking to the target instance";
+}
+
+void Migration::Disconnect() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  input_.clear();
 }
 
 bool Migration::Connect() {
@@ -80,7 +89,10 @@ bool Migration::WaitFor(short events) {
   const int64_t deadline = NowMillis() + target_.timeout_ms;
   while (!stop_->load(std::memory_order_relaxed)) {
     const int64_t left = deadline - NowMillis();
-    if (left <= 0) return false;
+    if (left <= 0) {
+      timed_out_ = true;
+      return false;
+    }
     pollfd waiting = {.fd = fd_, .events = events, .revents = 0};
     if (::poll(&waiting, 1, static_cast<int>(std::min(left, kPollMillis))) > 0) return true;
   }
@@ -139,8 +151,7 @@ bool Migration::ReadReply(bool* ok) {
   return true;
 }
 
-// One value at a time, so that a target that does not read can't hold more than that up.
-bool Migration::Exchange() {
+bool Migration::Introduce() {
   bool ok = true;
   if (!target_.credentials.empty()) {
     std::vector<std::string_view> auth = {"AUTH"};
@@ -149,8 +160,11 @@ bool Migration::Exchange() {
     if (!ok) return true;
   }
   const std::string db = std::to_string(target_.db);
-  if (!SendRequest({"SELECT", db}) || !ReadReply(&ok)) return false;
-  if (!ok) return true;
+  return SendRequest({"SELECT", db}) && ReadReply(&ok);
+}
+
+// One value at a time, so that a target that does not read can't hold more than that up.
+bool Migration::SendItems() {
   for (Item& item : items_) {
     const std::string ttl = std::to_string(item.ttl_ms);
     std::vector<std::string_view> restore = {"RESTORE", item.key, ttl, item.payload};

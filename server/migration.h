@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 struct addrinfo;
@@ -33,13 +34,20 @@ class Migration {
   Migration(const Migration&) = delete;
   Migration& operator=(const Migration&) = delete;
 
+  const Target& target() const { return target_; }
   std::vector<Item>& items() { return items_; }
+  // Before Run: an open connection to the target, from TakeConnection of an earlier one with the
+  // same credentials. Should nobody answer there, another is made.
+  void UseConnection(int fd) { fd_ = fd; }
+  // After Run: the connection, which is the caller's, if it can be used again; else -1.
+  int TakeConnection() { return std::exchange(fd_, -1); }
   // Any thread; once. Gives up soon after `*stop` is true.
   void Run(const std::atomic<bool>* stop);
   // Of the error to answer with; empty if all were taken.
   const std::string& error() const { return error_; }
 
  private:
+  void Disconnect();
   bool Connect();
   bool ConnectTo(const addrinfo* address);
   // Waits until the socket is ready for `events`; false after the timeout.
@@ -49,12 +57,15 @@ class Migration {
   bool ReadLine(std::string* line);
   // Keeps the first error of the target.
   bool ReadReply(bool* ok);
-  bool Exchange();
+  // AUTH and SELECT. False if there was no answer.
+  bool Introduce();
+  bool SendItems();
 
   const Target target_;
   std::vector<Item> items_;
   const std::atomic<bool>* stop_ = nullptr;
   int fd_ = -1;
+  bool timed_out_ = false;
   std::string input_;
   std::string error_;
 };

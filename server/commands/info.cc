@@ -10,6 +10,7 @@
 #include "server/commands/common.h"
 #include "server/commands/info_text.h"
 #include "server/commands/server_commands.h"
+#include "server/errands.h"
 #include "server/scripting/scripting.h"
 #include "server/server.h"
 
@@ -83,6 +84,7 @@ void TakeCounters(Server& server, InfoSnapshot* snapshot) {
   snapshot->command_us = server.dispatcher().command_nanos() / 1000;
   counters.evicted_clients = stats.evicted_clients;
   counters.output_limit_disconnections = stats.output_limit_disconnections;
+  counters.kept_connections = server.errands().connections().size();
   counters.query_limit_disconnections = stats.query_limit_disconnections;
   counters.changes = stats.changes;
   const AclLog::Counters& denied = server.acl().log().counters();

@@ -267,8 +267,9 @@ void StatsSection(Lines& out, const Snapshot& s) {
   out.Number("pubsub_channels", s.listening.channels);
   out.Number("pubsub_patterns", s.listening.patterns);
   out.Number("pubsubshard_channels", s.listening.shard_channels);
-  out.Zeros({"latest_fork_usec", "total_forks", "migrate_cached_sockets",
-             "slave_expires_tracked_keys", "active_defrag_misses", "active_defrag_key_hits",
+  out.Zeros({"latest_fork_usec", "total_forks"});
+  out.Number("migrate_cached_sockets", c.kept_connections);
+  out.Zeros({"slave_expires_tracked_keys", "active_defrag_misses", "active_defrag_key_hits",
              "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"});
   out.Number("tracking_total_keys", s.listening.tracked_keys);
   out.Number("tracking_total_items", s.listening.tracked_items);

@@ -64,6 +64,7 @@ struct InfoSnapshot {
     uint64_t error_replies = 0;
     uint64_t evicted_clients = 0;
     uint64_t output_limit_disconnections = 0;
+    uint64_t kept_connections = 0;  // of MIGRATE
     uint64_t query_limit_disconnections = 0;
     uint64_t denied_auth = 0, denied_commands = 0, denied_keys = 0, denied_channels = 0;
     uint64_t changes = 0;  // since the last snapshot

@@ -64,6 +64,16 @@ bool ParseMigrateOr(CommandContext& context, MigrateRequest* request) {
   return true;
 }
 
+// Who has other credentials must not go on as who had these.
+std::string ConnectionName(const Migration::Target& target) {
+  std::string name;
+  auto add = [&](const std::string& part) { name += std::to_string(part.size()) + ":" + part; };
+  add(target.host);
+  add(target.port);
+  for (const std::string& part : target.credentials) add(part);
+  return name;
+}
+
 int64_t TtlOf(const CommandContext& context, int64_t expiry_ms) {
   return expiry_ms < 0 ? 0 : std::max<int64_t>(1, expiry_ms - context.now_ms());
 }
@@ -144,9 +154,14 @@ void MigrateCommand(CommandContext& context) {
   if (!all_here) return;
   if (moving->migration.items().empty()) return context.reply.SimpleString("NOKEY");
   SuspendedCommand suspended = context.Suspend();
-  context.server.errands().Run(
+  Errands& errands = context.server.errands();
+  const std::string name = ConnectionName(moving->migration.target());
+  moving->migration.UseConnection(errands.connections().Take(name));
+  errands.Run(
       [moving](const std::atomic<bool>* stop) { moving->migration.Run(stop); },
-      [moving, suspended] {
+      [moving, suspended, name, &errands] {
+        const int fd = moving->migration.TakeConnection();
+        if (fd >= 0) errands.connections().Keep(name, fd);
         suspended.Resume([moving](CommandContext& context) { OnMigrated(context, moving); });
       });
 }

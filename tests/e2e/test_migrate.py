@@ -72,6 +72,7 @@ def test_errors_leave_the_keys(start, redis):
         assert [here("GET", "a"), here("GET", "b")] == [b"1", None]
         assert there("GET", "b") == b"2"
         there("CONFIG", "SET", "requirepass", "secret")
+        there("CLIENT", "KILL", "TYPE", "normal")
         assert "NOAUTH" in here("MIGRATE", "127.0.0.1", port, "a", 0, 500, "REPLACE")
         assert "WRONGPASS" in here("MIGRATE", "127.0.0.1", port, "a", 0, 500, "REPLACE",
                                    "AUTH", "wrong")
@@ -100,6 +101,32 @@ def test_a_silent_target_holds_up_nobody_else(start):
         # Nor the end of the server.
         other.send("SHUTDOWN")
         ours.wait()
+
+
+def connections_of(server):
+    with server.resp() as client:
+        text = client("INFO", "stats").decode()
+    return int(text.split("total_connections_received:")[1].split("\r")[0])
+
+
+def test_connections_are_used_again(start):
+    ours, other = start("--save", ""), start("--save", "")
+    with ours.resp() as here:
+        here.pipeline([("SET", f"k{i}", i) for i in range(20)])
+        before = connections_of(other)
+        for i in range(10):
+            assert here("MIGRATE", "127.0.0.1", other.port, f"k{i}", i % 3, 5000) == "OK"
+        assert connections_of(other) == before + 2
+        assert b"migrate_cached_sockets:1\r\n" in here("INFO", "stats")
+        # Others than those are not taken for one another.
+        assert "WRONGPASS" in here("MIGRATE", "127.0.0.1", other.port, "k10", 0, 5000, "AUTH2",
+                                   "nobody", "x")
+        assert connections_of(other) == before + 4
+        # The one that was kept has gone with the server.
+        other.restart()
+        assert here("MIGRATE", "127.0.0.1", other.port, "k11", 0, 5000) == "OK"
+        with other.resp() as there:
+            assert [there("DBSIZE"), there("GET", "k11")] == [5, b"11"]
 
 
 def test_a_key_that_changes_meanwhile_stays(start):
