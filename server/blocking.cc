@@ -166,6 +166,8 @@ void Blocking::ServeKey(const Key& key) {
   for (const auto& [order, id] : clients) {
     auto it = waiters_.find(id);
     if (it == waiters_.end() || it->second.order != order) continue;
+    const Client* client = server_.FindClient(id);
+    if (client == nullptr || client->closing()) continue;
     Waiter& waiter = it->second;
     const ValueType type = TypeOf(key, waiter.options.type);
     if (type != waiter.options.type && !waiter.options.wake_whatever_type) continue;

@@ -122,6 +122,8 @@ class Dispatcher {
   };
   void Resume(SuspendedId id, std::move_only_function<void(CommandContext&)> finish);
   bool IsAlive(SuspendedId id) const;
+  // After a command, or a whole transaction: those who were blocked until now.
+  void ServeBlocked();
 
   const std::vector<CommandStatistics>& statistics() const { return statistics_; }
   // That commands took, since the last ResetStatistics.
@@ -197,8 +199,6 @@ class Dispatcher {
   bool IsShutOut(const Client& client) const {
     return exclusive_client_ != 0 && exclusive_client_ != client.id();
   }
-  // After a command, or a whole transaction: those who were blocked until now.
-  void ServeBlocked();
 
   // Within MULTI: answers and returns true unless the command is to run at once.
   bool QueueInTransaction(Client* client, std::span<const std::string_view> args,

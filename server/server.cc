@@ -288,7 +288,8 @@ int Server::Run() {
     dispatcher_->RestartClock();
     // The timer of the cron is nearer than any longer wait.
     if (wait >= kCronMicros) wait = -1;
-    loop_->RunOnce(ready_.empty() ? wait : 0);
+    const bool serves = blocking_.has_ready() && !dispatcher_->in_transaction();
+    loop_->RunOnce(ready_.empty() && !serves ? wait : 0);
     HandleSignals();
     RunReady();
     const uint64_t log_began = dispatcher_->Ticks();
@@ -320,6 +321,8 @@ void Server::EndIteration(uint64_t log_nanos) {
 }
 
 void Server::RunReady() {
+  // Who waited for a key in front of others may have gone.
+  dispatcher_->ServeBlocked();
   // Those that become ready meanwhile have their turn in the next iteration, and so have the last
   // ones when all of them would take too long: new commands must not wait for that.
   const int64_t until = SteadyMicros() + kIterationMicros;
