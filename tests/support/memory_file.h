@@ -52,7 +52,7 @@ class MemoryFile : public io::File {
     return std::unexpected(Status(StatusCode::kUnsupported, "a memory file isn't mapped"));
   }
   void Unmap(char*, uint64_t) override {}
-  Status Populate(char*, uint64_t) override { return Status::Ok(); }
+  Status Populate(char*, uint64_t, uint64_t) override { return Status::Ok(); }
   bool LockInRam(char*, uint64_t) override { return true; }
   void DropCache(uint64_t, uint64_t) override {}
 

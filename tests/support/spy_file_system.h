@@ -65,10 +65,10 @@ class SpyFile : public io::File {
     spy_->mapped_bytes -= static_cast<int64_t>(size);
     file_->Unmap(address, size);
   }
-  Status Populate(char* address, uint64_t size) override {
+  Status Populate(char* address, uint64_t offset, uint64_t size) override {
     if (spy_->fail_populate) return Status::FromErrno(5, "populate " + path());
     spy_->populated_bytes += size;
-    return file_->Populate(address, size);
+    return file_->Populate(address, offset, size);
   }
   bool LockInRam(char* address, uint64_t size) override {
     return !spy_->refuse_locks && file_->LockInRam(address, size);

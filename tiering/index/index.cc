@@ -5,6 +5,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
@@ -14,6 +15,7 @@
 
 #include "engine/base/coding.h"
 #include "engine/base/siphash.h"
+#include "tiering/io/workers.h"
 
 namespace firn {
 namespace {
@@ -110,6 +112,17 @@ bool DecodeRoot(std::string_view bytes, IndexRoot* root) {
   return reader.ok() && reader.remaining() == 0;
 }
 
+// RocksDB's threads are as nice as the workers: where there are few processors they would take
+// their full share from the executor. The lowest priority, which RocksDB could give them by itself,
+// starves compaction until writes stall.
+class QuietThreads : public rocksdb::EventListener {
+ public:
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { io::LowerPriority(); }
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
+    io::LowerPriority();
+  }
+};
+
 rocksdb::Options RocksOptions(const Index::Options& options) {
   rocksdb::Options rocks;
   if (options.env != nullptr) rocks.env = options.env;
@@ -143,8 +156,10 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
   if (options.env == nullptr) {
     rocks.use_direct_reads = true;
     rocks.use_direct_io_for_flush_and_compaction = true;
-    rocks.compaction_readahead_size = 1 << 20;
+    // Of each input file, when there are many.
+    rocks.compaction_readahead_size = 256 << 10;
     rocks.bytes_per_sync = 1 << 20;
+    rocks.listeners.push_back(std::make_shared<QuietThreads>());
   }
   return rocks;
 }
@@ -192,15 +207,6 @@ Result<std::unique_ptr<Index>> Index::Open(const Options& options) {
   }
   if (!status.ok()) return std::unexpected(FromRocks(status, "open"));
   index->db_.reset(db);
-  if (options.env == nullptr) {
-    // Compaction competes with the executor where there are few processors: a GET waited 10 to 20
-    // ms more. What it falls behind under load it makes up for afterwards. Smoothness only: a
-    // refusal does no harm.
-    static_cast<void>(
-        db->GetEnv()
-            ->LowerThreadPoolCPUPriority(rocksdb::Env::LOW, rocksdb::CpuPriority::kLow)
-            .ok());
-  }
   return index;
 }
 

@@ -52,8 +52,10 @@ class File {
   virtual Result<char*> Map(uint64_t offset, uint64_t size) = 0;
   // Any part of a mapping, in whole pages.
   virtual void Unmap(char* address, uint64_t size) = 0;
-  // Faults the range in for writing; blocks, so for workers.
-  virtual Status Populate(char* address, uint64_t size) = 0;
+  // Faults in a range of a mapping, which begins at `offset` of the file, for writing; blocks, so
+  // for workers. REQUIRES: whole pages, to which nothing was ever written and which nobody touches
+  // meanwhile: they are filled with zeros.
+  virtual Status Populate(char* address, uint64_t offset, uint64_t size) = 0;
   // Keeps the range in RAM; false if the limit on locked memory forbids it.
   virtual bool LockInRam(char* address, uint64_t size) = 0;
   // Tells the kernel that the synced range of the page cache is not needed again.

@@ -146,16 +146,16 @@ class PosixFile final : public File {
     void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, buffered_.get(),
                            static_cast<off_t>(offset));
     if (address == MAP_FAILED) return std::unexpected(Failure(errno, "map"));
-    // What is mapped is written before it is read. Otherwise the first touch of a page fills as
-    // much as the device reads ahead (8 MiB on some) with zeros, in one go: the processor was gone
-    // for 25 ms at a time. Advice only: a refusal costs nothing but that.
+    // A page that is touched before it is written would bring as much as the device reads ahead (8
+    // MiB on some), filled with zeros in one go: the processor was gone for 25 ms at a time. Advice
+    // only: a refusal costs nothing but that.
     static_cast<void>(::madvise(address, size, MADV_RANDOM));
     return static_cast<char*>(address);
   }
 
   void Unmap(char* address, uint64_t size) override { CHECK(::munmap(address, size) == 0); }
 
-  Status Populate(char* address, uint64_t size) override;
+  Status Populate(char* address, uint64_t offset, uint64_t size) override;
 
   bool LockInRam(char* address, uint64_t size) override { return ::mlock(address, size) == 0; }
 
@@ -218,17 +218,23 @@ Status PosixFile::Allocate(uint64_t size) {
   return Status::Ok();
 }
 
-Status PosixFile::Populate(char* address, uint64_t size) {
+Status PosixFile::Populate(char* address, uint64_t offset, uint64_t size) {
+  // Written pages come several at a time and have their blocks: 1.3 us each. Faults alone, one by
+  // one, take 4 to 5.
+  static constexpr char kZeros[64 << 10] = {};
+  for (uint64_t at = 0; at < size; at += sizeof kZeros) {
+    const size_t part = std::min<uint64_t>(size - at, sizeof kZeros);
+    FIRN_RETURN_IF_ERROR(WriteAt(offset + at, std::string_view(kZeros, part)));
+  }
   int result;
   do {
     result = ::madvise(address, size, MADV_POPULATE_WRITE);
   } while (result != 0 && (errno == EINTR || errno == EAGAIN));
   if (result == 0) return Status::Ok();
   if (errno != EINVAL) return Failure(errno, "populate");
-  // Kernels before 5.14: a store that changes nothing, atomic because the executor may be
-  // writing to the same page.
+  // Kernels before 5.14.
   for (uint64_t at = 0; at < size; at += PageSize()) {
-    std::atomic_ref<char>(address[at]).fetch_or(0, std::memory_order_relaxed);
+    *const_cast<volatile char*>(address + at) = 0;
   }
   return Status::Ok();
 }

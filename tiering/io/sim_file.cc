@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cerrno>
 
 #include "engine/base/check.h"
@@ -78,7 +79,11 @@ class SimFile : public File {
     state_->Unmap(address, size);
   }
 
-  Status Populate(char*, uint64_t) override { return Status::Ok(); }
+  Status Populate(char* address, uint64_t, uint64_t size) override {
+    CHECK_MSG(std::all_of(address, address + size, [](char byte) { return byte == 0; }),
+              "written bytes would be filled with zeros");
+    return Status::Ok();
+  }
   bool LockInRam(char*, uint64_t) override { return true; }
   void DropCache(uint64_t, uint64_t) override {}
 

@@ -15,7 +15,14 @@ namespace {
 constexpr int kNice = 5;
 constexpr int kUrgentInARow = 8;
 
+void SetNiceness(int nice) {
+  // Linux keeps it by thread. A refusal costs nothing but smoothness.
+  static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice));
+}
+
 }  // namespace
+
+void LowerPriority() { SetNiceness(kNice); }
 
 std::thread StartQuietThread(int nice, std::move_only_function<void()> body) {
   // The thread inherits the mask: there is no moment in which it could take a signal.
@@ -24,10 +31,7 @@ std::thread StartQuietThread(int nice, std::move_only_function<void()> body) {
   sigfillset(&all);
   CHECK(::pthread_sigmask(SIG_SETMASK, &all, &previous) == 0);
   std::thread thread([nice, body = std::move(body)]() mutable {
-    // Linux keeps niceness by thread. A refusal costs nothing but smoothness.
-    if (nice != 0) {
-      static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice));
-    }
+    if (nice != 0) SetNiceness(nice);
     body();
   });
   CHECK(::pthread_sigmask(SIG_SETMASK, &previous, nullptr) == 0);

@@ -50,6 +50,9 @@ class Workers {
   std::vector<std::thread> threads_;
 };
 
+// Makes the calling thread as nice as the workers, if the system allows that.
+void LowerPriority();
+
 // Starts a thread that blocks all signals. `nice` is its niceness, if the system allows that.
 std::thread StartQuietThread(int nice, std::move_only_function<void()> body);
 

@@ -79,8 +79,8 @@ class LogWriter {
   // `room_changed` will be called. After kNoSpace, space is looked for again at most every 100 ms,
   // by this call.
   Room CheckRoom(uint64_t bytes, Urgency urgency);
-  // Whether they can be appended now without populating memory on the spot, which takes its time. If
-  // not, a worker is at it: for those who needn't append now.
+  // Whether they can be appended now without populating memory on the spot, which takes its time.
+  // If not, a worker is at it: for those who needn't append now.
   bool IsPopulated(uint64_t bytes);
   void set_room_changed(std::function<void()> callback) { room_changed_ = std::move(callback); }
   // Segments were removed, or the disk has otherwise more room: look for it at once.
@@ -203,7 +203,9 @@ class LogWriter {
   uint64_t PopulateStep() const;
   void UpdatePopulation();
   void StartPopulating(const MappingPtr& mapping, uint64_t end);
-  void OnPopulated(PopulateJob* job);
+  std::shared_ptr<PopulateJob> NewPopulateJob(const Mapping& mapping, uint64_t end) const;
+  Status OnPopulated(Mapping* mapping, const PopulateJob& job);
+  void OnWorkerPopulated(const MappingPtr& shared);
   Status PopulateNow(Mapping* mapping, uint64_t end);
   uint64_t WarmBytes() const;
   bool UnmapStep(Mapping* mapping);

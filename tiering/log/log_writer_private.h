@@ -1,6 +1,7 @@
 // Parts of LogWriter that its source files share. For tiering/log/log_writer*.cc only.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -24,8 +25,8 @@ struct LogWriter::Mapping {
   uint64_t start = 0;
   uint64_t end = 0;
   uint64_t capacity = 0;
-  uint64_t populated = 0;      // [start, populated) is
-  bool populating = false;     // a worker is at it: nothing may be unmapped
+  uint64_t populated = 0;                   // [start, populated) is
+  std::shared_ptr<PopulateJob> populating;  // by a worker: nothing may be unmapped
   bool discarded = false;      // a spare that was passed over: unmapped when no longer populated
   Segment* segment = nullptr;  // null: a spare
 
@@ -37,13 +38,27 @@ struct LogWriter::MakeJob {
   Result<MadeSegment> result = MadeSegment();
 };
 
+// Populates [begin, end) of a mapping: on a worker, or, once the tail has come so far, on the
+// executor.
 struct LogWriter::PopulateJob {
-  MappingPtr mapping;
+  std::shared_ptr<io::File> file;
+  char* address = nullptr;  // of offset 0
   uint64_t begin = 0;
   uint64_t end = 0;
   bool lock = false;
+  // Once it is done:
   bool locked = true;
   Status status;
+
+  // Any thread: does it unless another has begun.
+  void Run();
+  // Any thread: does it, or waits until the other is through. Nothing may be written to the range
+  // before that.
+  void Finish();
+
+ private:
+  enum State { kQueued, kRunning, kDone };
+  std::atomic<int> state_ = kQueued;
 };
 
 }  // namespace firn::log

@@ -50,38 +50,62 @@ void LogWriter::UpdatePopulation() {
 }
 
 void LogWriter::StartPopulating(const MappingPtr& mapping, uint64_t end) {
-  CHECK(!mapping->populating);
+  CHECK(mapping->populating == nullptr);
   end = std::min(end, mapping->capacity);
-  uint64_t begin = mapping->populated;
-  if (mapping->segment == active_) begin = std::max(begin, PageDown(tail_));
-  if (begin >= end) return;
-  mapping->populating = true;
+  if (mapping->populated >= end) return;
+  std::shared_ptr<PopulateJob> job = NewPopulateJob(*mapping, end);
+  mapping->populating = job;
   ++jobs_in_flight_;
-  auto job = std::make_shared<PopulateJob>();
-  job->mapping = mapping;
-  job->begin = begin;
-  job->end = end;
-  job->lock = options_.lock_in_ram && !lock_failed_;
   loop_->RunOnWorker(
-      io::WorkPriority::kUrgent,
-      [job, file = mapping->file, address = mapping->address] {
-        uint64_t size = job->end - job->begin;
-        job->status = file->Populate(address + job->begin, size);
-        if (job->lock) job->locked = file->LockInRam(address + job->begin, size);
-      },
-      [this, job] { OnPopulated(job.get()); });
+      io::WorkPriority::kUrgent, [job] { job->Run(); },
+      [this, mapping] { OnWorkerPopulated(mapping); });
 }
 
-void LogWriter::OnPopulated(PopulateJob* job) {
+std::shared_ptr<LogWriter::PopulateJob> LogWriter::NewPopulateJob(const Mapping& mapping,
+                                                                  uint64_t end) const {
+  // What has been appended must not be filled with zeros.
+  CHECK(mapping.segment != active_ || active_ == nullptr || mapping.populated >= tail_);
+  auto job = std::make_shared<PopulateJob>();
+  job->file = mapping.file;
+  job->address = mapping.address;
+  job->begin = mapping.populated;
+  job->end = end;
+  job->lock = options_.lock_in_ram && !lock_failed_;
+  return job;
+}
+
+void LogWriter::PopulateJob::Run() {
+  int queued = kQueued;
+  if (!state_.compare_exchange_strong(queued, kRunning)) return;
+  status = file->Populate(address + begin, begin, end - begin);
+  if (lock) locked = file->LockInRam(address + begin, end - begin);
+  state_ = kDone;
+  state_.notify_all();
+}
+
+void LogWriter::PopulateJob::Finish() {
+  Run();
+  state_.wait(kRunning);
+}
+
+Status LogWriter::OnPopulated(Mapping* mapping, const PopulateJob& job) {
+  if (!job.locked) lock_failed_ = true;
+  if (!job.status.ok()) {
+    Poison(job.status);
+    return poison_;
+  }
+  mapping->populated = std::max(mapping->populated, job.end);
+  return Status::Ok();
+}
+
+void LogWriter::OnWorkerPopulated(const MappingPtr& shared) {
   --jobs_in_flight_;
-  Mapping& mapping = *job->mapping;
-  mapping.populating = false;
-  if (!job->status.ok()) Poison(job->status);
-  if (!job->locked) lock_failed_ = true;
-  mapping.populated = std::max(mapping.populated, job->end);
-  if (mapping.discarded) Discard(job->mapping);
+  Mapping& mapping = *shared;
+  const std::shared_ptr<PopulateJob> job = std::exchange(mapping.populating, nullptr);
+  static_cast<void>(OnPopulated(&mapping, *job).ok());
+  if (mapping.discarded) Discard(shared);
   if (mapping.segment != nullptr && mapping.segment->sealed) {
-    Trim(job->mapping);
+    Trim(shared);
   } else if (mapping.segment == active_ && active_ != nullptr && poison_.ok()) {
     limit_ = std::min({mapping.populated, mapping.capacity, options_.segment_size_bytes});
   }
@@ -91,21 +115,15 @@ void LogWriter::OnPopulated(PopulateJob* job) {
 
 // The tail has caught up with the worker: one call for a stretch, not a fault for each page.
 Status LogWriter::PopulateNow(Mapping* mapping, uint64_t end) {
-  uint64_t begin = mapping->populated;
-  if (mapping->segment == active_) begin = std::max(begin, PageDown(tail_));
+  if (mapping->populating != nullptr) {
+    mapping->populating->Finish();
+    FIRN_RETURN_IF_ERROR(OnPopulated(mapping, *mapping->populating));
+  }
+  if (end <= mapping->populated) return Status::Ok();
   end = std::min((end + kSpotStep - 1) / kSpotStep * kSpotStep, mapping->capacity);
-  if (begin >= end) return Status::Ok();
-  if (Status status = mapping->file->Populate(mapping->address + begin, end - begin);
-      !status.ok()) {
-    Poison(status);
-    return poison_;
-  }
-  if (options_.lock_in_ram && !lock_failed_ &&
-      !mapping->file->LockInRam(mapping->address + begin, end - begin)) {
-    lock_failed_ = true;
-  }
-  mapping->populated = end;
-  return Status::Ok();
+  const std::shared_ptr<PopulateJob> job = NewPopulateJob(*mapping, end);
+  job->Run();
+  return OnPopulated(mapping, *job);
 }
 
 // --- reading

@@ -34,7 +34,9 @@ class MistakenFile : public io::File {
   Result<uint64_t> Size() override { return file_->Size(); }
   Result<char*> Map(uint64_t offset, uint64_t size) override { return file_->Map(offset, size); }
   void Unmap(char* address, uint64_t size) override { file_->Unmap(address, size); }
-  Status Populate(char* address, uint64_t size) override { return file_->Populate(address, size); }
+  Status Populate(char* address, uint64_t offset, uint64_t size) override {
+    return file_->Populate(address, offset, size);
+  }
   bool LockInRam(char* address, uint64_t size) override { return file_->LockInRam(address, size); }
   void DropCache(uint64_t offset, uint64_t size) override { file_->DropCache(offset, size); }
 

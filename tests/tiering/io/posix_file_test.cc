@@ -114,7 +114,7 @@ TEST_F(PosixFileTest, StoresIntoAMappingAreReadThroughTheFile) {
   ASSERT_TRUE(file->Allocate(4 * kPage).ok());
   Result<char*> address = file->Map(kPage, 2 * kPage);
   ASSERT_TRUE(address.has_value());
-  ASSERT_TRUE(file->Populate(*address, 2 * kPage).ok());
+  ASSERT_TRUE(file->Populate(*address, kPage, 2 * kPage).ok());
   std::memcpy(*address, "mapped", 6);
   ASSERT_TRUE(file->Sync().ok());
   AlignedBuffer into(kPage);
