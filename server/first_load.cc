@@ -13,14 +13,21 @@ Status FirstLoad::Prepare() {
   const auto identity = ReadIdentity(&files_, directory_);
   if (!identity && identity.error().code() != StatusCode::kNotFound) return identity.error();
   // Data that is not durable begins anew with every start.
-  if (identity && identity->durable) return {};
+  const bool has_data = identity && identity->durable;
   if (is_import()) {
+    if (has_data) return {};
     aof_paths_ = names_.import_paths;
   } else if (!names_.aof_name.empty()) {
     auto found = FindAofFiles(
         &files_, {.directory = directory_, .folder = names_.aof_folder, .name = names_.aof_name});
+    if (has_data) {
+      if (found && !found->empty()) passed_over_ = found->back();
+      return {};
+    }
     if (!found) return found.error();
     aof_paths_ = std::move(*found);
+  } else if (has_data) {
+    return {};
   }
   due_ = !aof_paths_.empty() || files_.Exists(rdb_path_);
   return due_ ? WriteMark() : Status();

@@ -56,6 +56,8 @@ class FirstLoad {
   // In order; if there are none, the dump is to be loaded.
   const std::vector<std::string>& aof_paths() const { return aof_paths_; }
   const std::string& rdb_path() const { return rdb_path_; }
+  // An append-only file that is not loaded, since there is data; empty if there is none.
+  const std::string& passed_over() const { return passed_over_; }
   // Everything is loaded, and durable.
   Status Finish();
   // Removes what was loaded. REQUIRES: the store is closed.
@@ -73,6 +75,7 @@ class FirstLoad {
   const std::string rdb_path_;
   std::vector<std::string> aof_paths_;
   bool due_ = false;
+  std::string passed_over_;
 };
 
 }  // namespace firn::server

@@ -34,6 +34,11 @@ std::string SecondsText(int64_t unix_ms) {
 
 // REQUIRES: the store and the dispatcher are there.
 Status Server::LoadFirst(FirstLoad* load) {
+  if (!load->passed_over().empty()) {
+    Log(kLogNotice,
+        load->passed_over() + " is not loaded: " + options_->dir +
+            " has data of its own, and files of Redis are read at the first start only");
+  }
   if (!load->due()) return Status::Ok();
   BeginFirstLoad(*load);
   Status status;

@@ -110,7 +110,9 @@ def test_everything_in_it_is_loaded_once_and_the_files_stay(start, tmp_path, opt
     with server.resp() as client:
         assert state(client) == expected
         client("SET", "mine", "1")
+    assert "is not loaded" not in server.log()
     server.restart("kill")
+    assert "has data of its own, and files of Redis are read at the first start" in server.log()
     with server.resp() as client:
         assert client("GET", "mine") == b"1"
         client("DEL", "mine")
