@@ -145,7 +145,8 @@ bool CrashWorkload::HoldsStream(uint32_t db, size_t key) {
 }
 
 bool CrashWorkload::HoldsLongString(uint32_t db, size_t key) {
-  std::optional<ModelValue> value = Current(db, key);
+  // One that has expired is still there, perhaps.
+  const auto& value = model_.now(model_.Slot(db, key));
   return value && value->bytes.size() > kLongStringBytes;
 }
 
