@@ -5,6 +5,7 @@
 
 #include "server/commands/lists.h"
 #include "server/commands/streams.h"
+#include "server/commands/strings.h"
 #include "server/dispatcher.h"
 #include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
@@ -26,7 +27,7 @@ constexpr size_t kManyArgs = 32;
 constexpr MergedCommand kMergedCommands[] = {
     {"lpush", MergedLPush, 3, kManyArgs}, {"rpush", MergedRPush, 3, kManyArgs},
     {"lpop", MergedLPop, 2, 2},           {"rpop", MergedRPop, 2, 2},
-    {"xack", MergedXAck, 4, kManyArgs},
+    {"append", MergedAppend, 3, 3},       {"xack", MergedXAck, 4, kManyArgs},
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // What is known of requests before they run: their rows, and what their first keys lead to, which
 // is asked of memory for all of a batch before the first of them runs.
-#include <charconv>
-
+#include "engine/types/string_ops.h"
 #include "server/dispatcher.h"
 #include "server/server.h"
 
@@ -13,9 +12,9 @@ ElementHint HintFor(const Database& database, const HashedKey& key, Dispatcher::
   if (place.unit == Dispatcher::ElementPlace::Unit::kElement) {
     return Collection::Locate(database, key, argument);
   }
-  uint64_t offset = 0;
-  const char* end = argument.data() + argument.size();
-  if (std::from_chars(argument.data(), end, offset).ptr != end) return {};
+  int64_t number;
+  if (!ParseInteger(argument, &number) || number < 0) return {};
+  const auto offset = static_cast<uint64_t>(number);
   return Collection::LocateByte(
       database, key, place.unit == Dispatcher::ElementPlace::Unit::kBit ? offset >> 3 : offset);
 }

@@ -12,6 +12,15 @@ namespace {
 // The columns of a leaf, which are searched first, are some lines behind its entry's beginning.
 constexpr size_t kLineBytes = 64;
 constexpr size_t kColumnLines = 7;
+// Where a table of so few pages lies is in the processor's caches: there is nothing to wait for.
+constexpr uint64_t kFewPages = 1 << 14;
+
+void NotePage(const StoreImpl& store, Entry* entry, ElementHint* hint) {
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
+  hint->entry = entry;
+  hint->moves = store.entry_moves_;
+  if (hint->in_string) __builtin_prefetch(entry->value().data() + hint->offset);
+}
 
 }  // namespace
 
@@ -61,30 +70,34 @@ ElementHint Collection::LocateByte(const Database& database, const HashedKey& ke
   if (!LongString::HasPage(entry->value(), part)) return {};
   const uint64_t value_id = RootView(entry->value()).value_id();
   const PageKey page_key(value_id, LongString::PageOf(part));
-  const uint64_t hash = keyspace.pages->table.HashOf(page_key.view());
-  keyspace.pages->table.Prefetch(hash);
+  const Table& pages = keyspace.pages->table;
+  const uint64_t hash = pages.HashOf(page_key.view());
   ElementHint hint = {.value_id = value_id, .page = LongString::PageOf(part), .hash = hash};
   hint.in_string = true;
   hint.offset = static_cast<uint32_t>(offset % LongString::kPageBytes);
+  if (pages.size() > kFewPages) {
+    pages.Prefetch(hash);
+  } else {
+    NotePage(*database.impl_, pages.Find({page_key.view(), hash}), &hint);
+  }
   return hint;
 }
 
 void Collection::FetchEntry(const Database& database, const ElementHint& hint) {
+  if (hint.entry != nullptr) return;
   const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
   keyspace.pages->table.PrefetchEntry(hint.hash);
 }
 
 void Collection::FetchRows(const Database& database, ElementHint* hint) {
+  if (hint->entry != nullptr) return;
   const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
   PageKey key(hint->value_id, hint->page);
-  Entry* entry = keyspace.pages->table.Find({key.view(), hint->hash});
-  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
-  hint->entry = entry;
-  hint->moves = database.impl_->entry_moves_;
-  if (hint->in_string) return __builtin_prefetch(entry->value().data() + hint->offset);
+  NotePage(*database.impl_, keyspace.pages->table.Find({key.view(), hint->hash}), hint);
+  if (hint->entry == nullptr || hint->in_string) return;
   // The first two lines have come with the entry.
   for (size_t i = 2; i < kColumnLines; ++i) {
-    __builtin_prefetch(reinterpret_cast<const char*>(entry) + i * kLineBytes);
+    __builtin_prefetch(reinterpret_cast<const char*>(hint->entry) + i * kLineBytes);
   }
 }
 

@@ -1,5 +1,6 @@
 // Database: strings of any length, and how they get pages (docs/decisions/0011).
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "engine/base/check.h"
@@ -33,13 +34,17 @@ class StringPage {
   }
   // Null if it isn't in RAM.
   Entry* entry() const { return entry_; }
-  HashedKey key() const { return {name_.view(), keyspace_.pages->table.HashOf(name_.view())}; }
+  HashedKey key() const {
+    if (!hash_) hash_ = keyspace_.pages->table.HashOf(name_.view());
+    return {name_.view(), *hash_};
+  }
   void Want() const { store_.missing_.push_back({keyspace_.db(), name_, key().hash}); }
 
  private:
   StoreImpl& store_;
   Keyspace& keyspace_;
   const PageKey name_;
+  mutable std::optional<uint64_t> hash_;  // once it has been asked for
   Entry* entry_;
 };
 

@@ -186,7 +186,11 @@ uint32_t Store::databases() const { return static_cast<uint32_t>(impl_->database
 int64_t Store::now_ms() const { return impl_->now_ms(); }
 void Store::BeginGroup() { impl_->BeginGroup(); }
 void Store::EndGroup() { impl_->EndGroup(); }
-Status Store::TakeRunError() { return std::exchange(impl_->run_error_, Status::Ok()); }
+Status Store::TakeRunError() {
+  if (impl_->run_error_.ok()) [[likely]]
+    return {};
+  return std::exchange(impl_->run_error_, Status::Ok());
+}
 void Store::SwapDatabases(uint32_t a, uint32_t b) { impl_->SwapDatabases(a, b); }
 void Store::FlushDatabase(uint32_t db) { impl_->FlushDatabase(db); }
 

@@ -213,8 +213,8 @@ int64_t StoreImpl::EndIteration() {
   if (now - last_memory_sample_micros_ >= sample_after) SampleMemory();
 
   bool busy = sweeper_->Step();
-  for (int i = 0; i < (UsedMemory() > options_.max_memory_bytes ? kUrgentDefragmentations : 1);
-       ++i) {
+  const bool crowded = options_.max_memory_bytes != 0 && UsedMemory() > options_.max_memory_bytes;
+  for (int left = crowded ? kUrgentDefragmentations : 1; left > 0; --left) {
     busy |= defragmenter_->Step();
   }
   settler_->Step();

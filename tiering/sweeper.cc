@@ -122,7 +122,7 @@ bool Sweeper::EvictSome() {
 bool Sweeper::MayExpire() const { return store_.active_expire_ && !store_.paused_; }
 
 bool Sweeper::Step() {
-  for (Keyspace* keyspace : store_.slots_) keyspace->table.Step();
+  StepTables();
   bool more = Relieve();
 
   double headroom =
@@ -146,6 +146,16 @@ bool Sweeper::Step() {
   return more;
 }
 
+// Insertions and removals move a table's growth or shrinking on themselves: this is for what is
+// left when they end. To look at each table costs more than many an iteration's command.
+void Sweeper::StepTables() {
+  constexpr uint32_t kLookEvery = 32;
+  if (!resizing_ && ++tables_skipped_ < kLookEvery) return;
+  tables_skipped_ = 0;
+  resizing_ = false;
+  for (Keyspace* keyspace : store_.slots_) resizing_ |= keyspace->table.Step();
+}
+
 void Sweeper::ExpireHot() {
   for (Keyspace* keyspace : store_.slots_) {
     if (keyspace->expiring == 0 || keyspace->table.empty()) continue;
@@ -163,8 +173,8 @@ void Sweeper::ExpireCold() {
     if (!keyspace->fully_mapped()) return;
     any |= keyspace->expiring > 0;
   }
-  if (!any && !hints_left_) return;
   last_hint_micros_ = now;
+  if (!any && !hints_left_) return;
   hints_in_flight_ = true;
   struct Found {
     std::vector<IndexBatch::Hint> hints;

@@ -41,6 +41,7 @@ class Sweeper {
   // Moves the hand of one keyspace on by about `entries` entries.
   Slice Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entries, uint64_t bytes_wanted);
   bool Relieve();
+  void StepTables();
   void ExpireHot();
   void ExpireCold();
   void OnDueHints(std::vector<IndexBatch::Hint> hints,
@@ -57,6 +58,8 @@ class Sweeper {
   StoreImpl& store_;
   std::vector<Entry*> visited_;
   uint32_t keyspace_turn_ = 0;
+  bool resizing_ = false;        // some table
+  uint32_t tables_skipped_ = 0;  // iterations in which none was looked at
   int64_t write_credit_bytes_ = 0;
   uint64_t fruitless_ = 0;  // entries passed since the hand last freed something
   int64_t last_expire_micros_ = 0;

@@ -94,8 +94,9 @@ bool ParseInteger(std::string_view text, int64_t* value) {
   if (digits.size() > std::numeric_limits<int64_t>::digits10 + 1) return false;
   uint64_t magnitude = 0;
   for (char c : digits) {
-    if (!IsDigit(c)) return false;
-    magnitude = magnitude * 10 + static_cast<uint64_t>(c - '0');
+    const auto digit = static_cast<uint8_t>(c - '0');
+    if (digit > 9) return false;
+    magnitude = magnitude * 10 + digit;
   }
   const uint64_t limit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) + negative;
   if (magnitude > limit) return false;

@@ -5,7 +5,11 @@
 
 namespace firn::server {
 
+struct ParsedRequest;
+
 void AppendCommand(CommandContext& context);
+// Several requests of one pipeline for one string, each with a reply of its own (dispatcher.h).
+bool MergedAppend(CommandContext& context, std::span<const ParsedRequest> requests);
 void DecrCommand(CommandContext& context);
 void DecrByCommand(CommandContext& context);
 void GetCommand(CommandContext& context);

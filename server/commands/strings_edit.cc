@@ -7,6 +7,8 @@
 #include "server/commands/common.h"
 #include "server/commands/long_strings.h"
 #include "server/commands/strings.h"
+#include "server/dispatcher.h"
+#include "server/server.h"
 
 namespace firn::server {
 namespace {
@@ -114,6 +116,35 @@ void AppendCommand(CommandContext& context) {
   }
   Changed(context, "append");
   context.reply.Integer(static_cast<int64_t>(length));
+}
+
+bool MergedAppend(CommandContext& context, std::span<const ParsedRequest> requests) {
+  // Copying more than this would take longer than it saves.
+  constexpr uint64_t kMostBytes = 16 << 10;
+  Database& db = context.db();
+  const HashedKey& key = context.key();
+  constexpr Database::LookupOptions kUnseen = {.touch = false, .count_hit = false};
+  if (db.Lookup(key, kUnseen).type != ValueType::kString) return false;
+  const Database::KeyInfo info = LookupForWrite(context, key);
+  uint64_t length = db.StringLength(key);
+  std::string bytes;
+  for (const ParsedRequest& request : requests) {
+    if (bytes.size() + request.args[2].size() > kMostBytes) return false;
+    bytes += request.args[2];
+  }
+  if (length + bytes.size() > MaxStringBytes(context)) return false;
+  if (!info.is_long) {
+    db.AppendString(key, bytes);
+  } else if (!db.WriteLong(key, length, bytes)) {
+    return false;
+  }
+  context.Modified(key);
+  context.server.stats().changes += requests.size() - 1;
+  for (const ParsedRequest& request : requests) {
+    length += request.args[2].size();
+    context.reply.Integer(static_cast<int64_t>(length));
+  }
+  return true;
 }
 
 void SetRangeCommand(CommandContext& context) {
