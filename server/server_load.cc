@@ -78,6 +78,7 @@ void Server::ServeWhileLoading() {
   RunReady();
   FlushReplies();
   DeleteClosed();
+  if (io_threads_ != nullptr) io_threads_->Flush();
 }
 
 Status Server::LoadRdb(const std::string& path, const RdbLoad& load) {
