@@ -1,6 +1,7 @@
 """MONITOR, SLOWLOG, LATENCY, and the limit of all clients' memory."""
 
 import contextlib
+import os
 import re
 import time
 
@@ -110,9 +111,11 @@ def test_latency_knows_what_the_store_waits_for(start):
         # A threshold of a millisecond catches a sync now and then; that of a disk that is held up
         # by larger writes surely.
         resp("CONFIG", "SET", "latency-monitor-threshold", "1")
-        for i in range(50):
-            resp("SET", f"k{i}", b"x" * 500_000)
-        names = {event[0] for event in resp("LATENCY", "LATEST")}
-        assert b"log-sync" in names
+        def seen():
+            for i in range(50):
+                resp("SET", f"k{i}", os.urandom(500_000))
+            return b"log-sync" in {event[0] for event in resp("LATENCY", "LATEST")}
+
+        assert wait_for(seen)
         assert resp("LATENCY", "RESET", "log-sync") == 1
         assert resp("LATENCY", "HISTORY", "log-sync") == []

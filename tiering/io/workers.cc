@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -15,14 +16,18 @@ namespace {
 constexpr int kNice = 5;
 constexpr int kUrgentInARow = 8;
 
-void SetNiceness(int nice) {
+// Beyond that of the main thread, which the process may have been started with.
+void AddNiceness(int nice) {
+  constexpr int kNicest = 19;
+  const int main_thread = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::getpid()));
   // Linux keeps it by thread. A refusal costs nothing but smoothness.
-  static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice));
+  static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()),
+                                  std::min(main_thread + nice, kNicest)));
 }
 
 }  // namespace
 
-void LowerPriority() { SetNiceness(kNice); }
+void LowerPriority() { AddNiceness(kNice); }
 
 std::thread StartQuietThread(int nice, std::move_only_function<void()> body) {
   // The thread inherits the mask: there is no moment in which it could take a signal.
@@ -31,7 +36,7 @@ std::thread StartQuietThread(int nice, std::move_only_function<void()> body) {
   sigfillset(&all);
   CHECK(::pthread_sigmask(SIG_SETMASK, &all, &previous) == 0);
   std::thread thread([nice, body = std::move(body)]() mutable {
-    if (nice != 0) SetNiceness(nice);
+    if (nice != 0) AddNiceness(nice);
     body();
   });
   CHECK(::pthread_sigmask(SIG_SETMASK, &previous, nullptr) == 0);

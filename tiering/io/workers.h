@@ -53,7 +53,8 @@ class Workers {
 // Makes the calling thread as nice as the workers, if the system allows that.
 void LowerPriority();
 
-// Starts a thread that blocks all signals. `nice` is its niceness, if the system allows that.
+// Starts a thread that blocks all signals. `nice` is its niceness beyond that of
+// the process, if the system allows that.
 std::thread StartQuietThread(int nice, std::move_only_function<void()> body);
 
 }  // namespace firn::io

@@ -339,7 +339,8 @@ TEST_P(LoopTest, WorkersBlockSignalsAndYieldToTheExecutor) {
       [&] { done = true; });
   ASSERT_TRUE(RunUntil([&] { return done; }));
   EXPECT_TRUE(blocked);
-  EXPECT_GT(niceness, ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid())));
+  const int own = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()));
+  EXPECT_TRUE(niceness > own || own == 19) << niceness << ", where the executor has " << own;
 }
 
 TEST_P(LoopTest, DestructionWaitsForReadsInFlight) {
