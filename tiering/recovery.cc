@@ -9,26 +9,12 @@
 #include "tiering/indexer.h"
 #include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
+#include "tiering/memory_shares.h"
 
 namespace firn {
 namespace {
 
 constexpr uint64_t kProgressEvery = 1 << 16;
-
-// Memory for RocksDB's memtables: at most a sixteenth of all.
-uint64_t MemtableBytes(uint64_t max_memory) {
-  if (max_memory == 0) return 32 << 20;
-  return std::clamp<uint64_t>(max_memory / 16, 1 << 20, 64 << 20);
-}
-uint64_t CacheBytes(uint64_t max_memory) {
-  if (max_memory == 0) return 64 << 20;
-  return std::clamp<uint64_t>(max_memory / 32, 2 << 20, 256 << 20);
-}
-uint64_t WindowBytes(const StoreOptions& options) {
-  if (options.warm_memory_bytes != 0) return options.warm_memory_bytes;
-  if (options.max_memory_bytes == 0) return 64 << 20;
-  return std::clamp<uint64_t>(options.max_memory_bytes / 16, 4 << 20, 256 << 20);
-}
 
 // Removes the cold tier that a server without durability left behind.
 Status WipeVolatileData(io::FileSystem* files, const std::string& directory) {
@@ -201,8 +187,7 @@ std::vector<log::ReadableSegment> Recovery::Readable(log::Stream stream, uint64_
 Status Recovery::OpenIndex() {
   Index::Options options{.directory = store_.options_.directory + "/index",
                          .env = store_.environment_.index_env,
-                         .memtable_bytes = MemtableBytes(store_.options_.max_memory_bytes),
-                         .cache_bytes = CacheBytes(store_.options_.max_memory_bytes),
+                         .memory = IndexMemoryOf(store_.options_),
                          .background_compaction = store_.environment_.index_env == nullptr};
   auto index = Index::Open(options);
   bool unusable = !index && (index.error().code() == StatusCode::kNotFound ||
@@ -459,7 +444,7 @@ Status Recovery::StartLog() {
   log::LogWriterOptions options{
       .directory = log_directory_,
       .segment_size_bytes = store_.options_.segment_size_bytes,
-      .window_size_bytes = WindowBytes(store_.options_),
+      .window_size_bytes = WindowBytesOf(store_.options_),
       .directory_id = store_.identity_.directory_id,
       .epoch = last_epoch_ + 1,
       .next_segment_id = max_segment_id_ + 1,

@@ -14,6 +14,7 @@
 #include "tiering/indexer.h"
 #include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
+#include "tiering/memory_shares.h"
 #include "tiering/reaper.h"
 #include "tiering/recovery.h"
 #include "tiering/scanner.h"
@@ -252,7 +253,19 @@ void Store::SyncNow(std::move_only_function<void(Status)> done) { impl_->SyncNow
 
 // --- settings
 
-void Store::SetMaxMemory(uint64_t bytes) { impl_->options_.max_memory_bytes = bytes; }
+void Store::SetMaxMemory(uint64_t bytes) {
+  impl_->options_.max_memory_bytes = bytes;
+  impl_->log_->set_window_size(WindowBytesOf(impl_->options_));
+  auto status = std::make_shared<Status>();
+  impl_->RunJob(
+      io::WorkPriority::kBackground,
+      [status, index = impl_->index_, memory = IndexMemoryOf(impl_->options_)] {
+        *status = index->SetMemory(memory);
+      },
+      [status, impl = impl_.get()] {
+        if (!status->ok()) impl->Log(3, status->message());
+      });
+}
 void Store::SetMaxDisk(uint64_t bytes) {
   impl_->options_.max_disk_bytes = bytes;
   impl_->log_->set_max_bytes(bytes);
@@ -260,7 +273,7 @@ void Store::SetMaxDisk(uint64_t bytes) {
 void Store::SetSyncPolicy(SyncPolicy policy) { impl_->options_.sync_policy = policy; }
 void Store::SetWarmMemory(uint64_t bytes) {
   impl_->options_.warm_memory_bytes = bytes;
-  if (bytes != 0) impl_->log_->set_window_size(bytes);
+  impl_->log_->set_window_size(WindowBytesOf(impl_->options_));
 }
 void Store::SetCompression(bool on, int level) {
   impl_->options_.compress = on;

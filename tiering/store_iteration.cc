@@ -240,8 +240,8 @@ int64_t StoreImpl::EndIteration() {
   run_error_ = Status::Ok();
   if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
   if (busy) return 0;
-  if (indexer_->busy() || settler_->busy() || demoter_->busy() || copier_->busy() ||
-      evictor_->busy()) {
+  if (sweeper_->waits_for_index() || indexer_->busy() || settler_->busy() || demoter_->busy() ||
+      copier_->busy() || evictor_->busy()) {
     return kBusyWaitMicros;
   }
   if (unsynced_.empty()) return kIdleWaitMicros;

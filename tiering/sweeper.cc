@@ -1,6 +1,7 @@
 #include "tiering/sweeper.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "tiering/indexer.h"
@@ -65,7 +66,10 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
         continue;
       }
     }
-    if (!store_.IsDemotable(*entry)) continue;
+    if (!store_.IsDemotable(*entry)) {
+      slice.young += !store_.IsIndexed(entry->position());
+      continue;
+    }
     uint64_t bytes = entry->MemoryBytes();
     if (!tidy) store_.TellMove(keyspace, entry->key(), TierMove::kDemoted);
     store_.Demote(keyspace, key_of(), entry);
@@ -77,17 +81,33 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
   return slice;
 }
 
+// Hashes mix entries of all ages: where a slice was young the rest is, until the index has moved
+// on.
+bool Sweeper::WaitsForIndex(size_t keyspaces) {
+  const uint64_t indexed = store_.indexer_->indexed_lsn();
+  if (std::exchange(young_at_lsn_, indexed) != indexed) young_keyspaces_ = 0;
+  return young_keyspaces_ >= keyspaces;
+}
+
 // Under pressure: demotes what brings memory back to its level, a slice at a time.
 bool Sweeper::Relieve() {
   int64_t pressure = store_.MemoryPressure();
+  waits_for_index_ = false;
   if (!store_.options_.tiering) return EvictSome();
   if (pressure <= 0) {
     fruitless_ = 0;
     return false;
   }
   uint64_t total = 0;
-  for (Keyspace* keyspace : store_.slots_) total += keyspace->table.size();
+  size_t keyspaces = 0;
+  for (Keyspace* keyspace : store_.slots_) {
+    total += keyspace->table.size();
+    keyspaces += !keyspace->table.empty();
+  }
   if (total == 0) return false;
+  store_.indexer_->Urge();
+  waits_for_index_ = WaitsForIndex(keyspaces);
+  if (waits_for_index_) return false;
   for (size_t tries = 0; tries < store_.slots_.size(); ++tries) {
     Keyspace& keyspace = *store_.slots_[keyspace_turn_ % store_.slots_.size()];
     if (keyspace.table.empty()) {
@@ -96,13 +116,13 @@ bool Sweeper::Relieve() {
     }
     Slice slice = Sweep(keyspace, Purpose::kDemote, kDemoteSlice, static_cast<uint64_t>(pressure));
     store_.page_relief_bytes_ -= static_cast<int64_t>(slice.freed_bytes);
-    if (keyspace.sweep_hash == 0) ++keyspace_turn_;
+    const bool young = slice.freed_bytes == 0 && slice.young > slice.visited / 4 * 3;
+    young_keyspaces_ = young ? young_keyspaces_ + 1 : 0;
+    if (keyspace.sweep_hash == 0 || young) ++keyspace_turn_;
     fruitless_ = slice.freed_bytes > 0 ? 0 : fruitless_ + slice.visited;
     break;
   }
-  // What is left is too young: not synced, or not in the index yet. That is what has to move on.
-  bool stuck = fruitless_ > 2 * total + kDemoteSlice;
-  store_.indexer_->Urge();
+  const bool stuck = fruitless_ > 2 * total + kDemoteSlice;
   return !stuck;
 }
 

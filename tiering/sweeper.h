@@ -22,6 +22,8 @@ class Sweeper {
 
   // True if it wants to go on at once.
   bool Step();
+  // Memory is short, and what could be demoted isn't in the index yet.
+  bool waits_for_index() const { return waits_for_index_; }
 
   enum class MemoryGate : uint8_t { kOk, kWait, kFull };
   MemoryGate CheckMemory(uint64_t bytes);
@@ -35,6 +37,7 @@ class Sweeper {
   enum class Purpose : uint8_t { kDemote, kExpire };
   struct Slice {
     uint64_t visited = 0;
+    uint64_t young = 0;  // not in the index yet
     uint64_t demoted = 0;
     uint64_t freed_bytes = 0;
   };
@@ -42,6 +45,7 @@ class Sweeper {
   Slice Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entries, uint64_t bytes_wanted);
   bool Relieve();
   void StepTables();
+  bool WaitsForIndex(size_t keyspaces);
   void ExpireHot();
   void ExpireCold();
   void OnDueHints(std::vector<IndexBatch::Hint> hints,
@@ -62,6 +66,10 @@ class Sweeper {
   uint32_t tables_skipped_ = 0;  // iterations in which none was looked at
   int64_t write_credit_bytes_ = 0;
   uint64_t fruitless_ = 0;  // entries passed since the hand last freed something
+  // Keyspaces in a row in which a slice was young, with the index as of `young_at_lsn_`.
+  size_t young_keyspaces_ = 0;
+  uint64_t young_at_lsn_ = 0;
+  bool waits_for_index_ = false;
   int64_t last_expire_micros_ = 0;
   int64_t last_hint_micros_ = 0;
   bool hints_in_flight_ = false;

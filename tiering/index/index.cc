@@ -112,6 +112,10 @@ bool DecodeRoot(std::string_view bytes, IndexRoot* root) {
   return reader.ok() && reader.remaining() == 0;
 }
 
+size_t WriteBufferBytes(const Index::Memory& memory) {
+  return std::max<uint64_t>(memory.memtable_bytes / 2, 256 << 10);
+}
+
 // RocksDB's threads are as nice as the workers: where there are few processors they would take
 // their full share from the executor. The lowest priority, which RocksDB could give them by itself,
 // starves compaction until writes stall.
@@ -127,7 +131,7 @@ rocksdb::Options RocksOptions(const Index::Options& options) {
   rocksdb::Options rocks;
   if (options.env != nullptr) rocks.env = options.env;
   rocks.create_if_missing = true;
-  rocks.write_buffer_size = std::max<uint64_t>(options.memtable_bytes / 2, 256 << 10);
+  rocks.write_buffer_size = WriteBufferBytes(options.memory);
   // Taken a block at a time: the default of 1 MiB would be a leap of the memory in use.
   rocks.arena_block_size = 64 << 10;
   rocks.max_write_buffer_number = 4;
@@ -186,13 +190,13 @@ rocksdb::BlockBasedTableOptions TableOptions(std::shared_ptr<rocksdb::Cache> cac
 Result<std::unique_ptr<Index>> Index::Open(const Options& options) {
   auto index = std::unique_ptr<Index>(new Index());
   rocksdb::LRUCacheOptions cache_options;
-  cache_options.capacity = options.cache_bytes + options.memtable_bytes;
+  cache_options.capacity = options.memory.cache_bytes + options.memory.memtable_bytes;
   cache_options.num_shard_bits = 2;
   cache_options.high_pri_pool_ratio = 0.5;
   index->cache_ = rocksdb::NewLRUCache(cache_options);
   // The memtables are charged to the cache, so that one number bounds both.
   index->write_buffers_ =
-      std::make_shared<rocksdb::WriteBufferManager>(options.memtable_bytes, index->cache_);
+      std::make_shared<rocksdb::WriteBufferManager>(options.memory.memtable_bytes, index->cache_);
 
   rocksdb::Options rocks = RocksOptions(options);
   rocks.write_buffer_manager = index->write_buffers_;
@@ -216,6 +220,13 @@ Status Index::Destroy(const Options& options) {
 
 Index::~Index() {
   if (db_ != nullptr) rocksdb::CancelAllBackgroundWork(db_.get(), true);
+}
+
+Status Index::SetMemory(const Memory& memory) {
+  write_buffers_->SetBufferSize(memory.memtable_bytes);
+  cache_->SetCapacity(memory.cache_bytes + memory.memtable_bytes);
+  return FromRocks(
+      db_->SetOptions({{"write_buffer_size", std::to_string(WriteBufferBytes(memory))}}), "limit");
 }
 
 Status Index::Apply(const IndexBatch& batch) {

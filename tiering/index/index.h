@@ -66,16 +66,22 @@ struct IndexBatch {
 
 class Index {
  public:
+  struct Memory {
+    uint64_t memtable_bytes = 4 << 20;
+    uint64_t cache_bytes = 8 << 20;
+  };
   struct Options {
     std::string directory;
     rocksdb::Env* env = nullptr;  // null: RocksDB's own
-    uint64_t memtable_bytes = 4 << 20;
-    uint64_t cache_bytes = 8 << 20;
+    Memory memory;
     bool background_compaction = true;  // off in simulated runs, to keep them deterministic
   };
   static Result<std::unique_ptr<Index>> Open(const Options& options);
   static Status Destroy(const Options& options);
   ~Index();
+
+  // Other limits than those that it was opened with. Blocking.
+  Status SetMemory(const Memory& memory);
 
   // Not durable before Flush. A batch is atomic.
   Status Apply(const IndexBatch& batch);

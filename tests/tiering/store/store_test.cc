@@ -129,6 +129,18 @@ TEST_F(StoreTest, LongStringsGrowByEffectsOverRestarts) {
   }
 }
 
+TEST_F(StoreTest, ALowerLimitShrinksTheWindow) {
+  options_.warm_memory_bytes = 0;
+  options_.max_memory_bytes = 0;
+  Restart();
+  const std::string value(100'000, 'v');
+  for (int i = 0; i < 200; ++i) driver_->Set(KeyName(i), value + std::to_string(i));
+  ASSERT_GT(driver_->store().Stats().window_bytes, 19u << 20);
+  driver_->store().SetMaxMemory(64 << 20);
+  EXPECT_TRUE(driver_->RunUntil([&] { return driver_->store().Stats().window_bytes < 8 << 20; }));
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(driver_->Get(KeyName(i)), value + std::to_string(i));
+}
+
 TEST_F(StoreTest, FlushForgetsAllTiers) {
   std::vector<std::string> keys;
   for (int i = 0; i < 100; ++i) {
