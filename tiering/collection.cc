@@ -1,7 +1,6 @@
 #include "tiering/collection.h"
 
 #include "engine/base/check.h"
-#include "engine/types/root_format.h"
 #include "tiering/keyspace_state.h"
 #include "tiering/log/splice_effect.h"
 #include "tiering/store_impl.h"
@@ -18,7 +17,7 @@ Collection::Collection(Database& database, const HashedKey& key, ValueType type,
   expiry_ms_ = info.expiry_ms;
   exists_ = info.is_long ? type == ValueType::kLongString : info.type == type;
   wrong_type_ = info.exists() && !exists_;
-  if (exists_) root_ = store_.FindEntry(keyspace_, key_);
+  if (exists_) SetRoot(store_.FindEntry(keyspace_, key_));
 }
 
 Collection::~Collection() { Commit(); }
@@ -28,10 +27,10 @@ int64_t Collection::now_ms() const { return store_.now_ms(); }
 
 uint64_t Collection::NewValueId() { return store_.NewValueId(); }
 
-std::string_view Collection::Root() {
-  CHECK(exists_);
-  CHECK_MSG(root_->kind() == Entry::Kind::kHot, "a collection was used that had not been planned");
-  return root_->value();
+void Collection::SetRoot(Entry* root) {
+  root_ = root;
+  const bool readable = root != nullptr && root->kind() == Entry::Kind::kHot;
+  root_bytes_ = readable ? root->value() : std::string_view();
 }
 
 // --- pages
@@ -43,35 +42,37 @@ const LeafHint* Collection::Hint() {
   return !root.small() && root.value_id() == hint->value_id ? &hint->leaf : nullptr;
 }
 
-Collection::Cached* Collection::Find(PageNumber page) {
-  Cached& cached = cache_[page % cache_.size()];
-  if (cached.entry != nullptr && cached.page == page) return &cached;
-  const uint64_t value_id = RootView(Root()).value_id();
-  PageKey key(value_id, page);
+bool Collection::KnownHash(std::string_view element, uint64_t* hash) {
   const ElementHint* hint = store_.element_hint_;
-  const bool hinted = hint != nullptr && hint->page == page && hint->value_id == value_id;
-  uint64_t hash = hinted ? hint->hash : keyspace_.pages->table.HashOf(key.view());
-  Entry* entry = hinted ? store_.HintedPage(value_id, page) : nullptr;
-  if (entry == nullptr) entry = keyspace_.pages->table.Find({key.view(), hash});
-  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) {
-    CHECK(entry == nullptr || entry->kind() == Entry::Kind::kStub);
-    return nullptr;
+  if (hint == nullptr || hint->page == 0 || hint->in_string ||
+      hint->element.data() != element.data() || hint->element.size() != element.size()) {
+    return false;
   }
-  entry->set_referenced(true);
-  cached = {.page = page, .hash = hash, .entry = entry};
-  return &cached;
+  *hash = hint->leaf.key;
+  return true;
+}
+
+Entry* Collection::Find(PageNumber page) {
+  const FoundPages::Found* found = store_.FindPage(*keyspace_.pages, value_id(), page);
+  if (found == nullptr) return nullptr;
+  Entry* entry = found->entry;
+  if (!entry->referenced()) entry->set_referenced(true);
+  return entry;
 }
 
 std::string_view Collection::Read(PageNumber page) {
-  if (Cached* cached = Find(page)) return cached->entry->value();
-  PageKey key(RootView(Root()).value_id(), page);
-  store_.missing_.push_back({keyspace_.db(), key, keyspace_.pages->table.HashOf(key.view())});
+  if (const Entry* entry = Find(page)) return entry->value();
+  PageKey key(value_id(), page);
+  const uint64_t hash = key.HashIn(keyspace_.pages->table);
+  const Entry* entry = keyspace_.pages->table.Find({key.view(), hash});
+  CHECK(entry == nullptr || entry->kind() == Entry::Kind::kStub);
+  store_.missing_.push_back({keyspace_.db(), key, hash});
   return {};
 }
 
 std::string_view Collection::Peek(PageNumber page) {
-  Cached* cached = Find(page);
-  return cached != nullptr ? cached->entry->value() : std::string_view();
+  const Entry* entry = Find(page);
+  return entry != nullptr ? entry->value() : std::string_view();
 }
 
 // --- changes
@@ -86,7 +87,7 @@ void Collection::CreateRoot(std::string_view bytes) {
   CHECK(!exists_);
   root_flags_ =
       store_.WriteValue(keyspace_, key_, {.type = type_, .bytes = bytes, .unlogged = true});
-  root_ = store_.FindEntry(keyspace_, key_);
+  SetRoot(store_.FindEntry(keyspace_, key_));
   exists_ = true;
   wrong_type_ = false;
   expiry_ms_ = -1;
@@ -107,7 +108,7 @@ void Collection::ChangeRoot(std::span<const firn::Splice> splices) {
   // A root that is new here has its image still to come.
   if (!root_image_ && !store_.EnsureImage(keyspace_, key_, root_)) return;
   if (store_.BeginDirty(keyspace_, root_)) root_was_clean_ = true;
-  root_ = store_.Splice(keyspace_, key_, root_, splices, new_size);
+  SetRoot(store_.Splice(keyspace_, key_, root_, splices, new_size));
   dirty_ = true;
 }
 
@@ -117,17 +118,22 @@ void Collection::Edit(PageNumber page, const PageEdit& edit) {
     if (!root_image_) AddPart(page, edit.splices(), &root_parts_);
     return;
   }
-  Cached* cached = Find(page);
-  CHECK_MSG(cached != nullptr, "a page was changed that is not in RAM");
-  uint64_t new_size = 0;
-  CHECK(CheckSplices(edit.splices(), cached->entry->value().size(), &new_size));
-  TellWatchers(page, cached->entry);
   Keyspace& pages = *keyspace_.pages;
-  PageKey key(value_id(), page);
-  if (!store_.EnsureImage(pages, {key.view(), cached->hash}, cached->entry)) return;
-  if (store_.BeginDirty(pages, cached->entry)) touched_.push_back(page);
-  cached->entry =
-      store_.Splice(pages, {key.view(), cached->hash}, cached->entry, edit.splices(), new_size);
+  const FoundPages::Found* found = store_.FindPage(pages, value_id(), page);
+  CHECK_MSG(found != nullptr, "a page was changed that is not in RAM");
+  const PageKey name(value_id(), page);
+  const HashedKey key = {name.view(), found->hash};
+  Entry* entry = found->entry;
+  TellWatchers(page, entry);
+  if (!store_.EnsureImage(pages, key, entry)) return;
+  if (store_.BeginDirty(pages, entry) && store_.LogsChanges()) touched_.push_back(page);
+  if (edit.keeps_size() && entry->Patch(edit.splices())) {
+    store_.EndTransient(entry);
+  } else {
+    uint64_t new_size = 0;
+    CHECK(CheckSplices(edit.splices(), entry->value().size(), &new_size));
+    store_.Splice(pages, key, entry, edit.splices(), new_size);
+  }
   AddPart(page, edit.splices(), &page_parts_);
   dirty_ = true;
 }
@@ -145,8 +151,6 @@ void Collection::TellWatchers(PageNumber page, const Entry* entry) {
   store_.page_watchers_.BeforeChange(value_id(), page, bytes);
 }
 
-uint64_t Collection::value_id() { return RootView(Root()).value_id(); }
-
 void Collection::Create(PageNumber page, std::string_view bytes) {
   BeginGroup();
   ++store_.tree_shapes_;
@@ -155,7 +159,6 @@ void Collection::Create(PageNumber page, std::string_view bytes) {
   store_.WriteValue(*keyspace_.pages, {key.view(), hash},
                     {.type = ValueType::kPage, .bytes = bytes, .known_new = true});
   TellWatchers(page, nullptr);
-  cache_[page % cache_.size()] = {};
   dirty_ = true;
 }
 
@@ -165,10 +168,8 @@ void Collection::Drop(PageNumber page) {
   PageKey key(value_id(), page);
   uint64_t hash = keyspace_.pages->table.HashOf(key.view());
   if (store_.page_watchers_.any()) {
-    Cached* cached = Find(page);
-    TellWatchers(page, cached != nullptr ? cached->entry : nullptr);
+    TellWatchers(page, Find(page));
   }
-  cache_[page % cache_.size()] = {};
   CHECK(store_.DeleteKey(*keyspace_.pages, {key.view(), hash}) || !store_.run_error_.ok());
   std::erase(touched_, page);
   dirty_ = true;
@@ -180,8 +181,7 @@ void Collection::DeleteValue() {
   Commit();
   store_.DeleteKey(keyspace_, key_);
   exists_ = false;
-  root_ = nullptr;
-  cache_ = {};
+  SetRoot(nullptr);
 }
 
 void Collection::Commit() {
@@ -193,7 +193,6 @@ void Collection::Commit() {
   root_image_ = root_was_clean_ = false;
   root_flags_ = 0;
   if (std::exchange(in_group_, false)) store_.EndGroup();
-  cache_ = {};
 }
 
 void Collection::LogChanges() {

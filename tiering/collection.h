@@ -15,14 +15,15 @@
 // Executor thread.
 #pragma once
 
-#include <array>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/base/check.h"
 #include "engine/base/siphash.h"
 #include "engine/keyspace/table.h"
 #include "engine/types/page_space.h"
+#include "engine/types/root_format.h"
 #include "tiering/element_hint.h"
 #include "tiering/store.h"
 
@@ -65,10 +66,14 @@ class Collection final : public PageSpace {
   static void FetchElement(const ElementHint& hint);
 
   bool exists() const override { return exists_; }
-  std::string_view Root() override;
+  std::string_view Root() override {
+    CHECK_MSG(root_bytes_.data() != nullptr, "a collection was used that had not been planned");
+    return root_bytes_;
+  }
   std::string_view Read(PageNumber page) override;
   std::string_view Peek(PageNumber page) override;
   const LeafHint* Hint() override;
+  bool KnownHash(std::string_view element, uint64_t* hash) override;
   void CreateRoot(std::string_view bytes) override;
   void ReplaceRoot(std::string_view bytes) override;
   void Edit(PageNumber page, const PageEdit& edit) override;
@@ -78,14 +83,9 @@ class Collection final : public PageSpace {
   uint64_t NewValueId() override;
 
  private:
-  // Pages that this command has found already.
-  struct Cached {
-    PageNumber page = 0;
-    uint64_t hash = 0;
-    Entry* entry = nullptr;
-  };
-  Cached* Find(PageNumber page);
-  uint64_t value_id();
+  Entry* Find(PageNumber page);
+  uint64_t value_id() { return RootView(Root()).value_id(); }
+  void SetRoot(Entry* root);
   void BeginGroup();
   void ChangeRoot(std::span<const firn::Splice> splices);
   void AddPart(PageNumber page, std::span<const firn::Splice> splices, std::string* parts);
@@ -98,10 +98,10 @@ class Collection final : public PageSpace {
   const HashedKey key_;
   const ValueType type_;
   Entry* root_ = nullptr;
+  std::string_view root_bytes_;  // null if there is no root in RAM
   bool exists_ = false;
   bool wrong_type_ = false;
   int64_t expiry_ms_ = -1;
-  std::array<Cached, 8> cache_{};
 
   // What has changed since the last Commit.
   bool dirty_ = false;

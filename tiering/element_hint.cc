@@ -15,11 +15,10 @@ constexpr size_t kColumnLines = 7;
 // Where a table of so few pages lies is in the processor's caches: there is nothing to wait for.
 constexpr uint64_t kFewPages = 1 << 14;
 
-void NotePage(const StoreImpl& store, Entry* entry, ElementHint* hint) {
-  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
-  hint->entry = entry;
-  hint->moves = store.entry_moves_;
-  if (hint->in_string) __builtin_prefetch(entry->value().data() + hint->offset);
+void NotePage(const FoundPages::Found* found, ElementHint* hint) {
+  if (found == nullptr) return;
+  hint->entry = found->entry;
+  if (hint->in_string) __builtin_prefetch(found->entry->value().data() + hint->offset);
 }
 
 }  // namespace
@@ -34,28 +33,28 @@ ElementHint Collection::Locate(const Database& database, const HashedKey& key,
   if (type != ValueType::kHash && type != ValueType::kSet && type != ValueType::kZset) return {};
   const RootView root(entry->value());
   if (root.small()) return {};
-  ElementHint hint = {.value_id = root.value_id(), .shapes = store.tree_shapes_};
+  ElementHint hint = {
+      .value_id = root.value_id(), .element = element, .shapes = store.tree_shapes_};
   hint.leaf.key = SipHash13(store.identity_.secret, element);
   hint.leaf.tree = type == ValueType::kZset ? 1 : 0;
   char element_key[8];
   StoreBig64(element_key, hint.leaf.key);
-  const Table& pages = keyspace.pages->table;
+  const Keyspace& pages = *keyspace.pages;
   CountedTree::Leaf& leaf = hint.leaf.leaf;
   std::string_view node = root.node(hint.leaf.tree);
   for (PageNumber above = kRootPage; leaf.depth < CountedTree::kMaxDepth;) {
     CountedTree::Child child = CountedTree::ChildFor(node, {element_key, sizeof element_key});
-    PageKey page_key(root.value_id(), child.page);
-    hint.hash = pages.HashOf(page_key.view());
     leaf.path[leaf.depth++] = {above, child.number};
     if (child.is_leaf) {
-      pages.Prefetch(hint.hash);
+      hint.hash = PageKey(root.value_id(), child.page).HashIn(pages.table);
+      pages.table.Prefetch(hint.hash);
       hint.page = leaf.page = child.page;
       return hint;
     }
-    const Entry* below = pages.Find({page_key.view(), hint.hash});
-    if (below == nullptr || below->kind() != Entry::Kind::kHot) return {};
+    const FoundPages::Found* below = store.FindPage(pages, root.value_id(), child.page);
+    if (below == nullptr) return {};
     above = child.page;
-    node = below->value();
+    node = below->entry->value();
   }
   return {};
 }
@@ -69,16 +68,16 @@ ElementHint Collection::LocateByte(const Database& database, const HashedKey& ke
   const uint64_t part = offset / LongString::kPageBytes;
   if (!LongString::HasPage(entry->value(), part)) return {};
   const uint64_t value_id = RootView(entry->value()).value_id();
-  const PageKey page_key(value_id, LongString::PageOf(part));
+  const PageNumber page = LongString::PageOf(part);
   const Table& pages = keyspace.pages->table;
-  const uint64_t hash = pages.HashOf(page_key.view());
-  ElementHint hint = {.value_id = value_id, .page = LongString::PageOf(part), .hash = hash};
+  const uint64_t hash = PageKey(value_id, page).HashIn(pages);
+  ElementHint hint = {.value_id = value_id, .page = page, .hash = hash};
   hint.in_string = true;
   hint.offset = static_cast<uint32_t>(offset % LongString::kPageBytes);
   if (pages.size() > kFewPages) {
     pages.Prefetch(hash);
   } else {
-    NotePage(*database.impl_, pages.Find({page_key.view(), hash}), &hint);
+    NotePage(database.impl_->SearchPage(*keyspace.pages, value_id, page, hash), &hint);
   }
   return hint;
 }
@@ -92,8 +91,9 @@ void Collection::FetchEntry(const Database& database, const ElementHint& hint) {
 void Collection::FetchRows(const Database& database, ElementHint* hint) {
   if (hint->entry != nullptr) return;
   const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
-  PageKey key(hint->value_id, hint->page);
-  NotePage(*database.impl_, keyspace.pages->table.Find({key.view(), hint->hash}), hint);
+  const FoundPages::Found* found =
+      database.impl_->SearchPage(*keyspace.pages, hint->value_id, hint->page, hint->hash);
+  NotePage(found, hint);
   if (hint->entry == nullptr || hint->in_string) return;
   // The first two lines have come with the entry.
   for (size_t i = 2; i < kColumnLines; ++i) {

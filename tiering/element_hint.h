@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "engine/types/counted_tree.h"
 
@@ -21,10 +22,10 @@ struct ElementHint {
   // In a long string: nothing but this place in the page is asked for.
   bool in_string = false;
   uint32_t offset = 0;
-  uint64_t shapes = 0;  // StoreImpl::tree_shapes_ as it was
-  // Of the page, null if it isn't known. Good as long as StoreImpl::entry_moves_ is this.
-  Entry* entry = nullptr;
-  uint64_t moves = 0;
+  std::string_view element;  // whose hash leads there; the command's own bytes
+  uint64_t shapes = 0;       // StoreImpl::tree_shapes_ as it was
+  // Good until something is changed or moved.
+  const Entry* entry = nullptr;
   LeafHint leaf;
 };
 

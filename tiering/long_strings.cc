@@ -27,10 +27,10 @@ class StringPage {
  public:
   StringPage(StoreImpl& store, Keyspace& keyspace, uint64_t value_id, PageNumber page)
       : store_(store), keyspace_(keyspace), name_(value_id, page) {
-    entry_ = store.HintedPage(value_id, page);
-    if (entry_ == nullptr) entry_ = keyspace.pages->table.Find(key());
-    if (entry_ != nullptr && entry_->kind() != Entry::Kind::kHot) entry_ = nullptr;
-    if (entry_ != nullptr) entry_->set_referenced(true);
+    const FoundPages::Found* found = store.FindPage(*keyspace.pages, value_id, page);
+    if (found == nullptr) return;
+    entry_ = found->entry;
+    entry_->set_referenced(true);
   }
   // Null if it isn't in RAM.
   Entry* entry() const { return entry_; }
@@ -45,7 +45,7 @@ class StringPage {
   Keyspace& keyspace_;
   const PageKey name_;
   mutable std::optional<uint64_t> hash_;  // once it has been asked for
-  Entry* entry_;
+  Entry* entry_ = nullptr;
 };
 
 // The pages of a long string, for those who only read it: all that a Collection does beside would

@@ -39,8 +39,8 @@ void StoreImpl::Exchange(Keyspace& keyspace, const HashedKey& key, Entry* old, E
   if (entry->kind() != Entry::Kind::kTombstone) ++keyspace.resident;
   if (old->kind() != Entry::Kind::kTombstone) --keyspace.resident;
   keyspace.table.Replace(key, old, entry);
+  if (keyspace.holds_pages()) found_pages_.Replace(key.bytes, old, entry);
   memo_ = {keyspace.id, key.hash, entry};
-  ++entry_moves_;
   Entry::Free(old);
 }
 
@@ -49,7 +49,8 @@ void StoreImpl::Discard(Keyspace& keyspace, const HashedKey& key, Entry* entry) 
   memory_.Add(-static_cast<int64_t>(entry->MemoryBytes()) - 9);
   if (entry->kind() != Entry::Kind::kTombstone) --keyspace.resident;
   keyspace.table.Remove(key, entry);
-  ForgetLastFound();
+  if (keyspace.holds_pages()) found_pages_.Replace(key.bytes, entry, nullptr);
+  memo_ = {};
   Entry::Free(entry);
 }
 

@@ -19,7 +19,7 @@
 
 #include "engine/base/random.h"
 #include "engine/keyspace/access_clock.h"
-#include "tiering/element_hint.h"
+#include "tiering/found_pages.h"
 #include "tiering/identity.h"
 #include "tiering/index/index.h"
 #include "tiering/index_meta.h"
@@ -76,6 +76,7 @@ struct PageKey {
     StoreBig32(bytes + 8, page);
   }
   std::string_view view() const { return {bytes, sizeof bytes}; }
+  uint64_t HashIn(const Table& table) const { return table.HashOf(view()); }
 };
 
 // Roots of collections up to this size are logged whole when they change, larger ones by what
@@ -150,6 +151,21 @@ class StoreImpl {
     memo_ = {keyspace.id, key.hash, entry};
     return entry;
   }
+  // A page of a collection that was looked up a moment ago; null if that is not known.
+  const FoundPages::Found* LastFound(const Keyspace& pages, uint64_t value_id, uint32_t page) {
+    const FoundPages::Found& found = found_pages_.PlaceOf(value_id, page);
+    return FoundPages::Holds(found, pages.id, value_id, page) ? &found : nullptr;
+  }
+  // A page of a collection, null if it is not in RAM. What is found is valid until the next call.
+  const FoundPages::Found* FindPage(const Keyspace& pages, uint64_t value_id, uint32_t page) {
+    const FoundPages::Found* found = LastFound(pages, value_id, page);
+    if (found != nullptr) [[likely]]
+      return found;
+    return SearchPage(pages, value_id, page, PageKey(value_id, page).HashIn(pages.table));
+  }
+  // Without a look at what was found last; `hash` is that of the page's key.
+  const FoundPages::Found* SearchPage(const Keyspace& pages, uint64_t value_id, uint32_t page,
+                                      uint64_t hash);
 
   // --- changes of a key's value; each appends its record first and changes nothing if that fails
   // Returns the flags of the image's record.
@@ -251,14 +267,7 @@ class StoreImpl {
   // After entries have moved.
   void ForgetLastFound() {
     memo_ = {};
-    ++entry_moves_;
-  }
-  // A page that the hint of the command that runs has found, if it is the one; else null.
-  Entry* HintedPage(uint64_t value_id, PageNumber page) const {
-    const ElementHint* hint = element_hint_;
-    const bool is_it = hint != nullptr && hint->page == page && hint->value_id == value_id &&
-                       hint->moves == entry_moves_;
-    return is_it ? hint->entry : nullptr;
+    found_pages_.Clear();
   }
 
   // --- work on other threads, answered while this object lives
@@ -318,7 +327,6 @@ class StoreImpl {
   };
   std::vector<MissingPage> missing_;
   const ElementHint* element_hint_ = nullptr;  // for the command that runs
-  uint64_t entry_moves_ = 0;                   // grows when an entry is freed, or lies elsewhere
   uint64_t tree_shapes_ = 0;                   // grows when a page of any tree comes or goes
   uint64_t last_value_id_ = 0;
 
@@ -393,6 +401,7 @@ class StoreImpl {
   void AnswerSyncWaiters();
 
   Memo memo_;
+  FoundPages found_pages_;
   int64_t last_wall_ms_ = 0;
   uint64_t published_lsn_ = 0;
   std::deque<UnsyncedMark> unsynced_;

@@ -161,6 +161,17 @@ bool Entry::SpliceInPlace(std::span<const Splice> splices, uint64_t new_size) {
   return true;
 }
 
+bool Entry::Patch(std::span<const Splice> splices) {
+  if (Has(kPaged)) return false;
+  const Layout layout = Decode();
+  auto* payload = const_cast<char*>(layout.payload);
+  for (const Splice& splice : splices) {
+    CHECK(splice.offset + splice.inserted.size() <= layout.payload_size);
+    std::memcpy(payload + splice.offset, splice.inserted.data(), splice.inserted.size());
+  }
+  return true;
+}
+
 Entry* Entry::Spliced(std::span<const Splice> splices, uint64_t new_size) const {
   CHECK(kind() == Kind::kHot && !Has(kInteger));
   Spec spec{.kind = Kind::kHot,

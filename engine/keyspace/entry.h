@@ -150,6 +150,10 @@ class Entry {
   // gives. Changes the value where it lies, if the block (or the page) is of the right size for it;
   // false if it is not, and nothing has changed.
   bool SpliceInPlace(std::span<const Splice> splices, uint64_t new_size);
+  // REQUIRES: kHot, not kInteger; splices that insert as much as they remove, within the value.
+  // Overwrites these bytes where they lie; false if the value is in a page, and nothing has
+  // changed.
+  bool Patch(std::span<const Splice> splices);
   // A copy with the changed value; position, flags, access and expiry as here.
   Entry* Spliced(std::span<const Splice> splices, uint64_t new_size) const;
   // A copy with another expiry, or without one. A page is shared with it.

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,13 +26,14 @@ struct Splice {
 
 class PageEdit {
  public:
-  PageEdit() = default;
+  PageEdit() {}  // what is not used is not initialised
   PageEdit(const PageEdit&) = delete;
   PageEdit& operator=(const PageEdit&) = delete;
 
   void Add(uint32_t offset, uint32_t removed, std::string_view inserted) {
     CHECK(count_ < kMaxSplices);
-    splices_[count_++] = {offset, removed, inserted};
+    keeps_size_ &= removed == inserted.size();
+    new (&splices_[count_++]) Splice{offset, removed, inserted};
   }
   // Copies a few bytes, so that the caller needn't keep them.
   template <typename T>
@@ -53,12 +55,17 @@ class PageEdit {
   }
   std::span<const Splice> splices() const { return {splices_, count_}; }
   bool empty() const { return count_ == 0; }
+  // Every splice inserts as much as it removes: bytes are overwritten, none moves.
+  bool keeps_size() const { return keeps_size_; }
   int64_t SizeChange() const;
 
  private:
   static constexpr uint32_t kMaxSplices = 12;
-  Splice splices_[kMaxSplices];
+  union {
+    Splice splices_[kMaxSplices];
+  };
   uint32_t count_ = 0;
+  bool keeps_size_ = true;
   uint32_t scratch_size_ = 0;
   char scratch_[96];
 };

@@ -77,7 +77,7 @@ void HashedTree::SetFlags(uint8_t flags) {
 // --- finding
 
 bool HashedTree::Find(std::string_view bytes, Place* place) {
-  place->hash = Hash(bytes);
+  place->hash = HashOnce(bytes);
   place->found = false;
   if (!exists()) {
     place->leaf = {};
@@ -92,7 +92,7 @@ bool HashedTree::Find(std::string_view bytes, Place* place) {
 }
 
 void HashedTree::FindAgain(std::string_view bytes, Place* place) {
-  place->hash = Hash(bytes);
+  place->hash = HashOnce(bytes);
   place->found = place->resident = false;
   if (!exists()) return;
   char key[8];

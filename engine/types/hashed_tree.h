@@ -109,6 +109,10 @@ class HashedTree {
   uint64_t Hash(std::string_view bytes) const { return hash_(secret_, bytes); }
 
  private:
+  uint64_t HashOnce(std::string_view bytes) {
+    uint64_t hash;
+    return space_.KnownHash(bytes, &hash) ? hash : Hash(bytes);
+  }
   void Create();
   void FindInLeaf(std::string_view bytes, Place* place);
   void ConvertToTtl(const Leaf& leaf);

@@ -39,6 +39,8 @@ class PageSpace {
   // Where a key that is about to be looked for leads, as a search a moment ago has found and as it
   // still is (counted_tree.h); null if nothing is known.
   virtual const LeafHint* Hint() { return nullptr; }
+  // The keyed hash (SipHash13) of an element, if these very bytes have been hashed for a hint.
+  virtual bool KnownHash(std::string_view /*element*/, uint64_t* /*hash*/) { return false; }
 
   // --- changes; what a command does to one value between two calls of its owner is one record, or
   // one group of records, in the log

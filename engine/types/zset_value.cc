@@ -43,7 +43,7 @@ ZsetValue::Lookup ZsetValue::FindSmall(std::string_view member, Spot* spot) {
 // Looks a member up and confirms it in tree 0.
 ZsetValue::Lookup ZsetValue::Find(std::string_view member, Spot* spot) {
   if (small()) return FindSmall(member, spot);
-  spot->hash = hash_(secret_, member);
+  spot->hash = HashOnce(member);
   if (!index_.FindKeyUnranked(HashKey(spot->hash).view(), &spot->index_leaf))
     return Lookup::kMissing;
   PackedPage page = index_.Page(spot->index_leaf);
@@ -84,7 +84,7 @@ ZsetValue::Lookup ZsetValue::Score(std::string_view member, double* score) {
 }
 
 ZsetValue::Lookup ZsetValue::ScoreFromTree(std::string_view member, double* score) {
-  uint64_t hash = hash_(secret_, member);
+  const uint64_t hash = HashOnce(member);
   Leaf leaf;
   if (!index_.FindKeyUnranked(HashKey(hash).view(), &leaf)) return Lookup::kMissing;
   PackedPage page = index_.Page(leaf);

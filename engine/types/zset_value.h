@@ -209,6 +209,10 @@ class ZsetValue {
   void Grow();
   void AppendLeaves(CountedTree* tree, std::span<const CountedTree::NewLeaf> leaves);
   std::vector<CountedTree::NewLeaf> IndexLeaves(std::vector<IndexEntry>* entries);
+  uint64_t HashOnce(std::string_view member) {
+    uint64_t hash;
+    return space_.KnownHash(member, &hash) ? hash : hash_(secret_, member);
+  }
   uint32_t RowAt(const Leaf& leaf, uint64_t rank) {
     return static_cast<uint32_t>(rank - leaf.first_rank);
   }
