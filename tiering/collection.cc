@@ -3,6 +3,7 @@
 #include "engine/base/check.h"
 #include "tiering/keyspace_state.h"
 #include "tiering/log/splice_effect.h"
+#include "tiering/read_ahead.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -34,6 +35,17 @@ void Collection::SetRoot(Entry* root) {
 }
 
 // --- pages
+
+void Collection::ReadAhead(std::span<const PageNumber> pages, size_t near) {
+  if (!store_.options_.tiering || pages.size() <= near) return;
+  // As long as half of them are there it is too early.
+  const size_t farther = near + (pages.size() - near) / 2;
+  const PageKey name(value_id(), pages[farther]);
+  const HashedKey key = {name.view(), name.HashIn(keyspace_.pages->table)};
+  const Entry* entry = keyspace_.pages->table.Find(key);
+  if (entry != nullptr && entry->kind() == Entry::Kind::kHot) return;
+  store_.read_ahead_->Want(keyspace_.pages->id, value_id(), pages.subspan(near));
+}
 
 const LeafHint* Collection::Hint() {
   const ElementHint* hint = store_.element_hint_;

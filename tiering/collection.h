@@ -72,6 +72,7 @@ class Collection final : public PageSpace {
   }
   std::string_view Read(PageNumber page) override;
   std::string_view Peek(PageNumber page) override;
+  void ReadAhead(std::span<const PageNumber> pages, size_t near) override;
   const LeafHint* Hint() override;
   bool KnownHash(std::string_view element, uint64_t* hash) override;
   void CreateRoot(std::string_view bytes) override;

@@ -15,6 +15,7 @@
 #include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/memory_shares.h"
+#include "tiering/read_ahead.h"
 #include "tiering/reaper.h"
 #include "tiering/recovery.h"
 #include "tiering/scanner.h"
@@ -53,6 +54,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       demoter_(std::make_unique<Demoter>(this)),
       evictor_(std::make_unique<Evictor>(this)),
       copier_(std::make_unique<Copier>(this)),
+      read_ahead_(std::make_unique<ReadAhead>(this)),
       capture_(std::make_unique<Capture>(this)),
       archiver_(std::make_unique<LogArchiver>(this)),
       hot_set_(std::make_unique<HotSet>(this)),
@@ -66,6 +68,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
 StoreImpl::~StoreImpl() {
   hot_set_->Stop();
   copier_->Stop();
+  read_ahead_->Stop();
   demoter_->Stop();
   reaper_->Stop();
   // Jobs and reads that are still on their way find nobody.

@@ -44,6 +44,7 @@ class HotSet;
 class Indexer;
 class LogArchiver;
 class MapRebuild;
+class ReadAhead;
 class Reaper;
 class Scanner;
 class Settler;
@@ -304,6 +305,7 @@ class StoreImpl {
   std::unique_ptr<Demoter> demoter_;
   std::unique_ptr<Evictor> evictor_;
   std::unique_ptr<Copier> copier_;
+  std::unique_ptr<ReadAhead> read_ahead_;
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<LogArchiver> archiver_;
   std::unique_ptr<HotSet> hot_set_;

@@ -15,6 +15,7 @@
 #include "tiering/indexer.h"
 #include "tiering/log_archiver.h"
 #include "tiering/map_rebuild.h"
+#include "tiering/read_ahead.h"
 #include "tiering/reaper.h"
 #include "tiering/settler.h"
 #include "tiering/snapshot/capture.h"
@@ -226,6 +227,7 @@ int64_t StoreImpl::EndIteration() {
   busy |= reaper_->Step();
   busy |= demoter_->Step();
   busy |= copier_->Step();
+  read_ahead_->Step();
   busy |= capture_->Step();
   archiver_->Step();
   busy |= hot_set_->Step();

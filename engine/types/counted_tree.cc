@@ -143,6 +143,25 @@ bool CountedTree::FindOutermost(Leaf* leaf) {
 bool CountedTree::FindFirst(Leaf* leaf) { return FindOutermost<false>(leaf); }
 bool CountedTree::FindLast(Leaf* leaf) { return FindOutermost<true>(leaf); }
 
+void CountedTree::ReadAhead(const Leaf& leaf, uint64_t rows) {
+  constexpr uint32_t kFewest = 16;
+  constexpr uint32_t kMost = 128;
+  if (leaf.depth == 0) return;
+  const Step& step = leaf.path[leaf.depth - 1];
+  const Node node(NodeBytes(step.page));
+  const bool forward = step.child == 0;
+  if (!forward && step.child + 1 != node.children()) return;
+  const uint64_t rows_of_leaf = std::max<uint64_t>(node.total() / node.children(), 1);
+  const auto near = static_cast<uint32_t>(std::min<uint64_t>(rows / rows_of_leaf, kMost / 2));
+  const uint32_t ahead = near + std::max(near, kFewest);
+  const uint32_t count = std::min(ahead, node.children() - 1);
+  std::array<PageNumber, kMost> pages;
+  for (uint32_t i = 0; i < count; ++i) {
+    pages[i] = node.page(forward ? step.child + 1 + i : step.child - 1 - i);
+  }
+  space_.ReadAhead({pages.data(), count}, near);
+}
+
 uint32_t CountedTree::LeavesBelowTop() {
   RootView root(space_.Root());
   if (root.small()) return 1;

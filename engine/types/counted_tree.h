@@ -111,6 +111,9 @@ class CountedTree {
   // separator; 0 if there is none.
   static uint32_t ChooseSplit(const PackedPage& page, uint32_t middle, KeyOf key_of,
                               std::string* separator);
+  // Says that a leaf at an end of the tree is being used up, by a reader who takes so many rows at
+  // once, so that the leaves that follow can be read ahead, as far as they are under one node.
+  void ReadAhead(const Leaf& leaf, uint64_t rows);
   // The leaf behind or before another, if it is under the same node and in RAM; its first_rank is
   // not set.
   bool PeekSibling(const Leaf& leaf, bool forward, Leaf* sibling);

@@ -350,9 +350,19 @@ void ListValue::Remove(const Place& place) {
     space_.DeleteValue();
     return;
   } else {
+    tree_.ReadAhead(place.leaf, 1);
     tree_.RemoveLeaf(place.leaf);
   }
   ConvertAfterShrinking();
+}
+
+// For a consumer at an end, when it uses up a leaf.
+void ListValue::ReadAhead(Ranks ranks) {
+  const bool head = ranks.first == 0;
+  CountedTree::Leaf leaf;
+  if (!head && ranks.last + 1 != tree_.count()) return;
+  if (!(head ? tree_.FindFirst(&leaf) : tree_.FindLast(&leaf))) return;
+  if (ranks.size() >= tree_.Page(leaf).rows()) tree_.ReadAhead(leaf, ranks.size());
 }
 
 void ListValue::RemoveRanks(Ranks ranks) {
@@ -361,6 +371,7 @@ void ListValue::RemoveRanks(Ranks ranks) {
     space_.DeleteValue();
     return;
   }
+  ReadAhead(ranks);
   while (left > 0) {
     CountedTree::Leaf leaf;
     CHECK(tree_.FindRank(ranks.first, &leaf));

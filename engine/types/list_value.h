@@ -105,6 +105,7 @@ class ListValue {
   void AddLeaf(const CountedTree::Leaf& leaf, ListEnd side, std::string_view packed);
   size_t CreateSmall(ListEnd end, std::span<const std::string_view> elements);
   void InsertAt(CountedTree::Leaf leaf, uint32_t row, std::string_view element);
+  void ReadAhead(Ranks ranks);
   void RemoveRows(const CountedTree::Leaf& leaf, std::span<const uint32_t> rows);
   bool IsQuicklist() const;
   void SetQuicklist(bool quicklist);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "engine/page/page_edit.h"
@@ -36,6 +37,9 @@ class PageSpace {
   // As Read, but a page that is not in RAM is none of the caller's needs.
   virtual std::string_view Peek(PageNumber page) = 0;
 
+  // Pages that will be read soon, in this order, from the one on that comes `near` places later.
+  // They may be fetched meanwhile; nothing waits for that, and none of them is wanted now.
+  virtual void ReadAhead(std::span<const PageNumber> /*pages*/, size_t /*near*/) {}
   // Where a key that is about to be looked for leads, as a search a moment ago has found and as it
   // still is (counted_tree.h); null if nothing is known.
   virtual const LeafHint* Hint() { return nullptr; }
