@@ -11,9 +11,11 @@ namespace {
 std::string_view RootOf(StoreImpl& store, uint32_t db, const HashedKey& key) {
   Entry* entry = store.FindEntry(store.KeyspaceOf(db), key);
   CHECK(entry != nullptr && entry->kind() == Entry::Kind::kHot && HasRoot(entry->type()));
-  CHECK(!RootView(entry->value()).small());
   return entry->value();
 }
+
+// No value has this id.
+constexpr uint64_t kNoPages = 0;
 
 // A reader who is slow, while all of the value changes, must not cost its size again.
 uint64_t MostToKeep(uint64_t max_memory_bytes) {
@@ -33,7 +35,7 @@ FrozenValue::FrozenValue(Database& database, const HashedKey& key)
     : store_(database.impl_->alive()),
       keyspace_(database.impl_->KeyspaceOf(database.number_).pages->id),
       root_(RootOf(*database.impl_, database.number_, key)),
-      value_id_(RootView(root_).value_id()),
+      value_id_(RootView(root_).small() ? kNoPages : RootView(root_).value_id()),
       max_kept_bytes_(MostToKeep(database.impl_->options_.max_memory_bytes)) {
   database.impl_->page_watchers_.Add(this);
 }
@@ -70,6 +72,7 @@ std::string_view FrozenValue::Read(PageNumber page) {
 }
 
 void FrozenValue::BeforeChange(PageNumber page, std::string_view bytes) {
+  changed_ = true;
   // What has been kept is older; what is only made now is no part of the value.
   if (overflown_ || page >= RootView(root_).next_page()) return;
   if (!kept_.try_emplace(page, bytes).second) return;

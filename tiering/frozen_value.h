@@ -25,7 +25,7 @@ namespace firn {
 
 class FrozenValue final : public PageSpace, public PageWatcher {
  public:
-  // REQUIRES: planned with kRead; the key holds a collection that has pages.
+  // REQUIRES: planned with kRead; the key holds a collection.
   FrozenValue(Database& database, const HashedKey& key);
   ~FrozenValue() override;
   FrozenValue(const FrozenValue&) = delete;
@@ -34,6 +34,9 @@ class FrozenValue final : public PageSpace, public PageWatcher {
   // It can't be read any more: the database was emptied, the store closed, or more pages have
   // changed than may be kept.
   bool lost() const;
+  // Some page has changed since, or the value was deleted. What is in the root alone (a small value
+  // altogether) doesn't count.
+  bool changed() const { return changed_; }
 
   // --- PageSpace; it only reads
   bool exists() const override { return true; }
@@ -51,7 +54,7 @@ class FrozenValue final : public PageSpace, public PageWatcher {
   // --- PageWatcher
   bool Watches(uint64_t value_id) const override { return value_id == value_id_; }
   void BeforeChange(PageNumber page, std::string_view bytes) override;
-  void OnValueGone() override {}
+  void OnValueGone() override { changed_ = true; }
   bool HoldsPages() const override { return true; }
 
  private:
@@ -63,6 +66,7 @@ class FrozenValue final : public PageSpace, public PageWatcher {
   uint64_t kept_bytes_ = 0;
   const uint64_t max_kept_bytes_;
   bool overflown_ = false;
+  bool changed_ = false;
 };
 
 }  // namespace firn

@@ -46,6 +46,7 @@ struct ElementHint;
 class Store;
 class StoreBackup;
 class StoreImpl;
+class ValueBuild;
 class ValueCopy;
 // Makes a part of a new string, of `to.size()` bytes, of the parts of its sources. None is longer;
 // shorter ones go on with zeros.
@@ -496,6 +497,13 @@ class Database {
   // kReplace; PrepareMix has just called the copy complete.
   uint64_t SetMixed(const HashedKey& key, ValueCopy* copy);
 
+  // Whether a value that was built (value_build.h) can get a key here: it was begun for this
+  // database, and the database has not been emptied or swapped since.
+  bool HasBuilt(const ValueBuild& build) const;
+  // The key becomes that collection, without an expiry. REQUIRES: HasBuilt; at least one page;
+  // planned with kReplace.
+  void SetBuilt(const HashedKey& key, ValueType type, std::string_view root, ValueBuild* build);
+
   // --- for OBJECT, MEMORY, DEBUG
 
   struct ObjectInfo {
@@ -515,6 +523,7 @@ class Database {
  private:
   friend class Collection;
   friend class FrozenValue;
+  friend class ValueBuild;
   friend class StoreImpl;
   bool IsLongString(const HashedKey& key);
   // The key becomes one. REQUIRES: as SetString.

@@ -16,19 +16,7 @@ constexpr uint64_t kJoinedLeafBytes = kMaxLeafBytes * 3 / 4;
 }  // namespace
 
 std::string CountedTree::BuildNode(uint8_t level, std::span<const ChildSpec> children) {
-  std::string node{kNodeKind, static_cast<char>(level)};
-  AppendFixed(&node, static_cast<uint16_t>(children.size()));
-  for (const ChildSpec& child : children) {
-    AppendFixed(&node, child.page);
-    AppendFixed(&node, child.rows);
-  }
-  uint16_t end = 0;
-  for (const ChildSpec& child : children) {
-    end = static_cast<uint16_t>(end + child.separator.size());
-    AppendFixed(&node, end);
-  }
-  for (const ChildSpec& child : children) node += child.separator;
-  return node;
+  return BuildTreeNode(level, children);
 }
 
 void CountedTree::EditNode(PageNumber page, std::span<const Splice> splices, int64_t total_change) {

@@ -1,10 +1,12 @@
-// The inner nodes of a CountedTree, for its own sources alone.
+// The inner nodes of a CountedTree, for its own sources and TreeBuilder's.
 //
 //   kind | level | children, 16 bits | page, rows of each child | end of each separator |
 //   separators
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,6 +18,24 @@ inline constexpr char kNodeKind = 16;
 inline constexpr uint32_t kNodeHeader = 4;
 inline constexpr uint32_t kChildSize = 8;
 inline constexpr uint32_t kEndSize = 2;
+
+// The bytes of a node with these children, which have a page, rows and a separator.
+template <typename Child>
+std::string BuildTreeNode(uint8_t level, std::span<const Child> children) {
+  std::string node{kNodeKind, static_cast<char>(level)};
+  AppendFixed(&node, static_cast<uint16_t>(children.size()));
+  for (const Child& child : children) {
+    AppendFixed(&node, child.page);
+    AppendFixed(&node, child.rows);
+  }
+  uint16_t end = 0;
+  for (const Child& child : children) {
+    end = static_cast<uint16_t>(end + child.separator.size());
+    AppendFixed(&node, end);
+  }
+  for (const Child& child : children) node += child.separator;
+  return node;
+}
 
 struct CountedTree::ChildSpec {
   PageNumber page = 0;

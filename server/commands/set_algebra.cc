@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/commands/set_common.h"
+#include "server/commands/set_slices.h"
 #include "server/commands/sets.h"
 
 namespace firn::server {
@@ -246,7 +247,7 @@ bool Subtract(Operands& operands, const SetLimits& limits, Found* found) {
   return true;
 }
 
-enum class Operation : uint8_t { kIntersect, kUnite, kSubtract };
+using Operation = SetOperation;
 
 // False: pages are missing, or an error was answered.
 bool Compute(CommandContext& context, Operation operation, Operands& operands, Found* found) {
@@ -302,16 +303,43 @@ void CopyMembers(Found* found, std::string* copy) {
   }
 }
 
-void StoreResult(CommandContext& context, Operation operation, std::string_view event) {
+// A difference from which the first set itself is taken is nothing.
+bool StoresInSlices(CommandContext& context, Operation operation, Operands& operands) {
+  std::span<OpenSet* const> sets = operands.in_order();
+  const bool itself = std::find(sets.begin() + 1, sets.end(), sets[0]) != sets.end();
+  if (operation == Operation::kSubtract && itself) return false;
+  std::vector<uint64_t> counts;
+  for (OpenSet& set : operands.distinct()) counts.push_back(set.value().count());
+  return StoresInSlices(context, operation, counts);
+}
+
+// False if it is to be stored in slices instead.
+bool Store(CommandContext& context, const SetStore& store, bool whole) {
   Found found;
   std::string bytes;
   {
     Operands operands;
-    if (!operands.OpenOr(context, context.keys.subspan(1))) return;
-    if (!Compute(context, operation, operands, &found) || !CheckSize(context, found)) return;
+    if (!operands.OpenOr(context, context.keys.subspan(1))) return true;
+    if (!whole && StoresInSlices(context, store.operation, operands)) return false;
+    if (!Compute(context, store.operation, operands, &found) || !CheckSize(context, found)) {
+      return true;
+    }
     CopyMembers(&found, &bytes);
   }
-  StoreSet(context, context.key(), {.members = found.members, .encoding = found.encoding}, event);
+  StoreSet(context, context.key(), {.members = found.members, .encoding = found.encoding},
+           store.event);
+  return true;
+}
+
+void StoreWhole(CommandContext& context, const SetStore& store) { Store(context, store, true); }
+
+void StoreResult(CommandContext& context, Operation operation, std::string_view event) {
+  const SetStore store = {
+      .operation = operation,
+      .event = event,
+      .encoding = operation == Operation::kIntersect ? IntersectionEncoding : EncodingOf,
+      .whole = StoreWhole};
+  if (!Store(context, store, false)) StoreInSlices(context, store);
 }
 
 bool ParseLimitOr(CommandContext& context, size_t first_option, uint64_t* limit) {
