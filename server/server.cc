@@ -274,11 +274,6 @@ void Server::NoteReady(uint64_t id) { ready_.push_back(id); }
 void Server::NoteClosing(Client* client) { closing_.push_back(client->id()); }
 void Server::HoldReplies(Client* client) { held_.push_back(client->id()); }
 
-uint64_t Server::blocked_clients() const {
-  return static_cast<uint64_t>(std::count_if(
-      clients_.begin(), clients_.end(), [](const auto& item) { return item.second->waiting(); }));
-}
-
 // --- the loop
 
 int Server::Run() {

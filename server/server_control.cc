@@ -265,4 +265,9 @@ void Server::ReopenStore() {
   store_stats_base_ = {};
 }
 
+uint64_t Server::blocked_clients() const {
+  return static_cast<uint64_t>(std::count_if(
+      clients_.begin(), clients_.end(), [](const auto& item) { return item.second->waiting(); }));
+}
+
 }  // namespace firn::server
