@@ -299,8 +299,8 @@ TEST_F(IndexTest, DestroyLeavesAnEmptyIndex) {
 
 TEST_F(IndexTest, MemoryGrowsWithWhatIsAppliedAndStaysBounded) {
   index_.reset();
-  auto index =
-      Index::Open({.directory = directory_, .memtable_bytes = 1 << 20, .cache_bytes = 1 << 20});
+  auto index = Index::Open(
+      {.directory = directory_, .memory = {.memtable_bytes = 1 << 20, .cache_bytes = 1 << 20}});
   ASSERT_TRUE(index.has_value());
   const uint64_t before = (*index)->MemoryBytes();
   for (uint64_t i = 0; i < 200; ++i) {
