@@ -74,11 +74,8 @@ Entry* Collection::Find(PageNumber page) {
 
 std::string_view Collection::Read(PageNumber page) {
   if (const Entry* entry = Find(page)) return entry->value();
-  PageKey key(value_id(), page);
-  const uint64_t hash = key.HashIn(keyspace_.pages->table);
-  const Entry* entry = keyspace_.pages->table.Find({key.view(), hash});
-  CHECK(entry == nullptr || entry->kind() == Entry::Kind::kStub);
-  store_.missing_.push_back({keyspace_.db(), key, hash});
+  const PageKey key(value_id(), page);
+  store_.missing_.push_back({keyspace_.db(), key, key.HashIn(keyspace_.pages->table)});
   return {};
 }
 

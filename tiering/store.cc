@@ -168,7 +168,18 @@ PlanResult Store::PlanMissing(std::span<const KeyAccess> keys, Ticket* ticket) {
   for (const StoreImpl::MissingPage& page : missing) {
     all.push_back({page.db, {page.key.view(), page.hash}, Access::kRead, true});
   }
-  return impl_->fetcher_->Plan(all, ticket);
+  const PlanResult result = impl_->fetcher_->Plan(all, ticket);
+  if (result != PlanResult::kReady) return result;
+  // What is nowhere now will never be there: a damaged value, on which nobody must wait for ever.
+  for (const KeyAccess& page : std::span(all).subspan(keys.size())) {
+    const Entry* entry = impl_->FindEntry(impl_->KeyspaceFor(page), page.key);
+    if (entry != nullptr && entry->kind() == Entry::Kind::kHot) continue;
+    ++impl_->stats_.read_errors;
+    ticket->error_ = Status::Corruption("a page of it is missing");
+    impl_->Log(3, "A page of a value in database " + std::to_string(page.db) + " is missing");
+    return PlanResult::kReadError;
+  }
+  return result;
 }
 
 bool Store::MayLookAhead() const { return impl_->fetcher_->MayLookAhead(); }

@@ -15,19 +15,20 @@
 
 namespace firn::test {
 
-// How long a test waits for what other threads and the disk do: so many turns, and on a busy
-// machine, where turns pass in vain, so much time.
+// How long a test waits: so many turns. Where other threads and a disk are waited for, turns may
+// pass in vain on a busy machine: there it is so much time at least.
 class Patience {
  public:
-  explicit Patience(int turns = 20'000) : turns_(turns) {}
+  explicit Patience(bool with_threads, int turns) : turns_(turns) {
+    if (with_threads) until_ = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  }
 
   // To be asked once a turn.
   bool Left() { return turns_-- > 0 || std::chrono::steady_clock::now() < until_; }
 
  private:
   int turns_;
-  std::chrono::steady_clock::time_point until_ =
-      std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  std::chrono::steady_clock::time_point until_ = {};
 };
 
 class StoreDriver {
@@ -49,11 +50,16 @@ class StoreDriver {
   // As the death of the process: nothing is finished.
   void Abandon() {
     // Reads under way end: nobody frees what they read into once the loop is gone.
-    Patience patience;
+    Patience patience = NewPatience();
     while (store_ != nullptr && store_->Stats().fetch_bytes > 0 && patience.Left()) {
       environment_.loop->RunOnce(100);
     }
     store_.reset();
+  }
+
+  // The simulated disk, which is in one thread with the store, has an index of its own.
+  Patience NewPatience(int turns = 20'000) const {
+    return Patience(environment_.index_env == nullptr, turns);
   }
 
   Store& store() { return *store_; }
@@ -66,7 +72,7 @@ class StoreDriver {
   }
   template <typename Condition>
   bool RunUntil(Condition&& condition, int turns = 20'000) {
-    for (Patience patience(turns); patience.Left(); Turn()) {
+    for (Patience patience = NewPatience(turns); patience.Left(); Turn()) {
       if (condition()) return true;
     }
     return condition();
@@ -78,7 +84,8 @@ class StoreDriver {
   Status Run(std::vector<KeyAccess> keys, Body&& body) {
     Ticket ticket;
     PlanResult result = store_->Plan(keys, &ticket);
-    for (Patience patience; result != PlanResult::kReadError && patience.Left();) {
+    for (Patience patience = NewPatience(100'000);
+         result != PlanResult::kReadError && patience.Left();) {
       if (result == PlanResult::kReady) {
         if (RunBody(body)) break;
         result = store_->PlanMissing(keys, &ticket);
@@ -99,7 +106,8 @@ class StoreDriver {
   Store::WriteGate WaitForRoom(uint64_t bytes, bool frees_space = false) {
     Ticket ticket;
     Store::WriteGate gate = store_->CheckWrite(bytes, frees_space, &ticket);
-    for (Patience patience; gate == Store::WriteGate::kWait && patience.Left();) {
+    for (Patience patience = NewPatience(100'000);
+         gate == Store::WriteGate::kWait && patience.Left();) {
       Turn();
       gate = store_->CheckWrite(bytes, frees_space, &ticket);
     }

@@ -243,6 +243,8 @@ void CrashWorkload::Planned(std::vector<KeyAccess> accesses, Body&& body) {
   }
   if (!status.ok() && options_.faults) return;  // nothing was run
   if (status.ok()) status = world_->store().TakeRunError();
+  // The log failed while the command waited: it is the last, and not acknowledged.
+  if (!status.ok() && options_.faults && world_->store().LogFailed()) return;
   if (!status.ok()) Fail(status.message());
 }
 

@@ -239,7 +239,7 @@ TEST(PlantedBugsTest, OldNamesOfDatabasesReplayed) {
 }
 
 TEST(PlantedBugsTest, ASplitOfAPageThatIsThereInPart) {
-  EXPECT_NE(Find({.first_seed = 3, .bug = PlantedBug::kPartsOfSplits, .collections = true}), "");
+  EXPECT_NE(Find({.first_seed = 5, .bug = PlantedBug::kPartsOfSplits, .collections = true}), "");
 }
 
 TEST(PlantedBugsTest, PagesOfDeletedValuesThatNobodyDeletes) {

@@ -31,7 +31,7 @@ class CollectionTest : public StoreOnFiles {
     Ticket ticket;
     std::vector<KeyAccess> keys = {driver_->Wants(key, Access::kUpdate, db)};
     PlanResult result = store.Plan(keys, &ticket);
-    for (Patience patience; patience.Left();) {
+    for (Patience patience = driver_->NewPatience(); patience.Left();) {
       if (result == PlanResult::kReady) {
         Collection pages(store.database(db), keys[0].key, ValueType::kList);
         bool through = body(&pages);

@@ -7,8 +7,8 @@
 
 #include <string>
 
-#include "tests/tiering/store/collection_fixture.h"
 #include "engine/base/random.h"
+#include "tests/tiering/store/collection_fixture.h"
 
 namespace firn {
 namespace {

@@ -53,7 +53,7 @@ class CopierTest : public test::CollectionTest {
       if (step != Step::kWaits) return step;
       bool ready = false;
       copy_->Await([&] { ready = true; });
-      for (test::Patience patience; !ready && patience.Left();) {
+      for (test::Patience patience = driver_->NewPatience(); !ready && patience.Left();) {
         body();
         driver_->Turn(0);
       }

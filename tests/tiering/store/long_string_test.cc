@@ -230,7 +230,7 @@ class StringMixTest : public LongStringStoreTest {
       if (!mix->status().ok()) return false;
       bool ready = false;
       mix->Await([&] { ready = true; });
-      for (Patience patience; !ready && patience.Left();) {
+      for (Patience patience = driver_->NewPatience(); !ready && patience.Left();) {
         meanwhile();
         driver_->Turn(0);
       }
