@@ -190,7 +190,8 @@ def test_who_is_not_authenticated_costs_little(start):
                 sent += greedy.send(b"GET x\r\n" * 10_000)
         except OSError:
             pass
-        assert used_memory(admin) < before + len(held) * 40_000 + 5_000_000
+        # What one iteration takes in is answered before anybody looks: some megabytes, not 200.
+        assert used_memory(admin) < before + len(held) * 40_000 + 30_000_000
         for connection in (*held, greedy):
             connection.close()
         assert wait_for(lambda: b"connected_clients:1\r\n" in admin("INFO", "clients"))
