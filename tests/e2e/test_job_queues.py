@@ -220,7 +220,8 @@ for i in range({JOBS}):
             return work.all_done() or idle[0] > 50
 
         with store.redis() as connection:
-            wait_for(ended)
+            # Or with the visibility timeout, which is an hour.
+            wait_for(ended, seconds=20)
     missing = set(range(JOBS)) - set(work.runs())
     # Kombu takes messages with BRPOP: one whose reply was under way is gone.
     assert len(missing) <= WORKERS, work.log()
