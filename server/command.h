@@ -234,6 +234,7 @@ std::span<const Command> StreamCommands();
 std::span<const Command> TierCommands();
 std::span<const Command> TransactionCommands();
 std::span<const Command> ZsetCommands();
+std::span<const Command> ZsetCombineCommands();
 std::span<const Command> BitmapCommands();
 std::span<const Command> HyperLogLogCommands();
 std::span<const Command> GeoCommands();

@@ -168,11 +168,12 @@ struct CommandTable::Impl {
 
 CommandTable::CommandTable() : impl_(std::make_shared<Impl>()) {
   for (auto rows :
-       {GeoCommands(),    HyperLogLogCommands(), DumpCommands(),        BitmapCommands(),
-        AclCommands(),    StringCommands(),      KeyCommands(),         ConnectionCommands(),
-        ServerCommands(), TierCommands(),        TransactionCommands(), ListCommands(),
-        HashCommands(),   SetCommands(),         ScriptCommands(),      SortCommands(),
-        StreamCommands(), ZsetCommands(),        PubSubCommands(),      ObservationCommands()}) {
+       {GeoCommands(),        HyperLogLogCommands(), DumpCommands(),        BitmapCommands(),
+        AclCommands(),        StringCommands(),      KeyCommands(),         ConnectionCommands(),
+        ServerCommands(),     TierCommands(),        TransactionCommands(), ListCommands(),
+        HashCommands(),       SetCommands(),         ScriptCommands(),      SortCommands(),
+        StreamCommands(),     ZsetCommands(),        ZsetCombineCommands(), PubSubCommands(),
+        ObservationCommands()}) {
     impl_->rows.insert(impl_->rows.end(), rows.begin(), rows.end());
   }
   CHECK(impl_->rows.size() <= Impl::kBuckets / 4);

@@ -11,6 +11,14 @@ def has_tiers(connection):
     return not isinstance(connection("TIER", "HELP"), Error)
 
 
+def emptied(pair):
+    """Connections to both servers, which hold nothing any more."""
+    connections = [server.resp() for server in pair]
+    for connection in connections:
+        assert connection("FLUSHALL") == "OK"
+    return connections
+
+
 def equal(_command, mine, other):
     return mine == other
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from differential import has_tiers, run_pipelines, run_steps
+from differential import emptied, has_tiers, run_pipelines, run_steps
 from harness import Error, Server, redis_server
 
 # FIRN_SEEDS=100-200 runs others.
@@ -188,9 +188,7 @@ def pair():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_replies_are_equal(pair, seed):
-    ours, theirs = (server.resp() for server in pair)
-    for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
+    ours, theirs = emptied(pair)
     sequence = Sequence(seed)
     run_steps((ours, theirs), sequence, lambda: [sequence.key() for _ in range(sequence.random.randrange(1, 6))],
               seed=seed, steps=STEPS, same=same, rate=0.08)
@@ -203,9 +201,7 @@ def test_replies_are_equal(pair, seed):
 
 def test_pipelines_are_equal(pair):
     """The same with whole pipelines in flight, so that fetches from disk overlap."""
-    ours, theirs = (server.resp() for server in pair)
-    for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
+    ours, theirs = emptied(pair)
     sequence = Sequence(4711)
     run_pipelines((ours, theirs), sequence, KEYS, batches=60, same=same)
     assert ours("DEBUG", "DIGEST") == theirs("DEBUG", "DIGEST")

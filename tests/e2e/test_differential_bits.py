@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from differential import run_pipelines, run_steps
+from differential import emptied, run_pipelines, run_steps
 from test_differential import FIRST, LAST, pair  # noqa: F401 (a fixture)
 
 SEEDS = range(int(FIRST), int(LAST) + 1)
@@ -116,9 +116,8 @@ class Sequence:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_replies_are_equal(pair, seed):  # noqa: F811
-    ours, theirs = (server.resp() for server in pair)
+    ours, theirs = emptied(pair)
     for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
         connection("SET", b"long", random.Random(seed).randbytes(40_000))
         if seed % 2 == 0:
             connection("HELLO", "3")
@@ -134,8 +133,6 @@ def test_replies_are_equal(pair, seed):  # noqa: F811
 
 def test_pipelines_are_equal(pair):  # noqa: F811
     """The same with whole pipelines in flight, so that fetches from disk overlap."""
-    ours, theirs = (server.resp() for server in pair)
-    for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
+    ours, theirs = emptied(pair)
     sequence = Sequence(4711)
     run_pipelines((ours, theirs), sequence, KEYS)

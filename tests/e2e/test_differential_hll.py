@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from differential import has_tiers, run_pipelines, run_steps
+from differential import emptied, has_tiers, run_pipelines, run_steps
 from test_differential import FIRST, LAST, pair  # noqa: F401 (a fixture)
 
 SEEDS = range(int(FIRST), int(LAST) + 1)
@@ -71,9 +71,8 @@ class Sequence:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_replies_are_equal(pair, seed):  # noqa: F811
-    ours, theirs = (server.resp() for server in pair)
+    ours, theirs = emptied(pair)
     for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
         connection("CONFIG", "SET", "hll-sparse-max-bytes", "3000")
     sequence = Sequence(seed)
     run_steps((ours, theirs), sequence, lambda: [sequence.key() for _ in range(3)],
@@ -104,9 +103,8 @@ def test_values_are_the_same_all_the_way_to_dense(pair):  # noqa: F811
 
 def test_pipelines_are_equal(pair):  # noqa: F811
     """The same with whole pipelines in flight, so that fetches from disk overlap."""
-    ours, theirs = (server.resp() for server in pair)
+    ours, theirs = emptied(pair)
     for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
         connection("CONFIG", "SET", "hll-sparse-max-bytes", "3000")
     sequence = Sequence(4711)
     run_pipelines((ours, theirs), sequence, KEYS, batches=30)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from differential import run_pipelines, run_steps
+from differential import emptied, run_pipelines, run_steps
 from test_differential import FIRST, LAST, pair  # noqa: F401 (a fixture)
 
 SEEDS = range(int(FIRST), int(LAST) + 1)
@@ -116,9 +116,8 @@ def same(command, mine, theirs):
 
 
 def start(pair, seed):  # noqa: F811
-    ours, theirs = (server.resp() for server in pair)
+    ours, theirs = emptied(pair)
     for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
         connection("SET", "a", random.Random(seed).randbytes(200_000))
         connection("SETBIT", "sparse", 8 * 500_000, 1)
         connection("RPUSH", "list", "1", "2")

