@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kReadBytes = 256 << 10;
 constexpr uint64_t kMaxManifestBytes = 1 << 20;
+constexpr size_t kMaxManifestLine = 1024;  // Redis' own limit, its end included
 
 struct ManifestLine {
   std::string file;
@@ -36,27 +37,30 @@ Result<std::string> ReadSmallFile(io::FileSystem* files, const std::string& path
   return bytes;
 }
 
-bool ParseManifestLine(std::string_view line, ManifestLine* parsed) {
+// What is wrong with a line, in the words that are looked for in Redis' logs; null: nothing.
+const char* ParseManifestLine(std::string_view line, ManifestLine* parsed) {
+  constexpr const char* kMalformed = "Invalid AOF manifest file format";
   auto words = SplitWords(line);
-  if (!words || words->size() < 6 || words->size() % 2 != 0) return false;
+  if (!words || words->size() < 6 || words->size() % 2 != 0) return kMalformed;
   for (size_t i = 0; i < words->size(); i += 2) {
     const std::string& name = (*words)[i];
     const std::string& value = (*words)[i + 1];
     if (name == "file") {
-      if (value.empty() || value.find('/') != std::string::npos) return false;
+      if (value.empty() || value.find('/') != std::string::npos) return kMalformed;
       parsed->file = value;
     } else if (name == "seq") {
       auto [end, error] =
           std::from_chars(value.data(), value.data() + value.size(), parsed->sequence);
-      if (error != std::errc() || end != value.data() + value.size()) return false;
+      if (error != std::errc() || end != value.data() + value.size()) return kMalformed;
     } else if (name == "type") {
       if (value.size() != 1 || std::string_view("bih").find(value) == std::string_view::npos) {
-        return false;
+        return "Unknown AOF file type";
       }
       parsed->type = value[0];
     }
   }
-  return !parsed->file.empty() && parsed->sequence != 0 && parsed->type != 0;
+  const bool whole = !parsed->file.empty() && parsed->sequence != 0 && parsed->type != 0;
+  return whole ? nullptr : kMalformed;
 }
 
 Result<std::vector<std::string>> ReadManifest(io::FileSystem* files, const std::string& folder,
@@ -74,30 +78,33 @@ Result<std::vector<std::string>> ReadManifest(io::FileSystem* files, const std::
   while (!rest.empty()) {
     ++number;
     size_t end = rest.find('\n');
-    if (end == std::string_view::npos) return fail(number, "it has no end");
+    if (std::min(end, rest.size()) >= kMaxManifestLine) {
+      return fail(number, "The AOF manifest file contains too long line");
+    }
+    if (end == std::string_view::npos) return fail(number, "the line has no end");
     std::string_view line = rest.substr(0, end);
     rest.remove_prefix(end + 1);
     if (line.starts_with('#')) continue;
     ManifestLine parsed;
-    if (!ParseManifestLine(line, &parsed)) return fail(number, "it names no file");
+    if (const char* wrong = ParseManifestLine(line, &parsed)) return fail(number, wrong);
     if (parsed.type == 'b' && !std::exchange(base, parsed.file).empty()) {
-      return fail(number, "a second base file");
+      return fail(number, "Found duplicate base file information");
     }
     if (parsed.type == 'i') {
       if (!increments.empty() && increments.rbegin()->first >= parsed.sequence) {
-        return fail(number, "the sequence numbers don't rise");
+        return fail(number, "Found a non-monotonic sequence number");
       }
       increments[parsed.sequence] = parsed.file;
     }
   }
-  if (number == 0) return fail(1, "it is empty");
+  if (number == 0) return fail(1, "Found an empty AOF manifest");
   std::vector<std::string> paths;
   if (!base.empty()) paths.push_back(folder + "/" + base);
   for (auto& [sequence, name] : increments) paths.push_back(folder + "/" + name);
   for (const std::string& file : paths) {
     if (!files->Exists(file)) {
-      return std::unexpected(Status::Corruption("The file " + file + ", which the manifest " +
-                                                path + " names, is not there"));
+      return std::unexpected(Status::Corruption("The manifest " + path + " names " + file +
+                                                ": No such file or directory"));
     }
   }
   return paths;

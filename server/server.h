@@ -249,6 +249,7 @@ class Server : public StoreListener {
   void BeginFirstLoad(const FirstLoad& load);
   void ServeWhileLoading();
   Status LoadAofFile(const std::string& path, bool is_last, AofFeed* feed);
+  Status AtCutEnd(const std::string& where, bool is_last);
   Status Feed(std::string_view requests, AofFeed* feed);
   void RewriteIfGrown();
   Status SyncLoaded();
@@ -284,6 +285,7 @@ class Server : public StoreListener {
   void AdjustMaxClients();
   void RunReady();
   void FlushReplies();
+  void Account(Client* client);
   void TellObservers(Client* client, const Command& command,
                      std::span<const std::string_view> args);
   // Closes the clients that use most while all together use more than maxmemory-clients.

@@ -25,6 +25,17 @@ Status WithPrefix(const std::string& prefix, const Status& status) {
   return Status(status.code(), prefix + status.message(), status.error_number());
 }
 
+constexpr uint64_t kNoTransaction = UINT64_MAX;
+
+// `begun` becomes where the transaction began that the file has not ended yet.
+void FollowTransaction(std::string_view command, uint64_t offset, uint64_t* begun) {
+  if (command == "multi") {
+    *begun = std::min(*begun, offset);
+  } else if (command == "exec" || command == "discard") {
+    *begun = kNoTransaction;
+  }
+}
+
 std::string SecondsText(int64_t unix_ms) {
   const std::string millis = std::to_string(1000 + unix_ms % 1000);
   return std::to_string(unix_ms / 1000) + "." + millis.substr(1);
@@ -153,14 +164,17 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
   if (RdbReader::IsDump({magic, *read})) FIRN_RETURN_IF_ERROR(LoadRdb(path, {.end = &begin}));
   AofReader reader(file->get(), begin);
   std::string requests;
+  uint64_t transaction = kNoTransaction;
   while (true) {
     auto outcome = reader.Next();
     if (outcome == AofReader::Outcome::kRequest) {
-      if (commands_.Find(reader.args()[0]) == nullptr) {
+      const Command* command = commands_.Find(reader.args()[0]);
+      if (command == nullptr) {
         return Status::Corruption("Unknown command '" + std::string(reader.args()[0]) +
                                   "' reading the append only file " + path + " at offset " +
                                   std::to_string(reader.offset()));
       }
+      FollowTransaction(command->name, reader.offset(), &transaction);
       requests.append(reader.bytes());
       ++load_totals_.requests;
       if (requests.size() < kFeedBytes && options_->key_load_delay_us <= 0) continue;
@@ -175,16 +189,25 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
     }
     if (outcome == AofReader::Outcome::kRequest) continue;
     if (outcome == AofReader::Outcome::kError) return reader.status();
+    if (transaction != kNoTransaction) {
+      return AtCutEnd(path + " ends amid the transaction at offset " + std::to_string(transaction),
+                      is_last);
+    }
     if (outcome == AofReader::Outcome::kTruncated) {
-      const std::string where =
-          path + " ends amid the request at offset " + std::to_string(reader.offset());
-      if (!is_last || !options_->aof_load_truncated) {
-        return Status::Corruption("Unexpected end of file reading the append only file: " + where);
-      }
-      Log(kLogWarning, where + ": it is left out, as aof-load-truncated says");
+      return AtCutEnd(path + " ends amid the request at offset " + std::to_string(reader.offset()),
+                      is_last);
     }
     return Status::Ok();
   }
+}
+
+// What is cut off may be left out at the end of the last file only.
+Status Server::AtCutEnd(const std::string& where, bool is_last) {
+  if (!is_last || !options_->aof_load_truncated) {
+    return Status::Corruption("Unexpected end of file reading the append only file: " + where);
+  }
+  Log(kLogWarning, where + ": it is left out, as aof-load-truncated says");
+  return Status::Ok();
 }
 
 // Has the requests run, and waits for their replies.
