@@ -337,10 +337,10 @@ void Server::FlushReplies() {
     client->set_noted_active(false);
     client->NoteReplies();
     client->TrySend();
-    client->Account(&clients_memory_);
+    Account(client);
   }
-  // At once, not by the timer: requests grow by gigabytes a second.
-  if (!loading()) store_->SetOutsideMemory(clients_memory_);
+  // At once, not by the timer: the next sample of memory would evict for it.
+  if (!loading()) store_->SetSparedMemory(tracking_.spared_bytes());
   if (store_->LogFailed()) {
     for (uint64_t id : std::exchange(held_, {})) {
       if (Client* client = FindClient(id)) client->TrySend();
@@ -362,7 +362,7 @@ void Server::Cron() {
   for (const auto& [id, client] : clients_) {
     if (cron_paused_) break;
     client->CheckLimits(now);
-    client->Account(&clients_memory_);
+    Account(client.get());
   }
   EndPause();
   // Also if nobody runs commands: the limit may have been lowered by the last one.

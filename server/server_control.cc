@@ -270,4 +270,9 @@ uint64_t Server::blocked_clients() const {
       clients_.begin(), clients_.end(), [](const auto& item) { return item.second->waiting(); }));
 }
 
+void Server::Account(Client* client) {
+  client->Account(&clients_memory_);
+  if (client->tracking() != nullptr) tracking_.Account(client);
+}
+
 }  // namespace firn::server

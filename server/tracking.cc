@@ -11,6 +11,8 @@ namespace {
 
 // Keys that LimitKeys forgets at a time; more, the longer it fails to get below the limit.
 constexpr uint64_t kForgetKeys = 100;
+// Of one client's replies.
+constexpr uint64_t kMostSparedBytes = 64 << 10;
 
 std::string Header(char type, size_t count) { return type + std::to_string(count) + "\r\n"; }
 
@@ -28,7 +30,9 @@ void Tracking::Enable(Client* client, const TrackingState& wanted) {
   }
   std::set<std::string> prefixes = std::exchange(state->prefixes, {});
   const std::set<std::string> added = wanted.prefixes;
+  const uint64_t spared = state->spared_bytes;
   *state = wanted;
+  state->spared_bytes = spared;
   state->prefixes = std::move(prefixes);
   for (const std::string& name : added) {
     if (!state->prefixes.insert(name).second) continue;
@@ -42,6 +46,7 @@ void Tracking::Disable(Client* client) {
   std::unique_ptr<TrackingState> state = std::move(client->tracking());
   if (state == nullptr) return;
   --clients_;
+  spared_bytes_ -= state->spared_bytes;
   for (const std::string& name : state->prefixes) {
     auto it = prefixes_.find(name);
     if (it == prefixes_.end()) continue;
@@ -51,6 +56,12 @@ void Tracking::Disable(Client* client) {
     auto length = prefix_lengths_.find(name.size());
     if (--length->second == 0) prefix_lengths_.erase(length);
   }
+}
+
+void Tracking::Account(Client* client) {
+  TrackingState& state = *client->tracking();
+  const uint64_t bytes = std::min(client->output().memory_bytes(), kMostSparedBytes);
+  spared_bytes_ += bytes - std::exchange(state.spared_bytes, bytes);
 }
 
 void Tracking::RememberKeys(Client* client, const Command& command,

@@ -33,6 +33,7 @@ struct TrackingState {
   bool caching = false;            // CLIENT CACHING was just called
   bool broken_redirect = false;    // the client that messages go to is gone
   uint64_t redirect = 0;           // the id of that client; 0: none
+  uint64_t spared_bytes = 0;       // as of the last Account
   std::set<std::string> prefixes;  // when broadcast
 };
 
@@ -53,6 +54,11 @@ class Tracking {
   void InvalidateAll();
   // Sends what clients with broadcasting are to know. Once an iteration.
   void Broadcast();
+  // The client, which has tracking on, was sent something, or some of that has left.
+  void Account(Client* client);
+  // What such clients' replies take, up to a limit for each. An eviction has to be told to them:
+  // if that counted as memory at once, it would cause the next.
+  uint64_t spared_bytes() const { return spared_bytes_; }
   // Forgets keys beyond tracking-table-max-keys, a bounded number of them.
   void LimitKeys();
 
@@ -81,6 +87,7 @@ class Tracking {
   Server& server_;
   uint64_t clients_ = 0;
   uint64_t items_ = 0;
+  uint64_t spared_bytes_ = 0;
   Keys keys_;  // the ids are in order
   std::map<std::string, Prefix, std::less<>> prefixes_;
   std::map<size_t, size_t> prefix_lengths_;  // how many prefixes have each

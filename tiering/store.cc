@@ -305,7 +305,7 @@ void Store::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay
   impl_->SetEviction(policy, lfu_log_factor, lfu_decay_time);
 }
 void Store::SetEvictionSamples(int samples) { impl_->options_.eviction_samples = samples; }
-void Store::SetOutsideMemory(uint64_t bytes) { impl_->outside_memory_ = bytes; }
+void Store::SetSparedMemory(uint64_t bytes) { impl_->spared_memory_ = bytes; }
 void Store::SetTellMoves(bool on) { impl_->tell_moves_ = on; }
 void Store::set_listener(StoreListener* listener) { impl_->listener_ = listener; }
 

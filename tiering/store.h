@@ -361,8 +361,9 @@ class Store {
   // Also gives the access clock its meaning: LFU for the *Lfu policies, else LRU.
   void SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time);
   void SetEvictionSamples(int samples);
-  // Bytes that the server holds outside the store (clients' buffers): count in max_memory.
-  void SetOutsideMemory(uint64_t bytes);
+  // Bytes outside the store that are no reason to evict without tiering, though the process has
+  // them.
+  void SetSparedMemory(uint64_t bytes);
   void set_listener(StoreListener* listener);
   void SetTellMoves(bool on);
 

@@ -340,7 +340,7 @@ class StoreImpl {
   bool tell_moves_ = false;
   int64_t sync_began_micros_ = 0;  // 0: none is under way
   Status run_error_;
-  uint64_t outside_memory_ = 0;
+  uint64_t spared_memory_ = 0;
   int64_t transient_memory_ = 0;  // of entries that fetches brought and nobody has admitted yet
   int64_t page_relief_bytes_ =
       0;                       // to be demoted until the next sample, since pages in use are many

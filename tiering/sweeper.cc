@@ -129,12 +129,12 @@ bool Sweeper::Relieve() {
 // Without tiering, the limit may have been lowered since the last write.
 bool Sweeper::EvictSome() {
   const uint64_t limit = store_.options_.max_memory_bytes;
-  if (limit == 0 || store_.memory_.Allocated() <= limit) return false;
+  if (limit == 0 || BytesToEvict() == 0) return false;
   if (store_.paused_ || store_.group_depth_ > 0) return false;
   const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
   for (int left = kEvictionsAtOnce; left > 0; --left) {
     if (!EvictOne()) return false;
-    if (store_.memory_.Allocated() <= limit) return false;
+    if (BytesToEvict() == 0) return false;
   }
   return true;
 }
@@ -338,9 +338,8 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   uint64_t limit = store_.options_.max_memory_bytes;
   if (limit == 0) return MemoryGate::kOk;
   if (!store_.options_.tiering) {
-    // As Redis: what is allocated counts, however it lies in pages.
-    if (store_.memory_.Allocated() <= limit || store_.paused_) return MemoryGate::kOk;
-    return EvictTo(limit);
+    if (BytesToEvict() == 0 || store_.paused_) return MemoryGate::kOk;
+    return EvictEnough();
   }
   bool pressed = store_.MemoryPressure() > 0;
   if (!pressed) return MemoryGate::kOk;
@@ -354,12 +353,20 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   return MemoryGate::kOk;
 }
 
-Sweeper::MemoryGate Sweeper::EvictTo(uint64_t limit) {
+// As Redis: what is allocated counts, however it lies in pages.
+uint64_t Sweeper::BytesToEvict() const {
+  const uint64_t limit = store_.options_.max_memory_bytes;
+  const uint64_t used = store_.memory_.Allocated();
+  const uint64_t counted = used - std::min(used, store_.spared_memory_);
+  return counted > limit ? counted - limit : 0;
+}
+
+Sweeper::MemoryGate Sweeper::EvictEnough() {
   const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
   // What clients and threads have given back since the last sample is no reason to evict.
   constexpr uint64_t kMuchBytes = 64 << 10;
-  if (store_.memory_.Allocated() - limit > kMuchBytes) store_.SampleMemory();
-  while (store_.memory_.Allocated() > limit) {
+  if (BytesToEvict() > kMuchBytes) store_.SampleMemory();
+  while (BytesToEvict() > 0) {
     if (!EvictOne()) return MemoryGate::kFull;
   }
   return MemoryGate::kOk;

@@ -52,9 +52,10 @@ class Sweeper {
                   std::vector<std::pair<IndexKey, IndexRoot>> roots);
   void CheckpointOldest();
   bool CheckpointDirty(DirtyValue* value, int* checkpoints);
-  // Without tiering. REQUIRES: more is allocated than that.
-  MemoryGate EvictTo(uint64_t limit);
+  // Without tiering. REQUIRES: BytesToEvict() > 0.
+  MemoryGate EvictEnough();
   bool EvictOne();
+  uint64_t BytesToEvict() const;
   bool EvictSome();
   bool MayExpire() const;
   bool CanNeverFit() const;

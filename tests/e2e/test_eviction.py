@@ -82,3 +82,28 @@ def test_a_full_maxdisk_evicts_any_key(start, policy):
         assert 2000 < resp("DBSIZE") < 26_000
         assert resp("EXISTS", "k29999") == 1
         assert field(resp, "log_bytes") <= 96 << 20
+
+
+def test_telling_clients_of_evictions_evicts_no_more(start):
+    """The messages take more memory than the keys that they name gave back."""
+    server = start("--tiering", "no", "--maxmemory-policy", "allkeys-lru", "--appendonly", "no",
+                   "--save", "")
+    clients = [server.resp() for _ in range(10)]
+    with server.resp() as resp:
+        for client in clients:
+            client("HELLO", 3)
+            client("CLIENT", "TRACKING", "ON")
+        keys = [f"{i}" + "x" * 1000 for i in range(300)]
+        resp.pipeline([("SET", key, "x") for key in keys])
+        for client in clients:
+            client.pipeline([("GET", key) for key in keys])
+        limit = settled_memory(resp) - 40_000
+        resp("CONFIG", "SET", "maxmemory", str(limit))
+        assert wait_for(lambda: field(resp, "evicted_keys") >= 10)
+        settled_memory(resp)
+        assert field(resp, "evicted_keys") < 100
+        assert resp("DBSIZE") > 200
+        # All of them were told of each.
+        for client in clients:
+            assert client.read()[0] == b"invalidate"
+            client.close()
