@@ -1,5 +1,5 @@
 // Errands: threads of their own for what may wait long for something outside, such as another
-// server: the loop's workers have better things to do.
+// server, or compute for long: the loop's workers have better things to do.
 //
 // Executor thread.
 #pragma once
@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include "server/kept_connections.h"
 #include "tiering/io/loop.h"
@@ -26,12 +27,22 @@ class Errands {
   // `job` runs on another thread and should end soon once `*stop` is true; `done` then runs on the
   // executor.
   using Job = std::move_only_function<void(const std::atomic<bool>* stop)>;
-  void Run(Job job, std::move_only_function<void()> done);
+  void Run(Job job, std::move_only_function<void()> done) {
+    Start(0, std::move(job), std::move(done));
+  }
+  // As Run, for what takes the processor, which the executor gets first.
+  void Compute(Job job, std::move_only_function<void()> done) {
+    Start(kComputingNice, std::move(job), std::move(done));
+  }
 
   // For errands to come.
   KeptConnections& connections() { return connections_; }
 
  private:
+  static constexpr int kComputingNice = 5;
+
+  void Start(int nice, Job job, std::move_only_function<void()> done);
+
   io::Loop& loop_;
   KeptConnections connections_;
   std::atomic<bool> stop_{false};

@@ -1,7 +1,6 @@
 #include "server/restored_value.h"
 
 #include <algorithm>
-#include <cstring>
 #include <span>
 
 #include "engine/base/check.h"
@@ -10,7 +9,6 @@
 namespace firn::server {
 namespace {
 
-constexpr size_t kBlockBytes = 64 << 10;
 constexpr Collection::Options kUnseen = {.touch = false, .count_hit = false};
 
 SetEncoding EncodingOf(std::span<const std::string_view> members, const SetLimits& limits) {
@@ -40,35 +38,19 @@ void RestoredValue::Clear() {
   elements_.clear();
   pieces_.clear();
   bytes_ = 0;
-  if (blocks_.size() > 1 || room_ > kBlockBytes) {
-    blocks_.clear();
-    room_ = 0;
-  }
-  used_ = 0;
-}
-
-std::string_view RestoredValue::Copy(std::string_view bytes) {
-  if (bytes.size() > room_ - used_) {
-    room_ = std::max(kBlockBytes, bytes.size());
-    blocks_.push_back(std::make_unique_for_overwrite<char[]>(room_));
-    used_ = 0;
-  }
-  char* to = blocks_.empty() ? nullptr : blocks_.back().get() + used_;
-  if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
-  used_ += bytes.size();
-  return {to, bytes.size()};
+  blocks_.Clear();
 }
 
 void RestoredValue::Add(const Element& element) {
   elements_.push_back(element);
-  elements_.back().name = Copy(element.name);
-  elements_.back().value = Copy(element.value);
+  elements_.back().name = blocks_.Copy(element.name);
+  elements_.back().value = blocks_.Copy(element.value);
   bytes_ += sizeof(Element) + element.name.size() + element.value.size();
 }
 
 void RestoredValue::Add(const StreamPiece& piece) {
   pieces_.push_back(piece);
-  pieces_.back().bytes = Copy(piece.bytes);
+  pieces_.back().bytes = blocks_.Copy(piece.bytes);
   bytes_ += sizeof(StreamPiece) + piece.bytes.size();
 }
 

@@ -10,10 +10,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string_view>
 #include <vector>
 
+#include "engine/base/byte_blocks.h"
 #include "engine/types/hash_value.h"
 #include "engine/types/list_value.h"
 #include "engine/types/set_value.h"
@@ -74,17 +74,13 @@ class RestoredValue {
                   const Part& part) const;
 
  private:
-  std::string_view Copy(std::string_view bytes);
   void CreateHash(Collection* pages, const HashLimits& limits) const;
 
   ValueType type_ = ValueType::kString;
   std::vector<Element> elements_;
   std::vector<StreamPiece> pieces_;
   uint64_t bytes_ = 0;
-  // The bytes of the elements.
-  std::vector<std::unique_ptr<char[]>> blocks_;
-  size_t used_ = 0;  // of the last block
-  size_t room_ = 0;  // of the last block
+  ByteBlocks blocks_;  // the bytes of the elements
 };
 
 }  // namespace firn::server

@@ -7,7 +7,7 @@
 // missing pages are fetched, all at once, and the command runs again. So the same code plans and
 // runs.
 //
-// Executor thread.
+// Executor thread, but for pages that no store has (detached_pages.h).
 #pragma once
 
 #include <cstdint>

@@ -1,90 +1,67 @@
 // Unions, intersections and differences of sorted sets and sets.
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <unordered_map>
 #include <vector>
 
-#include "engine/types/set_value.h"
 #include "server/client.h"
+#include "server/commands/zset_combination.h"
 #include "server/commands/zset_common.h"
+#include "server/commands/zset_slices.h"
 #include "server/commands/zsets.h"
 
 namespace firn::server {
 namespace {
 
-using Lookup = ZsetValue::Lookup;
-
-enum class Operation : uint8_t { kUnion, kIntersection, kDifference };
-enum class Aggregate : uint8_t { kSum, kMin, kMax };
+using Lookup = ZsetInput::Lookup;
+using Operation = ZsetOperation;
 
 // What one more look-up that misses its page is worth: then the pages are fetched first.
 constexpr int kMaxMissing = 4096;
 // What an element takes in a reply besides its bytes, at most.
 constexpr uint64_t kElementOverhead = 48;
 
-// One key: a sorted set, a set, whose members have the score 1, or nothing.
+// One key, for the command that runs.
 class Input {
  public:
-  Input(CommandContext& context, const HashedKey& key) : key_(key.bytes) {
+  Input(CommandContext& context, const HashedKey& key) {
     const ValueType type = LookupForRead(context, key).type;
     wrong_type_ = type != ValueType::kNone && type != ValueType::kZset && type != ValueType::kSet;
     if (type != ValueType::kZset && type != ValueType::kSet) return;
     pages_.emplace(context.db(), key, type,
                    Collection::Options{.touch = !context.client.no_touch(), .count_hit = false});
-    if (type == ValueType::kZset) zset_.emplace(&*pages_, pages_->secret());
-    if (type == ValueType::kSet) set_.emplace(&*pages_, pages_->secret());
+    input_.Open(&*pages_, type, pages_->secret());
   }
 
-  std::string_view key() const { return key_; }
   bool wrong_type() const { return wrong_type_; }
-  uint64_t count() { return zset_ ? zset_->count() : set_ ? set_->count() : 0; }
-  bool WantAll() {
-    if (count() == 0) return true;
-    return zset_ ? zset_->Want({.first = 0, .end = count()}) : set_->WantAll();
-  }
-  // REQUIRES: WantAll.
-  template <typename Visitor>
-  void ForEach(Visitor visit) {
-    if (zset_) zset_->ForEach({.first = 0, .end = count()}, visit);
-    if (set_) set_->ForEach([&](std::string_view member) { visit(ZsetElement{member, 1}); });
-  }
-  Lookup Score(std::string_view member, double* score) {
-    if (zset_) return zset_->Score(member, score);
-    if (!set_) return Lookup::kAbsent;
-    *score = 1;
-    SetValue::Place place;
-    if (!set_->Find(member, &place)) return Lookup::kMissing;
-    return place.found ? Lookup::kPresent : Lookup::kAbsent;
-  }
+  ZsetInput& input() { return input_; }
 
  private:
-  const std::string_view key_;
   bool wrong_type_ = false;
   std::optional<Collection> pages_;
-  std::optional<ZsetValue> zset_;
-  std::optional<SetValue> set_;
+  ZsetInput input_;
 };
 
-// An input as it was named; one that is named twice is one object.
-struct Source {
-  Input* input = nullptr;
-  double weight = 1;
-};
+constexpr std::string_view kEvents[] = {"zunionstore", "zinterstore", "zdiffstore"};
 
 struct CombineRequest {
   Operation operation = Operation::kUnion;
   size_t count_at = 1;  // the place of numkeys
   bool store = false;
   bool count_only = false;  // ZINTERCARD
+  bool whole = false;       // in one go, however large
 
   std::vector<double> weights = {};
-  Aggregate aggregate = Aggregate::kSum;
+  ZsetAggregate aggregate = ZsetAggregate::kSum;
   bool with_scores = false;
   uint64_t limit = std::numeric_limits<uint64_t>::max();
 };
+
+// The command in one go.
+using WholeCommand = void (*)(CommandContext& context);
+WholeCommand WholeOf(Operation operation);
 
 class Combination {
  public:
@@ -99,21 +76,20 @@ class Combination {
   bool ParseWeightsOr(size_t* at);
   bool ParseAggregateOr(std::string_view text);
   bool ParseLimitOr(std::string_view text);
-  double Join(double a, double b) const;
-  static double Weighted(const Source& source, double score);
   // All three: false if pages are missing.
   bool Unite();
   bool Intersect();
   bool Subtract();
-  Lookup IsInOthers(const ZsetElement& element, double* score);
   void Take(const ZsetElement& element) { result_.push_back(element); }
   bool CheckSizeOr();
   void Reply();
+  bool StoresInSlices();
+  void StoreInSlices();
 
   CommandContext& context_;
   CombineRequest request_;
   std::vector<std::unique_ptr<Input>> inputs_;
-  std::vector<Source> sources_;
+  std::vector<ZsetSource> sources_;
   std::vector<ZsetElement> result_;  // views into the inputs
 };
 
@@ -132,15 +108,16 @@ bool Combination::OpenOr() {
     context_.reply.Error(kSyntaxError);
     return false;
   }
-  std::unordered_map<std::string_view, Input*> by_key;
+  std::unordered_map<std::string_view, ZsetInput*> by_key;
   for (const KeyAccess& access : context_.keys.subspan(request_.store ? 1 : 0)) {
-    Input*& input = by_key[access.key.bytes];
+    ZsetInput*& input = by_key[access.key.bytes];
     if (input == nullptr) {
-      input = inputs_.emplace_back(std::make_unique<Input>(context_, access.key)).get();
-    }
-    if (input->wrong_type()) {
-      context_.reply.Error(kWrongTypeError);
-      return false;
+      inputs_.push_back(std::make_unique<Input>(context_, access.key));
+      if (inputs_.back()->wrong_type()) {
+        context_.reply.Error(kWrongTypeError);
+        return false;
+      }
+      input = &inputs_.back()->input();
     }
     sources_.push_back({.input = input});
   }
@@ -148,7 +125,7 @@ bool Combination::OpenOr() {
 }
 
 bool Combination::ParseWeightsOr(size_t* at) {
-  for (Source& source : sources_) {
+  for (ZsetSource& source : sources_) {
     if (!ParseScoreOr(context_, context_.args[++*at], &source.weight,
                       "ERR weight value is not a float")) {
       return false;
@@ -159,11 +136,11 @@ bool Combination::ParseWeightsOr(size_t* at) {
 
 bool Combination::ParseAggregateOr(std::string_view text) {
   if (EqualsIgnoreCase(text, "sum")) {
-    request_.aggregate = Aggregate::kSum;
+    request_.aggregate = ZsetAggregate::kSum;
   } else if (EqualsIgnoreCase(text, "min")) {
-    request_.aggregate = Aggregate::kMin;
+    request_.aggregate = ZsetAggregate::kMin;
   } else if (EqualsIgnoreCase(text, "max")) {
-    request_.aggregate = Aggregate::kMax;
+    request_.aggregate = ZsetAggregate::kMax;
   } else {
     context_.reply.Error(kSyntaxError);
     return false;
@@ -204,60 +181,26 @@ bool Combination::ParseOptionsOr() {
 
 // --- combining
 
-double Combination::Weighted(const Source& source, double score) {
-  const double weighted = source.weight * score;
-  return std::isnan(weighted) ? 0 : weighted;  // zero times infinity
-}
-
-double Combination::Join(double a, double b) const {
-  switch (request_.aggregate) {
-    case Aggregate::kMin:
-      return b < a ? b : a;
-    case Aggregate::kMax:
-      return b > a ? b : a;
-    case Aggregate::kSum:
-      break;
-  }
-  const double sum = a + b;
-  return std::isnan(sum) ? 0 : sum;  // of both infinities
-}
-
 bool Combination::Unite() {
   bool all = true;
   uint64_t most = 0;
   for (const auto& input : inputs_) {
-    all &= input->WantAll();
-    most = std::max(most, input->count());
+    all &= input->input().WantAll();
+    most = std::max(most, input->input().count());
   }
   if (!all) return false;
   std::unordered_map<std::string_view, size_t> places;
   places.reserve(most);
-  for (const Source& source : sources_) {
+  for (const ZsetSource& source : sources_) {
     source.input->ForEach([&](const ZsetElement& element) {
-      const double score = Weighted(source, element.score);
+      const double score = WeightedScore(source.weight, element.score);
       auto [place, is_new] = places.try_emplace(element.member, result_.size());
       if (is_new) return Take({element.member, score});
       double& joined = result_[place->second].score;
-      joined = Join(joined, score);
+      joined = JoinScores(request_.aggregate, joined, score);
     });
   }
   return true;
-}
-
-// Whether all sources but the first have the element; its score joined with theirs. kMissing as
-// soon as one look-up has wanted a page, since there can be no reply then.
-Lookup Combination::IsInOthers(const ZsetElement& element, double* score) {
-  *score = Weighted(sources_[0], element.score);
-  Lookup lookup = Lookup::kPresent;
-  for (const Source& source : std::span(sources_).subspan(1)) {
-    double other = element.score;
-    const bool same = source.input == sources_[0].input;
-    const Lookup found = same ? Lookup::kPresent : source.input->Score(element.member, &other);
-    if (found == Lookup::kAbsent) return lookup == Lookup::kMissing ? lookup : found;
-    if (found == Lookup::kMissing) lookup = found;
-    *score = Join(*score, source.weight * other);
-  }
-  return lookup;
 }
 
 bool Combination::Intersect() {
@@ -267,7 +210,7 @@ bool Combination::Intersect() {
   sources_[0].input->ForEach([&](const ZsetElement& element) {
     if (result_.size() >= request_.limit || missing > kMaxMissing) return;
     double score;
-    const Lookup lookup = IsInOthers(element, &score);
+    const Lookup lookup = FindInOthers(sources_, request_.aggregate, element, &score);
     if (lookup == Lookup::kPresent) Take({element.member, score});
     if (lookup == Lookup::kMissing) ++missing;
   });
@@ -275,19 +218,17 @@ bool Combination::Intersect() {
 }
 
 bool Combination::Subtract() {
-  Input& first = *sources_[0].input;
+  ZsetInput& first = *sources_[0].input;
+  const bool itself = std::any_of(sources_.begin() + 1, sources_.end(),
+                                  [&](const ZsetSource& source) { return source.input == &first; });
+  if (itself) return true;
   if (!first.WantAll()) return false;
   int missing = 0;
   first.ForEach([&](const ZsetElement& element) {
     if (missing > kMaxMissing) return;
-    for (const Source& source : std::span(sources_).subspan(1)) {
-      double score;
-      if (source.input == &first) return;
-      const Lookup lookup = source.input->Score(element.member, &score);
-      if (lookup == Lookup::kPresent) return;
-      missing += lookup == Lookup::kMissing ? 1 : 0;
-    }
-    Take(element);
+    const Lookup lookup = FindInAnyOther(sources_, element);
+    if (lookup == Lookup::kAbsent) Take(element);
+    missing += lookup == Lookup::kMissing ? 1 : 0;
   });
   return missing == 0;
 }
@@ -312,7 +253,6 @@ void Combination::Reply() {
     ElementCopies copies;
     for (const ZsetElement& element : result_) copies.Add(element);
     inputs_.clear();
-    constexpr std::string_view kEvents[] = {"zunionstore", "zinterstore", "zdiffstore"};
     return StoreZset(context_, context_.key(0), copies,
                      kEvents[static_cast<size_t>(request_.operation)]);
   }
@@ -325,13 +265,45 @@ void Combination::Reply() {
   }
 }
 
+bool Combination::StoresInSlices() {
+  if (!request_.store || request_.whole || RunsAtomically(context_)) return false;
+  uint64_t total = 0;
+  uint64_t least = std::numeric_limits<uint64_t>::max();
+  for (const auto& input : inputs_) {
+    total += input->input().count();
+    least = std::min(least, input->input().count());
+  }
+  const uint64_t first = sources_[0].input->count();
+  switch (request_.operation) {
+    case Operation::kUnion:
+      return total >= kManyZsetElements;
+    case Operation::kIntersection:
+      return least * sources_.size() >= kManyZsetElements;
+    case Operation::kDifference:
+      return first * sources_.size() >= kManyZsetElements;
+  }
+  return false;
+}
+
+void Combination::StoreInSlices() {
+  ZsetStore store{.operation = request_.operation,
+                  .aggregate = request_.aggregate,
+                  .event = kEvents[static_cast<size_t>(request_.operation)],
+                  .whole = WholeOf(request_.operation)};
+  for (const ZsetSource& source : sources_) store.weights.push_back(source.weight);
+  inputs_.clear();
+  StoreZsetInSlices(context_, std::move(store));
+}
+
 void Combination::Run() {
   if (!OpenOr() || !ParseOptionsOr()) return;
+  if (StoresInSlices()) return StoreInSlices();
   if (request_.operation != Operation::kDifference) {
     // The smallest first, as Redis adds scores up: the order shows in sums of infinities.
-    std::stable_sort(sources_.begin(), sources_.end(), [](const Source& a, const Source& b) {
-      return a.input->count() < b.input->count();
-    });
+    std::stable_sort(sources_.begin(), sources_.end(),
+                     [](const ZsetSource& a, const ZsetSource& b) {
+                       return a.input->count() < b.input->count();
+                     });
   }
   bool complete = false;
   switch (request_.operation) {
@@ -353,6 +325,22 @@ void Combine(CommandContext& context, Operation operation) {
 }
 void CombineAndStore(CommandContext& context, Operation operation) {
   Combination(context, {.operation = operation, .count_at = 2, .store = true}).Run();
+}
+template <Operation kOperation>
+void CombineWhole(CommandContext& context) {
+  Combination(context, {.operation = kOperation, .count_at = 2, .store = true, .whole = true})
+      .Run();
+}
+WholeCommand WholeOf(Operation operation) {
+  switch (operation) {
+    case Operation::kUnion:
+      return CombineWhole<Operation::kUnion>;
+    case Operation::kIntersection:
+      return CombineWhole<Operation::kIntersection>;
+    case Operation::kDifference:
+      break;
+  }
+  return CombineWhole<Operation::kDifference>;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "server/commands/piecewise_reply.h"
 #include "server/commands/zset_common.h"
+#include "server/commands/zset_slices.h"
 #include "server/commands/zsets.h"
 
 namespace firn::server {
@@ -169,21 +170,40 @@ void ZRevRangeByLexCommand(CommandContext& context) {
   ReplyRange(context, {.kind = RangeKind::kLex, .direction = Direction::kDown});
 }
 
-void ZRangeStoreCommand(CommandContext& context) {
+namespace {
+
+enum class Manner : uint8_t { kMaybeInSlices, kWhole };
+
+void StoreRange(CommandContext& context, Manner manner) {
   RangeRequest request{.source = 2, .store = true};
   if (!ParseRangeOr(context, &request)) return;
   ElementCopies copies;
+  bool in_slices = false;
   {
     OpenZset zset(context, context.key(1), Use::kRead);
     if (!zset.CheckType(context)) return;
     if (zset.exists()) {
       RankRange ranks;
-      if (!Locate(request, zset.value(), &ranks) || !zset.value().Want(ranks)) return;
-      zset.value().ForEach(ranks, [&](const ZsetElement& element) { copies.Add(element); });
+      if (!Locate(request, zset.value(), &ranks)) return;
+      in_slices = manner == Manner::kMaybeInSlices && ranks.size() >= kManyZsetElements &&
+                  !RunsAtomically(context);
+      if (!in_slices && !zset.value().Want(ranks)) return;
+      if (!in_slices) {
+        zset.value().ForEach(ranks, [&](const ZsetElement& element) { copies.Add(element); });
+      }
     }
   }
-  StoreZset(context, context.key(0), copies, "zrangestore");
+  if (!in_slices) return StoreZset(context, context.key(0), copies, "zrangestore");
+  StoreZsetInSlices(
+      context, {.ranks = [request](ZsetValue& value,
+                                   RankRange* ranks) { return Locate(request, value, ranks); },
+                .event = "zrangestore",
+                .whole = [](CommandContext& context) { StoreRange(context, Manner::kWhole); }});
 }
+
+}  // namespace
+
+void ZRangeStoreCommand(CommandContext& context) { StoreRange(context, Manner::kMaybeInSlices); }
 
 void ZCountCommand(CommandContext& context) {
   ScoreRange range;

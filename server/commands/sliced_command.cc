@@ -1,0 +1,60 @@
+#include "server/commands/sliced_command.h"
+
+#include <utility>
+
+#include "server/commands/common.h"
+#include "server/errands.h"
+#include "server/server.h"
+#include "tiering/io/loop.h"
+
+namespace firn::server {
+namespace {
+
+constexpr int64_t kRoomMicros = 1000;
+
+}  // namespace
+
+void SlicedCommand::AwaitTurn(CommandContext& context, int64_t delay_micros) {
+  auto turn = [self = shared_from_this(), suspended = context.Suspend()] {
+    suspended.Resume([self](CommandContext& context) {
+      // Each slice has a plan of its own, so that what it brought may go when the next comes.
+      RunWithKeys(context, {}, [self](CommandContext& context) { self->Step(context); });
+    });
+  };
+  io::Loop& loop = context.server.loop();
+  if (delay_micros == 0) return loop.Post(std::move(turn));
+  loop.AddTimer(delay_micros, std::move(turn));
+}
+
+void SlicedCommand::Compute(CommandContext& context, Job job) {
+  context.server.errands().Compute(
+      std::move(job), [self = shared_from_this(), suspended = context.Suspend()] {
+        suspended.Resume([self](CommandContext& context) {
+          RunWithKeys(context, {}, [self](CommandContext& context) { self->Step(context); });
+        });
+      });
+}
+
+bool SlicedCommand::WriteOr(CommandContext& context, DetachedValue* value) {
+  const DetachedValue::Written written = value->WriteSlice();
+  if (Status status = context.store.TakeRunError(); !status.ok()) {
+    context.reply.Error("MISCONF Errors writing to the AOF file: " + status.message());
+    return false;
+  }
+  switch (written) {
+    case DetachedValue::Written::kAll:
+      return true;
+    case DetachedValue::Written::kMore:
+      AwaitTurn(context);
+      return false;
+    case DetachedValue::Written::kLater:
+      AwaitTurn(context, kRoomMicros);
+      return false;
+    case DetachedValue::Written::kFailed:
+      context.reply.Error(kOutOfMemoryError);
+      return false;
+  }
+  return false;
+}
+
+}  // namespace firn::server

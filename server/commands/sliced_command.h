@@ -1,0 +1,47 @@
+// SlicedCommand: a command that works on so much that it does so in slices, one an iteration, and
+// on a thread of its own where the work touches no store. It is given out as a shared_ptr, and
+// lives as long as the command does.
+//
+//   class Big : public SlicedCommand {
+//     void Step(CommandContext& context) override {
+//       ... as much as takes a millisecond ...
+//       if (more) return AwaitTurn(context);
+//       Compute(context, [this](const std::atomic<bool>* stop) { ... });   // then Step again
+//     }
+//   };
+//
+// Executor thread, but for what Compute runs.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "server/command.h"
+#include "tiering/detached_value.h"
+
+namespace firn::server {
+
+class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
+ public:
+  virtual ~SlicedCommand() = default;
+
+ protected:
+  // A slice: the last thing that it does is to call one of the functions below, or to answer. A
+  // page that is missing ends it as it ends a command's function: it is fetched, and the slice runs
+  // again from its beginning.
+  virtual void Step(CommandContext& context) = 0;
+
+  // Others have their turn; then the next slice.
+  void AwaitTurn(CommandContext& context, int64_t delay_micros = 0);
+  // Runs `job` on another thread, then the next slice. The job has the object to itself, and what
+  // is in RAM but in no store; it should end soon once `*stop` is true.
+  using Job = std::move_only_function<void(const std::atomic<bool>* stop)>;
+  void Compute(CommandContext& context, Job job);
+  // Writes a part of a value that has been made. True: all of it is there. Else it has seen to it
+  // that Step runs again, or answered with an error.
+  bool WriteOr(CommandContext& context, DetachedValue* value);
+};
+
+}  // namespace firn::server

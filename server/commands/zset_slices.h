@@ -1,0 +1,40 @@
+// ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE and ZRANGESTORE of what is large: in slices, one an
+// iteration, so that nobody but who gave the command waits for its size.
+//
+// What is needed of the sources is copied slice by slice, as it was when it began. The elements are
+// joined, sorted and made the pages of a sorted set on another thread; an intersection or
+// difference looks those of the first source up in the others, slice by slice, in the order in
+// which they lie there. Then the pages are written, slice by slice. If a source has changed by
+// then, all of it was in vain and begins anew; after a few times the command runs in one go.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "engine/types/zset_value.h"
+#include "server/command.h"
+#include "server/commands/zset_combination.h"
+
+namespace firn::server {
+
+// What takes fewer elements and look-ups is done at once.
+inline constexpr uint64_t kManyZsetElements = 10'000;
+
+struct ZsetStore {
+  ZsetOperation operation = ZsetOperation::kUnion;
+  std::vector<double> weights;  // of the sources in the order of their keys; empty: all are 1
+  ZsetAggregate aggregate = ZsetAggregate::kSum;
+  // The ranks of a single source that are stored, if given: false if pages are missing.
+  std::function<bool(ZsetValue& value, RankRange* ranks)> ranks = {};
+  std::string_view event;  // of the keyspace notification
+  // The command in one go: called with all keys planned.
+  void (*whole)(CommandContext& context) = nullptr;
+};
+
+// The last thing that the command's function does: context.keys are the key that is stored to and
+// the sources. No object on a collection of theirs lives. Not within transactions and scripts.
+void StoreZsetInSlices(CommandContext& context, ZsetStore store);
+
+}  // namespace firn::server
