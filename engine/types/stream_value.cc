@@ -331,6 +331,22 @@ bool StreamValue::WantTrimSlice(const StreamTrim& trim) {
   return false;
 }
 
+bool StreamValue::TakesSlices(const StreamTrim& trim, bool* several) {
+  *several = false;
+  if (trim.by == StreamTrim::By::kNone || !exists() || tree_.count() <= kSlicePages) return true;
+  const uint64_t per_page = length() / tree_.count();
+  const uint64_t few = per_page * kSlicePages;
+  if (trim.limit != 0 && trim.limit <= few) return true;
+  if (trim.by == StreamTrim::By::kLength) {
+    *several = length() > trim.max_length && length() - trim.max_length > few;
+    return true;
+  }
+  Leaf leaf;
+  if (!tree_.FindKey(IdKey(trim.min_id).view(), &leaf)) return false;
+  *several = leaf.first_rank > kSlicePages;
+  return true;
+}
+
 // With `more` a slice, else all that there is to do.
 uint64_t StreamValue::TrimPages(const StreamTrim& trim, bool* more) {
   end_known_ = false;

@@ -105,6 +105,8 @@ class StreamValue {
   // As these, but for so many pages at most that nobody waits for long, and just those in RAM:
   // `*more` tells whether there is more to do.
   bool WantTrimSlice(const StreamTrim& trim);
+  // Whether a trimming takes several slices. False: pages are missing that tell.
+  bool TakesSlices(const StreamTrim& trim, bool* several);
   uint64_t TrimSlice(const StreamTrim& trim, bool* more) { return TrimPages(trim, more); }
   bool WantRemove(StreamId id) { return Find(id) != Lookup::kMissing; }
   // False if there is no such entry. REQUIRES: WantRemove.

@@ -129,12 +129,19 @@ std::optional<StreamId> ChooseId(const CommandContext& context, const TrimArgume
   return id;
 }
 
-// The steps of XTRIM. Entries that others add meanwhile are as if they had been there before.
+// The steps of XTRIM, or of what XADD does to what was there before `added`. Entries that others
+// add meanwhile are as if they had been there before.
 struct TrimSteps {
   StreamTrim trim;
   uint64_t removed = 0;
+  std::optional<StreamId> added = {};
 
   bool operator()(CommandContext& context) {
+    if (added && LookupForWrite(context, context.key()).type != ValueType::kStream) {
+      // Somebody else has put something else in its place.
+      ReplyStreamId(context.reply, *added);
+      return false;
+    }
     OpenStream stream(context, OpenStream::Use::kWrite);
     if (!stream.ok()) return false;
     const bool at_limit = trim.limit != 0 && removed >= trim.limit;
@@ -153,7 +160,8 @@ struct TrimSteps {
       }
     }
     if (more) return true;
-    context.reply.Integer(static_cast<int64_t>(removed));
+    added ? ReplyStreamId(context.reply, *added)
+          : context.reply.Integer(static_cast<int64_t>(removed));
     if (removed > 0) context.Notify('t', "xtrim", context.key().bytes);
     return false;
   }
@@ -218,13 +226,19 @@ void XAddCommand(CommandContext& context) {
   uint64_t bytes = 0;
   for (std::string_view field : fields) bytes += field.size();
   if (bytes > kMaxEntryBytes) return context.reply.Error("ERR Elements are too large to be stored");
+  bool in_slices = false;
   if (stream.exists()) {
-    const bool wanted = stream.value().WantAppend();
-    if (!stream.value().WantTrim(parsed.trim) || !wanted) return;
+    StreamValue& value = stream.value();
+    if (!RunsAtomically(context) && !value.TakesSlices(parsed.trim, &in_slices)) return;
+    if (in_slices && !context.LeavePlace()) return;
+    const bool wanted = value.WantAppend();
+    const bool trims = in_slices ? value.WantTrimSlice(parsed.trim) : value.WantTrim(parsed.trim);
+    if (!trims || !wanted) return;
   }
   stream.value().Append(*id, fields, StreamLimitsOf(context));
-  ReplyStreamId(context.reply, *id);
   stream.Changed("xadd");
+  if (in_slices) return RunLater(context, TrimSteps{.trim = parsed.trim, .added = *id});
+  ReplyStreamId(context.reply, *id);
   if (stream.value().Trim(parsed.trim) > 0) {
     context.Notify('t', "xtrim", context.key().bytes);
   }
@@ -266,7 +280,7 @@ void XDelCommand(CommandContext& context) {
 void XTrimCommand(CommandContext& context) {
   TrimArguments parsed;
   if (!ParseTrimArgumentsOr(context, false, &parsed)) return;
-  RunInSlices(context, TrimSteps{.trim = parsed.trim, .removed = 0});
+  RunInSlices(context, TrimSteps{.trim = parsed.trim});
 }
 
 void XSetIdCommand(CommandContext& context) {

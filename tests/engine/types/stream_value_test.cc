@@ -192,6 +192,27 @@ TEST_F(StreamValueTest, TrimsInSlicesWithoutAllPagesInRam) {
   Check();
 }
 
+TEST_F(StreamValueTest, KnowsWhichTrimmingTakesSlices) {
+  for (int i = 0; i < 60'000; ++i) Append({"a", "b"});
+  auto several = [this](const StreamTrim& trim) {
+    bool several = false;
+    RunFetching(&space_, [&] { return stream_.TakesSlices(trim, &several); });
+    return several;
+  };
+  using By = StreamTrim::By;
+  StreamId middle;
+  ASSERT_TRUE(stream_.Want({.limit = 40'000}));
+  stream_.ForEach({.limit = 40'000}, [&](const StreamPage::Cursor& entry) { middle = entry.id(); });
+  space_.DemoteAll();
+  EXPECT_FALSE(several({}));
+  EXPECT_TRUE(several({.by = By::kLength, .max_length = 10'000}));
+  EXPECT_FALSE(several({.by = By::kLength, .max_length = 59'000}));
+  EXPECT_FALSE(several({.by = By::kLength, .max_length = 100'000}));
+  EXPECT_FALSE(several({.by = By::kLength, .whole_pages = true, .max_length = 1, .limit = 10'000}));
+  EXPECT_TRUE(several({.by = By::kId, .min_id = middle}));
+  EXPECT_FALSE(several({.by = By::kId, .min_id = {0, 5}}));
+}
+
 TEST_F(StreamValueTest, TakesLittleSpace) {
   for (int i = 0; i < 20'000; ++i) Append({"a", "0123456789abcdef", "b", "0123456789abcdef"});
   size_t bytes = 0;
