@@ -5,6 +5,7 @@
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
 #include "tiering/evictor.h"
+#include "tiering/hot_set.h"
 #include "tiering/settler.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
@@ -419,7 +420,8 @@ void Fetcher::Settle(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
 }
 
 bool Fetcher::Admit(uint64_t hash) {
-  if (store_.MemoryPressure() < -kRoomyBytes) return true;
+  // What was hot before the start has a better claim to the room.
+  if (store_.MemoryPressure() < -kRoomyBytes && store_.hot_set_->left() == 0) return true;
   size_t bit = hash % kDoorkeeperBits;
   uint64_t mask = 1ull << (bit % 64);
   bool seen = seen_[bit / 64] & mask;

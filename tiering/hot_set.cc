@@ -8,6 +8,7 @@
 #include "engine/base/coding.h"
 #include "engine/base/crc32c.h"
 #include "tiering/fetcher.h"
+#include "tiering/map_rebuild.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -28,7 +29,8 @@ constexpr uint64_t kMostNoted = 64 << 20;
 // Restoring ends where so much of maxmemory is left below the point at which values leave RAM.
 constexpr uint64_t kFreeShare = 50;
 constexpr size_t kFetchesAtOnce = 64;
-constexpr size_t kLookUpsAtOnce = 4096;
+// A worker is taken for some tens of milliseconds.
+constexpr size_t kLookUpsAtOnce = 256;
 
 uint32_t HeatOf(bool lfu, uint32_t use) {
   if (lfu) return std::min<uint32_t>(use, kLfuMaxCounter);
@@ -138,7 +140,8 @@ bool HotSet::Step() {
       StartReading();
       return false;
     case Phase::kRestoring:
-      return StepRestoring();
+      // Until then every miss asks the index, and these look-ups would be in its way.
+      return store_.map_rebuild_->complete() && StepRestoring();
     case Phase::kIdle:
       if (store_.environment_.loop->NowMicros() < next_walk_micros_) return false;
       next_walk_micros_ = store_.environment_.loop->NowMicros() + kWalkEveryMicros;

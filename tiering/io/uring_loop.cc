@@ -22,6 +22,8 @@ namespace {
 // everything once an iteration.
 constexpr uint32_t kReadsBeforeSends = 4;
 constexpr uint32_t kReadsAtOnce = 16;
+// A device that has so many reads to do is busy. (Decision 0017.)
+constexpr size_t kFullBatch = 8;
 
 // From so many on some may be long.
 constexpr uint32_t kManyCompletions = 16;
@@ -38,6 +40,7 @@ struct DiskOperation {
   char* into = nullptr;
   uint32_t size = 0;
   uint32_t done = 0;
+  uint64_t batch = 0;
 };
 
 using Completion = UringRing::Completion;
@@ -72,6 +75,10 @@ class UringLoop final : public LoopBase {
   void Dispatch(const Completion& completion);
   DiskOperation* NewDiskOperation();
   void SubmitDisk(DiskOperation* operation);
+  bool MayStartBatch() const;
+  void StartBatch();
+  void FollowAnsweredBatch();
+  bool DeviceShouldStart() const { return held_reads_.size() >= kReadsAtOnce && MayStartBatch(); }
   void OnDiskCompletion(DiskOperation* operation, int result);
   void WatchMailbox();
   void DrainDisk();
@@ -81,7 +88,11 @@ class UringLoop final : public LoopBase {
 
   std::vector<std::unique_ptr<DiskOperation>> disk_operations_;  // all
   std::vector<DiskOperation*> free_disk_operations_;
-  uint32_t reads_queued_ = 0;  // since the last submission
+
+  std::vector<DiskOperation*> held_reads_;  // not submitted yet
+  uint64_t batch_ = 0;                      // the latest
+  size_t batch_size_ = 0;
+  bool batch_answered_ = true;  // one of its reads is done
 };
 
 UringLoop::UringLoop(const NetLoopOptions& options, std::unique_ptr<UringRing> ring)
@@ -97,6 +108,9 @@ UringLoop::~UringLoop() {
 }
 
 void UringLoop::DrainDisk() {
+  for (DiskOperation* operation : std::exchange(held_reads_, {})) {
+    free_disk_operations_.push_back(operation);
+  }
   while (free_disk_operations_.size() < disk_operations_.size()) {
     ring_->Enter(-1);
     while (ring_->CompletionsReady() > 0) {
@@ -139,7 +153,36 @@ void UringLoop::Read(File* file, uint64_t offset, char* into, uint32_t size, Dis
                 .offset = offset,
                 .into = into,
                 .size = size};
-  SubmitDisk(operation);
+  held_reads_.push_back(operation);
+}
+
+// Virtual disks are known to say that reads are done when they have no others left to do. A read
+// that joined a full batch would keep all of it from being handled meanwhile; a second batch gives
+// the device something to do while the first is handled.
+bool UringLoop::MayStartBatch() const { return batch_answered_ || batch_size_ < kFullBatch; }
+
+void UringLoop::StartBatch() {
+  ++batch_;
+  batch_size_ = held_reads_.size();
+  batch_answered_ = false;
+  for (DiskOperation* operation : held_reads_) {
+    operation->batch = batch_;
+    SubmitDisk(operation);
+  }
+  held_reads_.clear();
+}
+
+// The device goes on before what it brought is handled.
+void UringLoop::FollowAnsweredBatch() {
+  if (held_reads_.empty() || MayStartBatch()) return;
+  const uint32_t ready = ring_->CompletionsReady();
+  for (uint32_t i = 0; i < ready; ++i) {
+    const uint64_t user_data = ring_->PeekCompletion(i).user_data;
+    if (TagOf(user_data) != UringTag::kDisk) continue;
+    if (ObjectOf<DiskOperation>(user_data)->batch != batch_) continue;
+    StartBatch();
+    return ring_->Enter(0);
+  }
 }
 
 void UringLoop::Sync(File* file, DiskRequest* request) {
@@ -153,7 +196,6 @@ void UringLoop::SubmitDisk(DiskOperation* operation) {
   if (operation->is_sync) {
     io_uring_prep_fsync(entry, operation->fd, IORING_FSYNC_DATASYNC);
   } else {
-    ++reads_queued_;
     char* into = operation->into + operation->done;
     const uint32_t size = operation->size - operation->done;
     const uint64_t offset = operation->offset + operation->done;
@@ -163,6 +205,7 @@ void UringLoop::SubmitDisk(DiskOperation* operation) {
 }
 
 void UringLoop::OnDiskCompletion(DiskOperation* operation, int result) {
+  if (!operation->is_sync && operation->batch == batch_) batch_answered_ = true;
   if (MeansTryAgain(result)) return SubmitDisk(operation);
   if (result > 0) {
     operation->done += static_cast<uint32_t>(result);
@@ -196,7 +239,7 @@ void UringLoop::DispatchShortRequests() {
   const uint32_t ready = ring_->CompletionsReady();
   if (ready < kManyCompletions) return;
   sockets_.StartLook();
-  for (uint32_t i = 0; i < ready && reads_queued_ < kReadsAtOnce; ++i) {
+  for (uint32_t i = 0; i < ready && !DeviceShouldStart(); ++i) {
     const Completion completion = ring_->PeekCompletion(i);
     if (!sockets_.IsShortAndFirst(completion)) continue;
     ring_->ReplaceCompletion(i, UserData(nullptr, UringTag::kIgnored));
@@ -209,17 +252,18 @@ void UringLoop::DispatchShortRequests() {
 // requests that have come in since are looked for then.
 void UringLoop::DispatchInTurn() {
   const int64_t until = TrueMicros() + kDispatchMicros;
-  for (uint32_t left = ring_->CompletionsReady(); left > 0 && reads_queued_ < kReadsAtOnce;
-       --left) {
+  for (uint32_t left = ring_->CompletionsReady(); left > 0 && !DeviceShouldStart(); --left) {
     Dispatch(ring_->TakeCompletion());
     if (TrueMicros() > until) break;
   }
 }
 
 void UringLoop::RunOnce(int64_t max_wait_micros) {
-  // The kernel holds reads back until it has seen all that is submitted with them: many sends.
-  if (reads_queued_ >= kReadsBeforeSends && sockets_.has_sends()) ring_->Enter(0);
-  reads_queued_ = 0;
+  if (!held_reads_.empty() && MayStartBatch()) {
+    StartBatch();
+    // The kernel holds reads back until it has seen all that is submitted with them: many sends.
+    if (batch_size_ >= kReadsBeforeSends && sockets_.has_sends()) ring_->Enter(0);
+  }
   sockets_.Flush();
   const bool idle = !sockets_.has_deliveries() && ring_->CompletionsReady() == 0;
   int64_t wait_micros = idle ? WaitUntilTimer(max_wait_micros) : 0;
@@ -228,6 +272,7 @@ void UringLoop::RunOnce(int64_t max_wait_micros) {
   mailbox().AwakeNow();
   SampleClocks();
 
+  FollowAnsweredBatch();
   DispatchShortRequests();
   DispatchInTurn();
   ring_->PublishBuffers();

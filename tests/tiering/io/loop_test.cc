@@ -169,6 +169,39 @@ TEST_P(LoopTest, AnAnswerThatComesWhileATimerRunsIsNotForgotten) {
   EXPECT_TRUE(RunUntil([&] { return answer.times == 1; }));
 }
 
+// A full batch that nothing is known of yet holds back what comes later.
+TEST_P(LoopTest, ReadsThatComeWhileOthersAreUnderWayAreAnsweredToo) {
+  constexpr size_t kBatch = 20;
+  constexpr size_t kBatches = 10;
+  std::unique_ptr<File> file = FileOfPages(kBatch, 0);
+  Pages into(kBatches * kBatch);
+  std::vector<Answer> answers(kBatches * kBatch);
+  for (size_t i = 0; i < answers.size(); ++i) {
+    loop_->Read(file.get(), i % kBatch * kPage, into.bytes + i * kPage, kPage, &answers[i]);
+    if (i % kBatch == kBatch - 1) loop_->RunOnce(0);
+  }
+  ASSERT_TRUE(RunUntil([&] {
+    return std::all_of(answers.begin(), answers.end(),
+                       [](auto& answer) { return answer.times > 0; });
+  }));
+  for (size_t i = 0; i < answers.size(); ++i) {
+    EXPECT_EQ(answers[i].times, 1);
+    EXPECT_EQ(answers[i].result, static_cast<int>(kPage));
+    EXPECT_EQ(into.bytes[i * kPage], into.bytes[i % kBatch * kPage]);
+  }
+}
+
+TEST_P(LoopTest, DestructionForgetsReadsThatWereHeldBack) {
+  std::unique_ptr<File> file = FileOfPages(1, 0);
+  Pages into(40);
+  std::vector<Answer> answers(40);
+  for (size_t i = 0; i < answers.size(); ++i) {
+    loop_->Read(file.get(), 0, into.bytes + i * kPage, kPage, &answers[i]);
+    if (i == 19) loop_->RunOnce(0);
+  }
+  loop_.reset();
+}
+
 TEST_P(LoopTest, TimersFireInOrderAndNeverEarly) {
   using Clock = std::chrono::steady_clock;
   const std::vector<int64_t> delays = {30000, 10000, 0, 20000, 20000, 5000};
