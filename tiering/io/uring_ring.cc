@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
@@ -23,18 +22,9 @@ constexpr uint32_t kBuffersMax = 32768;
 constexpr size_t kReadBufferBytes = 8192;
 constexpr size_t kReadAreaBytes = 128 * kReadBufferBytes;
 
-// Small requests use only the first lines of their buffers. With a stride that is a power of two
-// those lines would all fall into a few sets of the processor's caches.
-constexpr uint32_t kStridePaddingBytes = 192;
-
 Status Unsupported(int error, const char* what) {
   Status status = Status::FromErrno(error, what);
   return {StatusCode::kUnsupported, status.message(), error};
-}
-
-char* MapMemory(size_t size) {
-  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return memory == MAP_FAILED ? nullptr : static_cast<char*>(memory);
 }
 
 // Returns 0 or an errno.
@@ -108,37 +98,17 @@ Status UringRing::SetUp(const Options& options) {
     return {StatusCode::kUnsupported, "the kernel's io_uring lacks features"};
   }
   FIRN_RETURN_IF_ERROR(CheckOperations(&ring_));
-  FIRN_RETURN_IF_ERROR(SetUpBuffers(options));
+  Status status = buffers_.Register(
+      &ring_, {.group = 0, .size_bytes = options.buffer_size_bytes, .count = options.buffers});
+  if (status.ok()) {
+    status = short_buffers_.Register(
+        &ring_, {.group = 1, .size_bytes = kShortBufferBytes, .count = options.buffers});
+  }
+  if (!status.ok()) return {StatusCode::kUnsupported, status.message(), status.error_number()};
   SetUpReadBuffers();
   // Saves a look-up of the descriptor in each call; not having it costs nothing else.
   static_cast<void>(io_uring_register_ring_fd(&ring_));
   return TryOut();
-}
-
-Status UringRing::SetUpBuffers(const Options& options) {
-  buffer_size_bytes_ = options.buffer_size_bytes;
-  buffers_ = options.buffers;
-  buffer_stride_ = (buffer_size_bytes_ + 63) / 64 * 64 + kStridePaddingBytes;
-  buffer_area_ = MapMemory(size_t{buffer_stride_} * buffers_);
-  char* entries = MapMemory(sizeof(io_uring_buf) * buffers_);
-  buffer_ring_ = reinterpret_cast<io_uring_buf_ring*>(entries);
-  if (buffer_area_ == nullptr || buffer_ring_ == nullptr) {
-    return Unsupported(ENOMEM, "map receive buffers");
-  }
-  io_uring_buf_reg registration = {};
-  registration.ring_addr = reinterpret_cast<uintptr_t>(buffer_ring_);
-  registration.ring_entries = buffers_;
-  registration.bgid = kBufferGroup;
-  if (const int result = io_uring_register_buf_ring(&ring_, &registration, 0); result != 0) {
-    return Unsupported(-result, "register receive buffers with io_uring");
-  }
-  io_uring_buf_ring_init(buffer_ring_);
-  for (uint32_t id = 0; id < buffers_; ++id) {
-    io_uring_buf_ring_add(buffer_ring_, BufferAt(id), buffer_size_bytes_, static_cast<uint16_t>(id),
-                          io_uring_buf_ring_mask(buffers_), static_cast<int>(id));
-  }
-  io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(buffers_));
-  return Status::Ok();
 }
 
 // A filter on system calls may let the ring be created and refuse its use.
@@ -200,8 +170,6 @@ void UringRing::PrepareRead(io_uring_sqe* entry, int fd, std::span<char> into, u
 
 UringRing::~UringRing() {
   if (has_ring_) io_uring_queue_exit(&ring_);
-  if (buffer_ring_ != nullptr) ::munmap(buffer_ring_, sizeof(io_uring_buf) * buffers_);
-  if (buffer_area_ != nullptr) ::munmap(buffer_area_, size_t{buffer_stride_} * buffers_);
 }
 
 io_uring_sqe* UringRing::NextEntry() {
@@ -285,25 +253,9 @@ void UringRing::CancelAllNow() {
   static_cast<void>(io_uring_register_sync_cancel(&ring_, &request));
 }
 
-std::string_view UringRing::BufferBytes(const Completion& completion) const {
-  const uint32_t id = completion.flags >> IORING_CQE_BUFFER_SHIFT;
-  CHECK((completion.flags & IORING_CQE_F_BUFFER) != 0 && id < buffers_);
-  CHECK(completion.result >= 0 && static_cast<uint32_t>(completion.result) <= buffer_size_bytes_);
-  return {BufferAt(id), static_cast<size_t>(completion.result)};
-}
-
-void UringRing::GiveBackBuffer(const Completion& completion) {
-  const uint32_t id = completion.flags >> IORING_CQE_BUFFER_SHIFT;
-  CHECK(id < buffers_);
-  io_uring_buf_ring_add(buffer_ring_, BufferAt(id), buffer_size_bytes_, static_cast<uint16_t>(id),
-                        io_uring_buf_ring_mask(buffers_), static_cast<int>(given_back_));
-  ++given_back_;
-}
-
 void UringRing::PublishBuffers() {
-  if (given_back_ == 0) return;
-  io_uring_buf_ring_advance(buffer_ring_, static_cast<int>(given_back_));
-  given_back_ = 0;
+  buffers_.Publish();
+  short_buffers_.Publish();
 }
 
 }  // namespace firn::io

@@ -1,4 +1,4 @@
-// The io_uring instance of UringLoop: its set-up, entering the kernel, and the receive buffers that
+// The io_uring instance of UringLoop: its set-up, entering the kernel, and the buffers that
 // it shares with the kernel. Knows nothing of what the entries mean.
 #pragma once
 
@@ -8,10 +8,10 @@
 #include <cstdlib>
 #include <memory>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "engine/base/status.h"
+#include "tiering/io/uring_buffers.h"
 
 namespace firn::io {
 
@@ -22,8 +22,8 @@ class UringRing {
     uint32_t buffer_size_bytes = 0;
     uint32_t buffers = 0;  // power of two
   };
-  // The group that receives take their buffers from.
-  static constexpr uint16_t kBufferGroup = 0;
+  // Of the second group of buffers, which bulk can't use up.
+  static constexpr uint32_t kShortBufferBytes = 512;
 
   // Fails with kUnsupported and a reason where the kernel (6.0 at least is needed), a container or
   // a limit refuses what is used here.
@@ -67,39 +67,32 @@ class UringRing {
   // The same for everything. For the end: gives up on what can't be cancelled in a second.
   void CancelAllNow();
 
-  // The bytes of a receive's completion, which has a buffer. Valid until it is given back.
-  std::string_view BufferBytes(const Completion& completion) const;
-  // Gives the buffer back to the kernel at the next PublishBuffers.
-  void GiveBackBuffer(const Completion& completion);
+  // What receives take their buffers from: the size asked for, and kShortBufferBytes.
+  UringBuffers& buffers() { return buffers_; }
+  UringBuffers& short_buffers() { return short_buffers_; }
+  // Gives the kernel all buffers that were given back.
   void PublishBuffers();
 
  private:
   UringRing() = default;
   Status SetUp(const Options& options);
-  Status SetUpBuffers(const Options& options);
   void SetUpReadBuffers();
   io_uring_cqe* CompletionAt(uint32_t skipped) const;
   bool IsReadBuffer(const char* buffer) const;
   Status TryOut();
   void SubmitAll();
-  char* BufferAt(uint32_t id) const { return buffer_area_ + size_t{id} * buffer_stride_; }
 
+  UringBuffers buffers_;
+  UringBuffers short_buffers_;
   // Constant after Create.
   io_uring ring_ = {};
   bool has_ring_ = false;
-  uint32_t buffer_size_bytes_ = 0;
-  uint32_t buffer_stride_ = 0;
-  uint32_t buffers_ = 0;
-  char* buffer_area_ = nullptr;
-  io_uring_buf_ring* buffer_ring_ = nullptr;
 
   struct Free {
     void operator()(char* memory) const { std::free(memory); }
   };
   std::unique_ptr<char, Free> read_area_;  // null if the kernel didn't want it
   std::vector<char*> free_read_buffers_;
-
-  uint32_t given_back_ = 0;  // since the last PublishBuffers
 };
 
 }  // namespace firn::io

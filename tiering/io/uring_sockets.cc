@@ -12,8 +12,6 @@
 namespace firn::io {
 namespace {
 
-constexpr int32_t kShortRequestBytes = 512;
-
 bool MeansTryAgain(int result) { return result == -EAGAIN || result == -EINTR; }
 
 }  // namespace
@@ -52,6 +50,7 @@ class UringSocket final : public Socket, public UringSockets::Mortal {
   void QueueUpdate();
   void QueueSend();
   void CancelReceiving();
+  bool MeansBulk(int32_t received) const;
   void OnEnd(int error);
   void Disconnect(int error);
   void BuryIfOver();
@@ -71,6 +70,9 @@ class UringSocket final : public Socket, public UringSockets::Mortal {
   bool buried_ = false;
   bool update_queued_ = false;
   int end_error_ = 0;
+
+  UringBuffers* buffers_ = nullptr;  // of the receive that is armed
+  int32_t last_received_ = 0;
 
   PendingSend pending_send_;
   msghdr message_ = {};
@@ -185,13 +187,16 @@ void UringSocket::UpdateReceiving() {
   if (ended_ || receiving_ != Receiving::kIdle) return;
   receiving_ = Receiving::kArmed;
   io_uring_sqe* entry = all_->ring_->NextEntry();
-  if (std::exchange(starved, false)) {
+  const bool was_starved = std::exchange(starved, false);
+  const bool sends_little = last_received_ < int32_t{UringRing::kShortBufferBytes};
+  buffers_ = was_starved && sends_little ? &all_->ring_->short_buffers() : &all_->ring_->buffers();
+  if (was_starved && !sends_little) {
     io_uring_prep_recv(entry, fd_, nullptr, 0, 0);
   } else {
     io_uring_prep_recv_multishot(entry, fd_, nullptr, 0, 0);
   }
   entry->flags |= IOSQE_BUFFER_SELECT;
-  entry->buf_group = UringRing::kBufferGroup;
+  entry->buf_group = buffers_->group();
   io_uring_sqe_set_data64(entry, UserData(this, UringTag::kReceive));
 }
 
@@ -201,7 +206,8 @@ void UringSocket::OnReceiveCompletion(const UringRing::Completion& completion) {
   if (result == -ENOBUFS) starved = true;
   if (!closed_ && !disconnected_ && !receive_over_ && !ended_) {
     if (result > 0) {
-      const std::string_view bytes = all_->ring_->BufferBytes(completion);
+      const std::string_view bytes = buffers_->Bytes(result, completion.flags);
+      last_received_ = result;
       // Bytes must not overtake those that wait for their delivery.
       if (paused_ || !kept_.empty()) {
         kept_ += bytes;
@@ -214,13 +220,20 @@ void UringSocket::OnReceiveCompletion(const UringRing::Completion& completion) {
       OnEnd(-result);
     }
   }
-  if ((completion.flags & IORING_CQE_F_BUFFER) != 0) all_->ring_->GiveBackBuffer(completion);
+  if ((completion.flags & IORING_CQE_F_BUFFER) != 0) buffers_->GiveBack(completion.flags);
+  if (receiving_ == Receiving::kArmed && MeansBulk(result)) CancelReceiving();
   if (receiving_ != Receiving::kIdle) return;
   if (closed_) {
     BuryIfOver();
   } else if (!ended_ && !disconnected_ && !receive_over_) {
     QueueUpdate();
   }
+}
+
+// It fills the small buffers that are for those who send little.
+bool UringSocket::MeansBulk(int32_t received) const {
+  return buffers_ == &all_->ring_->short_buffers() &&
+         received == int32_t{UringRing::kShortBufferBytes};
 }
 
 void UringSocket::OnEnd(int error) {
@@ -383,7 +396,8 @@ bool UringSockets::IsShortAndFirst(const UringRing::Completion& completion) {
   auto* socket = ObjectOf<UringSocket>(completion.user_data);
   const bool first = std::exchange(socket->seen_in, look_) != look_;
   // The last of a receive says that it is over: it keeps its place.
-  return first && completion.result > 0 && completion.result <= kShortRequestBytes &&
+  return first && completion.result > 0 &&
+         completion.result <= int32_t{UringRing::kShortBufferBytes} &&
          (completion.flags & IORING_CQE_F_MORE) != 0;
 }
 

@@ -13,7 +13,8 @@
 // before the kernel has seen that is held back, and delivered first after the resumption.
 //
 // Armed receives take up to 32 buffers each, so that a few busy sockets may leave none. Who found
-// none asks next time before all others, for one buffer: nobody is left out twice in a row.
+// none asks next time before all others, for one buffer: nobody is left out twice in a row. Who had
+// sent little moves to small buffers, which the busy ones don't use.
 #pragma once
 
 #include <cstdint>
