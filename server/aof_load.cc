@@ -63,8 +63,9 @@ const char* ParseManifestLine(std::string_view line, ManifestLine* parsed) {
   return whole ? nullptr : kMalformed;
 }
 
-Result<std::vector<std::string>> ReadManifest(io::FileSystem* files, const std::string& folder,
-                                              const std::string& path) {
+Result<std::vector<std::string>> ReadManifest(io::FileSystem* files, const AofNames& names) {
+  const std::string folder = names.directory + "/" + names.folder;
+  const std::string path = folder + "/" + names.name + ".manifest";
   auto text = ReadSmallFile(files, path);
   if (!text) return std::unexpected(text.error());
   auto fail = [&](int number, const char* reason) {
@@ -100,11 +101,17 @@ Result<std::vector<std::string>> ReadManifest(io::FileSystem* files, const std::
   if (number == 0) return fail(1, "Found an empty AOF manifest");
   std::vector<std::string> paths;
   if (!base.empty()) paths.push_back(folder + "/" + base);
+  // An upgrade to a folder of files had written the manifest, and not yet moved the one file there.
+  const std::string single = names.directory + "/" + names.name;
+  if (base == names.name && increments.empty() && !files->Exists(paths[0]) &&
+      files->Exists(single)) {
+    paths[0] = single;
+  }
   for (auto& [sequence, name] : increments) paths.push_back(folder + "/" + name);
   for (const std::string& file : paths) {
     if (!files->Exists(file)) {
-      return std::unexpected(Status::Corruption("The manifest " + path + " names " + file +
-                                                ": No such file or directory"));
+      return std::unexpected(Status::Corruption("Can't open " + file + " that the manifest " +
+                                                path + " names: No such file or directory"));
     }
   }
   return paths;
@@ -113,9 +120,9 @@ Result<std::vector<std::string>> ReadManifest(io::FileSystem* files, const std::
 }  // namespace
 
 Result<std::vector<std::string>> FindAofFiles(io::FileSystem* files, const AofNames& names) {
-  const std::string folder = names.directory + "/" + names.folder;
-  const std::string manifest = folder + "/" + names.name + ".manifest";
-  if (files->Exists(manifest)) return ReadManifest(files, folder, manifest);
+  if (files->Exists(names.directory + "/" + names.folder + "/" + names.name + ".manifest")) {
+    return ReadManifest(files, names);
+  }
   const std::string single = names.directory + "/" + names.name;
   if (files->Exists(single)) return std::vector<std::string>{single};
   return std::vector<std::string>{};

@@ -166,7 +166,7 @@ Dispatcher::Progress Dispatcher::BeginTransaction(Client* client, Request* reque
 Dispatcher::Progress Dispatcher::RunTransaction(Client* client, Request* request) {
   Transaction& transaction = client->transaction();
   if (!transaction.running) {
-    const int64_t now_ms = server_.store().now_ms();
+    const int64_t now_ms = server_.store().expiry_clock_ms();
     for (const WatchedKey& key : transaction.watched) {
       if (key.expiry_ms >= 0 && key.expiry_ms <= now_ms) transaction.touched = true;
     }

@@ -60,7 +60,7 @@ Status RdbLoader::BeginKey(const RdbKey& key) {
   expiry_ms_ = key.expiry_ms;
   // -1 is how Redis says that there is none.
   if (expiry_ms_ == -1) expiry_ms_.reset();
-  const int64_t now = store_.now_ms();
+  const int64_t now = store_.expiry_clock_ms();
   skipped_ = expiry_ms_ && *expiry_ms_ <= now;
   partial_ = false;
   std::optional<int64_t> idle_seconds;
@@ -101,7 +101,7 @@ Status RdbLoader::EndKey() {
     FIRN_RETURN_IF_ERROR(Complete());
   } else {
     if (!value_.IsDistinct()) return Status::Corruption("a member or field comes twice");
-    value_.DropExpired(store_.now_ms());
+    value_.DropExpired(store_.expiry_clock_ms());
     if (value_.count() == 0) {
       ++report_.expired;
       return {};
@@ -151,7 +151,7 @@ void RdbLoader::SetDetails() {
 }
 
 Status RdbLoader::AddPart() {
-  value_.DropExpired(store_.now_ms());
+  value_.DropExpired(store_.expiry_clock_ms());
   using Extended = RestoredValue::Extended;
   Extended result = Extended::kAll;
   bool twice = false;

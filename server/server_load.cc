@@ -143,9 +143,11 @@ Status Server::LoadAof(const FirstLoad& load) {
   // Whatever the default user may do here.
   client->LogIn(std::make_shared<AclUser>(acl_->rules().DefaultUser()));
   Status status;
+  store_->HoldExpiry(true);
   for (size_t i = 0; i < load.aof_paths().size() && status.ok(); ++i) {
     status = LoadAofFile(load.aof_paths()[i], i + 1 == load.aof_paths().size(), &feed);
   }
+  store_->HoldExpiry(false);
   while (!feed.closed()) {
     client->CloseSoon();
     DeleteClosed();

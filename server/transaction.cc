@@ -59,7 +59,7 @@ void WatchTable::TouchDatabase(uint32_t db, std::optional<uint32_t> replaced_by)
       for (const WatchedKey& watched : transaction.watched) {
         if (watched.db != db || watched.key != key.second) continue;
         const bool expired =
-            watched.expiry_ms >= 0 && watched.expiry_ms <= server_.store().now_ms();
+            watched.expiry_ms >= 0 && watched.expiry_ms <= server_.store().expiry_clock_ms();
         if ((watched.exists && !expired) || arrives) transaction.touched = true;
       }
     }

@@ -24,7 +24,7 @@ Collection::Collection(Database& database, const HashedKey& key, ValueType type,
 Collection::~Collection() { Commit(); }
 
 const HashSecret& Collection::secret() const { return store_.identity_.secret; }
-int64_t Collection::now_ms() const { return store_.now_ms(); }
+int64_t Collection::now_ms() const { return store_.expiry_clock_ms(); }
 
 uint64_t Collection::NewValueId() { return store_.NewValueId(); }
 

@@ -287,7 +287,7 @@ void Compactor::BeginVictim(uint64_t id) {
 // All that it holds has expired and is gone, and none of its deletes hides anything.
 bool Compactor::MayDropUnread(const log::Segment& segment) const {
   return segment.live_bytes == 0 &&
-         segment.max_expiry_ms < static_cast<uint64_t>(store_.now_ms()) &&
+         segment.max_expiry_ms < static_cast<uint64_t>(store_.expiry_clock_ms()) &&
          !KeepsDelete(segment.last_delete_lsn);
 }
 

@@ -42,7 +42,7 @@ Database::KeyInfo Database::Lookup(const HashedKey& key, LookupOptions options) 
                    impl_->fetcher_->KnownAbsent(keyspace.id, key.hash);
     CHECK_MSG(planned, "a key was looked up that had not been planned");
   }
-  if (entry != nullptr && HasExpired(*entry, impl_->now_ms())) {
+  if (entry != nullptr && HasExpired(*entry, impl_->expiry_clock_ms())) {
     if (!impl_->keep_expired_) impl_->Expire(keyspace, key);
     entry = nullptr;
   }
@@ -100,7 +100,7 @@ bool ResolveExpiry(StoreImpl* store, Keyspace& keyspace, const HashedKey& key,
     }
     case Database::ExpiryChange::kSet:
       *expiry_ms = options.expiry_ms;
-      return options.expiry_ms > store->now_ms();
+      return options.expiry_ms > store->expiry_clock_ms();
   }
   return true;
 }

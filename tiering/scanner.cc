@@ -46,7 +46,7 @@ struct Scanner::ColdSlice {
 // As a look-up would, deletes the keys that have expired.
 void Scanner::AppendResident(Keyspace& keyspace, uint64_t first, uint64_t last,
                              Store::ScanResult* out) {
-  int64_t now = store_.now_ms();
+  int64_t now = store_.expiry_clock_ms();
   std::vector<std::string> expired;
   keyspace.table.WalkRange(first, last, [&](Entry* entry) {
     if (entry->kind() == Entry::Kind::kTombstone) return;
@@ -108,7 +108,7 @@ void Scanner::OnColdSlice(std::shared_ptr<ColdSlice> slice) {
     slice->done({.next = 0, .keys = {}, .status = slice->status});
     return;
   }
-  int64_t now = store_.now_ms();
+  int64_t now = store_.expiry_clock_ms();
   // A key too long for the index is deleted when it is next met by name.
   std::erase_if(slice->items, [&](const ColdSlice::Item& item) {
     if (item.root.expiry_ms >= 0 && item.root.expiry_ms <= now) {
@@ -201,7 +201,7 @@ void Scanner::RandomKey(uint32_t db, RandomDone done) {
 
 void Scanner::TryRandom(uint32_t db, int tries, RandomDone done) {
   Keyspace& keyspace = store_.KeyspaceOf(db);
-  int64_t now = store_.now_ms();
+  int64_t now = store_.expiry_clock_ms();
   for (; tries > 0; --tries) {
     uint64_t total = keyspace.resident + keyspace.cold.size();
     if (total == 0) break;
@@ -224,7 +224,7 @@ void Scanner::TryRandom(uint32_t db, int tries, RandomDone done) {
                       done = std::move(done)](Result<FetchedRecord> read) mutable {
                        bool live =
                            read && read->record.keyspace == id &&
-                           (read->record.expiry_ms < 0 || read->record.expiry_ms > store_.now_ms());
+                           (read->record.expiry_ms < 0 || read->record.expiry_ms > store_.expiry_clock_ms());
                        if (live) {
                          done(std::string(read->record.key));
                        } else {

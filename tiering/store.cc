@@ -199,6 +199,7 @@ const Status& Store::log_failure() const {
 Database& Store::database(uint32_t db) { return impl_->databases_[db]; }
 uint32_t Store::databases() const { return static_cast<uint32_t>(impl_->databases_.size()); }
 int64_t Store::now_ms() const { return impl_->now_ms(); }
+int64_t Store::expiry_clock_ms() const { return impl_->expiry_clock_ms(); }
 void Store::BeginGroup() { impl_->BeginGroup(); }
 void Store::EndGroup() { impl_->EndGroup(); }
 Status Store::TakeRunError() {
@@ -299,6 +300,7 @@ void Store::SetCompactionPace(const CompactionPace& pace) {
 }
 void Store::SetMinValue(uint64_t bytes) { impl_->options_.min_value_bytes = bytes; }
 void Store::SetActiveExpire(bool on) { impl_->active_expire_ = on; }
+void Store::HoldExpiry(bool hold) { impl_->expiry_held_ = hold; }
 void Store::SetPaused(bool paused) { impl_->paused_ = impl_->keep_expired_ = paused; }
 void Store::KeepExpired(bool keep) { impl_->keep_expired_ = keep; }
 void Store::SetEviction(EvictionPolicy policy, int lfu_log_factor, int lfu_decay_time) {

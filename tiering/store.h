@@ -247,6 +247,8 @@ class Store {
   uint32_t databases() const;
   // Milliseconds since 1970, the same during an iteration and never falling.
   int64_t now_ms() const;
+  // What is to expire by then has expired: now_ms(), or 0 while HoldExpiry is on.
+  int64_t expiry_clock_ms() const;
 
   // Changes between the two are whole or absent after a crash. Groups may nest: the outermost
   // counts.
@@ -353,6 +355,9 @@ class Store {
   void SetCompactionPace(const CompactionPace& pace);
   void SetMinValue(uint64_t bytes);
   void SetActiveExpire(bool on);
+  // While set nothing expires, and no time to expire lies in the past. For a load of requests that
+  // were made when what has expired by now was still there: they add to it, instead of to nothing.
+  void HoldExpiry(bool hold);
   // While set, nothing expires or is evicted unasked. Begins with KeepExpired(true).
   void SetPaused(bool paused);
   // While the store is paused: whether look-ups only hide expired keys, for commands that read,

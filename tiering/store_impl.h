@@ -253,6 +253,7 @@ class StoreImpl {
     if (wall > last_wall_ms_) last_wall_ms_ = wall;
     return last_wall_ms_;
   }
+  int64_t expiry_clock_ms() { return expiry_held_ ? 0 : now_ms(); }
 
   // --- the log
   // Appends, or remembers the failure for TakeRunError.
@@ -347,6 +348,7 @@ class StoreImpl {
   uint64_t fetch_memory_ = 0;  // reserved by fetches in flight
   bool active_expire_ = true;
   bool paused_ = false;        // nothing expires or is evicted unasked
+  bool expiry_held_ = false;
   bool keep_expired_ = false;  // look-ups only hide what has expired
   bool closing_ = false;
   int group_depth_ = 0;

@@ -36,7 +36,7 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
   keyspace.sweep_hash = keyspace.table.Walk(keyspace.sweep_hash, entries,
                                             [&](Entry* entry) { visited_.push_back(entry); });
   if (keyspace.sweep_hash == 0 && tidy_rounds_ > 0) --tidy_rounds_;
-  int64_t now = store_.now_ms();
+  int64_t now = store_.expiry_clock_ms();
   for (Entry* entry : visited_) {
     ++slice.visited;
     // Most entries are only looked at: their keys needn't be hashed.
@@ -204,7 +204,7 @@ void Sweeper::ExpireCold() {
   auto found = std::make_shared<Found>();
   store_.RunJob(
       io::WorkPriority::kBackground,
-      [index = store_.index_, found, now_ms = store_.now_ms()] {
+      [index = store_.index_, found, now_ms = store_.expiry_clock_ms()] {
         auto hints = index->DueHints(static_cast<uint64_t>(now_ms), kHintsAtOnce);
         if (!hints) {
           found->status = hints.error();
@@ -253,7 +253,7 @@ void Sweeper::OnDueHints(std::vector<IndexBatch::Hint> hints,
     Entry* entry = store_.FindEntry(*keyspace, key);
     if (entry != nullptr) {
       bool due = entry->kind() != Entry::Kind::kTombstone && entry->Has(Entry::kHasExpiry) &&
-                 entry->expiry_ms() <= store_.now_ms();
+                 entry->expiry_ms() <= store_.expiry_clock_ms();
       if (due && entry->Has(Entry::kPinned)) {
         kept.push_back(index_key.hash);
       } else if (due) {

@@ -264,8 +264,8 @@ void RestoreCommand(CommandContext& context) {
   if (exists && !request.replace) return context.reply.Error(kBusyKeyError);
   RestoredValue value;
   if (!ParseTtlOr(context, &request) || !ParsePayloadOr(context, &value)) return;
-  value.DropExpired(context.now_ms());
-  const bool expired = (request.ttl != 0 && request.ttl <= context.now_ms()) || value.count() == 0;
+  value.DropExpired(context.store.expiry_clock_ms());
+  const bool expired = (request.ttl != 0 && request.ttl <= context.store.expiry_clock_ms()) || value.count() == 0;
   context.store.BeginGroup();
   if (exists) context.db().Delete(key);
   if (!expired) {

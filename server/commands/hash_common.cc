@@ -9,7 +9,7 @@ OpenHash::OpenHash(CommandContext& context, Use use)
     : context_(context),
       pages_(context.db(), context.key(), ValueType::kHash,
              {.touch = !context.client.no_touch(), .count_hit = use == Use::kRead}),
-      value_(&pages_, pages_.secret(), context.now_ms()) {
+      value_(&pages_, pages_.secret(), context.store.expiry_clock_ms()) {
   if (!ok()) {
     context.reply.Error(kWrongTypeError);
     return;

@@ -121,7 +121,7 @@ void Expire(CommandContext& context, TimeForm form) {
     return;
   }
   if (!hash.Want(names)) return;
-  const bool past = expiry_ms <= context.now_ms();
+  const bool past = expiry_ms <= context.store.expiry_clock_ms();
   std::vector<int64_t> results(names.size(), kNoField);
   bool set = false;
   bool deleted = false;
@@ -371,7 +371,7 @@ void HGetExCommand(CommandContext& context) {
   if (!hash.Want(names)) return;
   ReplyValues(context, hash, names);
   if (!hash.exists() || options.expiry == Expiry::kNone) return;
-  if (options.expiry == Expiry::kSet && options.expiry_ms <= context.now_ms()) {
+  if (options.expiry == Expiry::kSet && options.expiry_ms <= context.store.expiry_clock_ms()) {
     if (RemoveFields(hash, names) > 0) {
       hash.Removed();
       Settle(hash, names);
@@ -399,7 +399,7 @@ void HSetExCommand(CommandContext& context) {
   Names pairs = options.fields;
   if (!hash.Want(pairs, 2)) return;
   if (!ConditionHolds(hash, options)) return context.reply.Integer(0);
-  if (options.expiry == Expiry::kSet && options.expiry_ms <= context.now_ms()) {
+  if (options.expiry == Expiry::kSet && options.expiry_ms <= context.store.expiry_clock_ms()) {
     // Set and expired at once: only what was there before changes.
     if (RemoveFields(hash, pairs, 2) > 0) {
       hash.Removed();

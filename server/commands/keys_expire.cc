@@ -91,7 +91,7 @@ void Expire(CommandContext& context, TimeForm form) {
   if (!info.exists() || !Allows(condition, info.expiry_ms, expiry_ms)) {
     return context.reply.Integer(0);
   }
-  const bool past = expiry_ms <= context.now_ms();
+  const bool past = expiry_ms <= context.store.expiry_clock_ms();
   if (past) {
     context.db().Delete(key);
   } else {

@@ -237,7 +237,7 @@ void GetExCommand(CommandContext& context) {
     return;
   }
   if (!ReplyWholeString(context, key, info)) return;
-  if (options->unit != Unit::kNone && expiry_ms <= context.now_ms()) {
+  if (options->unit != Unit::kNone && expiry_ms <= context.store.expiry_clock_ms()) {
     context.db().Delete(key);
     Changed(context, "del", 'g');
   } else if (options->unit != Unit::kNone) {

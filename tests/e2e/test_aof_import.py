@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import RespClient, free_port
+from harness import RespClient, free_port, wait_for
 
 REDIS = shutil.which("redis-server") or "/usr/bin/redis-server"
 
@@ -126,6 +126,16 @@ def single_file(tmp_path, content):
     return path
 
 
+def test_an_upgrade_of_redis_that_was_interrupted_is_gone_on_with(start, tmp_path):
+    single_file(tmp_path, commands(("SET", "a", "1")))
+    folder = tmp_path / "appendonlydir"
+    folder.mkdir()
+    (folder / "appendonly.aof.manifest").write_bytes(b"file appendonly.aof seq 1 type b\n")
+    server = start(directory=str(tmp_path))
+    with server.resp() as client:
+        assert client("KEYS", "*") == [b"a"]
+
+
 def commands(*all_commands):
     return b"".join(RespClient.encode(*command) for command in all_commands)
 
@@ -205,7 +215,8 @@ def test_a_damaged_file_stops_the_start_and_leaves_nothing(start, tmp_path, cont
     (b"file ../x.aof seq 1 type i\n", "Invalid AOF manifest file format"),
     (b"file x.aof seq 1 type x\n", "Unknown AOF file type"),
     (b"file x.aof seq 1 type i", "line 1: the line has no end"),
-    (b"file gone.aof seq 1 type i\n", "gone.aof: No such file or directory"),
+    (b"file gone.aof seq 1 type i\n", "names: No such file or directory"),
+    (b"file appendonly.aof seq 1 type b\n", "names: No such file or directory"),
     (b"file x.aof seq 2 type i\nfile x.aof seq 1 type i\n", "Found a non-monotonic sequence number"),
     (b"file x.aof seq 1 type b\nfile y.aof seq 2 type b\n",
      "line 2: Found duplicate base file information"),
@@ -227,3 +238,41 @@ def test_without_appendonly_the_append_only_file_is_not_looked_at(start, tmp_pat
     server = start("--appendonly", "no", "--save", "", directory=str(tmp_path))
     with server.resp() as client:
         assert client("DBSIZE") == 0
+
+
+def test_what_has_expired_since_is_gone_with_all_that_was_added_to_it(start, tmp_path):
+    later = int(time.time() * 1000) + 100_000_000
+    single_file(tmp_path, commands(
+        ("RPUSH", "list", "a"), ("PEXPIREAT", "list", "1000"), ("RPUSH", "list", "b"),
+        ("SET", "counter", "1", "PXAT", "1000"), ("INCR", "counter"),
+        ("HSET", "hash", "f", "1"), ("EXPIREAT", "hash", "1"), ("HSET", "hash", "g", "2"),
+        ("SET", "moved", "1", "PXAT", "1000"), ("RENAME", "moved", "renamed"),
+        ("SET", "prolonged", "1", "PXAT", "1000"), ("PEXPIREAT", "prolonged", str(later)),
+        ("SET", "persistent", "1", "PXAT", "1000"), ("PERSIST", "persistent"),
+        ("SET", "from now", "1"), ("EXPIRE", "from now", "1000")))
+    server = start(directory=str(tmp_path))
+    with server.resp() as client:
+        assert sorted(client("KEYS", "*")) == [b"from now", b"persistent", b"prolonged"]
+        assert client("PEXPIRETIME", "prolonged") == later
+        assert 900 < client("TTL", "from now") <= 1000
+        assert wait_for(lambda: client("DBSIZE") == 3)
+        assert client("EXISTS", "list", "counter", "hash", "renamed") == 0
+
+
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+def test_what_expires_while_nobody_runs_stays_gone(start, tmp_path, preamble):
+    redis = Redis(tmp_path, "--enable-debug-command", "yes", "--aof-use-rdb-preamble", preamble)
+    client = redis.client
+    client("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    client("RPUSH", "list", "a")
+    client("PEXPIRE", "list", "3000")
+    client("BGREWRITEAOF")
+    while "aof_rewrite_in_progress:1" in client("INFO", "persistence").decode():
+        time.sleep(0.02)
+    assert client("RPUSH", "list", "b") == 2
+    redis.stop()
+    time.sleep(3)
+    server = start(directory=str(tmp_path))
+    with server.resp() as client:
+        assert client("EXISTS", "list") == 0
+        assert wait_for(lambda: client("DBSIZE") == 0)

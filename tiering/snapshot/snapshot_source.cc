@@ -30,7 +30,7 @@ Result<std::unique_ptr<SnapshotSource>> Store::TakeSnapshot() {
   source->secret = impl.identity_.secret;
   source->end = impl.log_->tail();
   source->lsn = impl.log_->appended_lsn();
-  source->now_ms = impl.now_ms();
+  source->now_ms = impl.expiry_clock_ms();
   source->has_stale_roots = !impl.options_.durable || impl.durability_switch_->running();
   for (const auto& [id, segment] : impl.segments_->all()) {
     bool is_last = id == source->end.segment_id;
