@@ -25,9 +25,9 @@ constexpr Argument kCachingArguments[] = {
 constexpr Argument kEnabledArguments[] = {
     {.name = "enabled", .type = Type::kOneOf, .arguments = kOnOff}};
 
-constexpr Argument kKillTypes[] = {Token("normal", "normal"), Token("master", "master", "3.2.0"),
-                                   Token("slave", "slave"), Token("replica", "replica", "5.0.0"),
-                                   Token("pubsub", "pubsub")};
+constexpr Argument kKillTypes[] = {Token("normal", "NORMAL"), Token("master", "MASTER", "3.2.0"),
+                                   Token("slave", "SLAVE"), Token("replica", "REPLICA", "5.0.0"),
+                                   Token("pubsub", "PUBSUB")};
 constexpr Argument kKillFilters[] = {
     {.name = "client-id",
      .type = Type::kInteger,
@@ -56,8 +56,8 @@ constexpr Argument kKillForms[] = {{.name = "old-format"},
 constexpr Argument kKillArguments[] = {
     {.name = "filter", .type = Type::kOneOf, .arguments = kKillForms}};
 
-constexpr Argument kListTypes[] = {Token("normal", "normal"), Token("master", "master"),
-                                   Token("replica", "replica"), Token("pubsub", "pubsub")};
+constexpr Argument kListTypes[] = {Token("normal", "NORMAL"), Token("master", "MASTER"),
+                                   Token("replica", "REPLICA"), Token("pubsub", "PUBSUB")};
 constexpr Argument kListArguments[] = {{.name = "client-type",
                                         .type = Type::kOneOf,
                                         .token = "TYPE",
@@ -80,8 +80,8 @@ constexpr Argument kPauseArguments[] = {{.name = "timeout", .type = Type::kInteg
 constexpr Argument kReplyModes[] = {Token("on", "ON"), Token("off", "OFF"), Token("skip", "SKIP")};
 constexpr Argument kReplyArguments[] = {
     {.name = "action", .type = Type::kOneOf, .arguments = kReplyModes}};
-constexpr Argument kLibraryFields[] = {{.name = "libname", .token = "lib-name"},
-                                       {.name = "libver", .token = "lib-ver"}};
+constexpr Argument kLibraryFields[] = {{.name = "libname", .token = "LIB-NAME"},
+                                       {.name = "libver", .token = "LIB-VER"}};
 constexpr Argument kSetInfoArguments[] = {
     {.name = "attr", .type = Type::kOneOf, .arguments = kLibraryFields}};
 constexpr Argument kSetNameArguments[] = {{.name = "connection-name"}};

@@ -35,6 +35,27 @@ std::string_view TypeName(CommandArgument::Type type) {
   return {};
 }
 
+// Clients show an argument by its name, but for these.
+std::string_view ShownName(std::string_view name) {
+  constexpr struct {
+    std::string_view name;
+    std::string_view shown;
+  } kOthers[] = {{"addr", "ip:port"},
+                 {"laddr", "ip:port"},
+                 {"old-format", "ip:port"},
+                 {"storekey", "key"},
+                 {"storedistkey", "key"},
+                 {"by-pattern", "pattern"},
+                 {"get-pattern", "pattern"},
+                 {"auth", "password"},
+                 {"keys", "key"},
+                 {"entriesread", "entries-read"}};
+  for (const auto& other : kOthers) {
+    if (other.name == name) return other.shown;
+  }
+  return name;
+}
+
 // A text that is left out where a row has none.
 struct TextPair {
   std::string_view key;
@@ -74,9 +95,10 @@ void ReplyArguments(Reply& reply, std::span<const CommandArgument> arguments) {
   for (const CommandArgument& argument : arguments) {
     bool nested = argument.type == Type::kOneOf || argument.type == Type::kBlock;
     bool has_spec = argument.key_spec_index >= 0;
-    const TextPair before[] = {{"name", argument.name},
-                               {"type", TypeName(argument.type)},
-                               {"display_text", nested ? std::string_view() : argument.name}};
+    const TextPair before[] = {
+        {"name", argument.name},
+        {"type", TypeName(argument.type)},
+        {"display_text", nested ? std::string_view() : ShownName(argument.name)}};
     const TextPair after[] = {
         {"token", argument.token}, {"summary", argument.summary}, {"since", argument.since}};
     reply.MapHeader(CountPresent(before) + CountPresent(after) + has_spec + (argument.flags != 0) +

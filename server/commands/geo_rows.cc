@@ -40,10 +40,10 @@ void FindRadiusKeys(std::span<const std::string_view> args, std::vector<FoundKey
 }
 
 constexpr CommandArgument kKey = {.name = "key", .type = Type::kKey, .key_spec_index = 0};
-constexpr CommandArgument kUnits[] = {{.name = "m", .type = Type::kPureToken, .token = "m"},
-                                      {.name = "km", .type = Type::kPureToken, .token = "km"},
-                                      {.name = "ft", .type = Type::kPureToken, .token = "ft"},
-                                      {.name = "mi", .type = Type::kPureToken, .token = "mi"}};
+constexpr CommandArgument kUnits[] = {{.name = "m", .type = Type::kPureToken, .token = "M"},
+                                      {.name = "km", .type = Type::kPureToken, .token = "KM"},
+                                      {.name = "ft", .type = Type::kPureToken, .token = "FT"},
+                                      {.name = "mi", .type = Type::kPureToken, .token = "MI"}};
 constexpr CommandArgument kUnit = {.name = "unit", .type = Type::kOneOf, .arguments = kUnits};
 constexpr CommandArgument kMembersArguments[] = {
     kKey, {.name = "member", .flags = CommandArgument::kOptional | CommandArgument::kMultiple}};

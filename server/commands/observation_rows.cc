@@ -11,7 +11,7 @@ constexpr CommandArgument kEvent[] = {{.name = "event"}};
 constexpr CommandArgument kEvents[] = {
     {.name = "event", .flags = CommandArgument::kOptional | CommandArgument::kMultiple}};
 constexpr CommandArgument kCommandNames[] = {
-    {.name = "command", .flags = CommandArgument::kOptional | CommandArgument::kMultiple}};
+    {.name = "COMMAND", .flags = CommandArgument::kOptional | CommandArgument::kMultiple}};
 constexpr std::string_view kTips[] = {"nondeterministic_output", "request_policy:all_nodes",
                                       "response_policy:special"};
 constexpr std::string_view kResetTips[] = {"request_policy:all_nodes", "response_policy:agg_sum"};

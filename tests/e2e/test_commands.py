@@ -117,3 +117,30 @@ def test_every_command_checks_its_arity(tables):
             reply = client(*words)
             assert isinstance(reply, Error), name
             assert reply == f"ERR wrong number of arguments for '{name}' command", (name, reply)
+
+
+def test_documentation_shows_arguments_as_redis_cli_hints_at_them(resp):
+    def walk(arguments):
+        for flat in arguments:
+            argument = dict(zip(flat[::2], flat[1::2]))
+            yield argument
+            yield from walk(argument.get(b"arguments", []))
+
+    def shown(*command):
+        (_, document) = resp("COMMAND", "DOCS", *command)
+        return list(walk(dict(zip(document[::2], document[1::2]))[b"arguments"]))
+
+    radius = {argument[b"name"]: argument for argument in shown("GEORADIUS")}
+    assert radius[b"storekey"][b"display_text"] == b"key"
+    assert radius[b"storedistkey"][b"display_text"] == b"key"
+    assert radius[b"radius"][b"display_text"] == b"radius"
+    assert [radius[unit][b"token"] for unit in (b"m", b"km", b"ft", b"mi")] == \
+        [b"M", b"KM", b"FT", b"MI"]
+    migrate = {argument[b"name"]: argument for argument in shown("MIGRATE")}
+    assert migrate[b"auth"][b"display_text"] == b"password"
+    assert migrate[b"keys"][b"display_text"] == b"key"
+    flat = resp("COMMAND", "DOCS")
+    for document in flat[1::2]:
+        for argument in walk(dict(zip(document[::2], document[1::2])).get(b"arguments", [])):
+            token = argument.get(b"token", b"")
+            assert token == token.upper()
