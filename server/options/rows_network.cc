@@ -37,9 +37,9 @@ constexpr OptionRow kNetworkRows[] = {
     Integer("socket-mark-id", "0", {0, UINT_MAX}, "A mark on the sockets for the packet filter.")
         .With(kImmutable | kUnsigned)
         .Future("marking sockets"),
-    String("bind-source-addr", "", "The address from which the server connects to others.")
+    String("bind-source-addr", "", "The address from which a replica connects to its master.")
         .With(kEmptyIsUnset)
-        .Future("outgoing connections"),
+        .Pending("replication"),
     Integer("io-threads", "1", {1, 128},
             "Threads that serve clients, the one that runs commands included: with more than one, the "
             "others read, parse and write.")

@@ -264,3 +264,10 @@ def test_a_rewrite_keeps_includes(start, tmp_path):
     with server.resp() as resp:
         assert resp("CONFIG", "GET", "zset-max-listpack-value")[1] == b"70"
         assert resp("CONFIG", "GET", "hash-max-listpack-entries")[1] == b"66"
+
+
+def test_the_address_of_replicas_calls_is_remembered(start):
+    server = start("--bind-source-addr", "127.0.0.2")
+    with server.resp() as client:
+        assert client("CONFIG", "GET", "bind-source-addr") == [b"bind-source-addr", b"127.0.0.2"]
+        assert client("CONFIG", "SET", "bind-source-addr", "") == "OK"
