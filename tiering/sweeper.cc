@@ -12,6 +12,8 @@ namespace firn {
 namespace {
 
 constexpr uint64_t kDemoteSlice = 512;
+// So few entries say little of each other, and cost little to look at.
+constexpr uint64_t kSmallTables = 8 * kDemoteSlice;
 constexpr uint64_t kExpireSlice = 2000;
 constexpr int64_t kExpireEveryMicros = 50'000;
 constexpr int64_t kHintsEveryMicros = 200'000;
@@ -116,7 +118,8 @@ bool Sweeper::Relieve() {
     }
     Slice slice = Sweep(keyspace, Purpose::kDemote, kDemoteSlice, static_cast<uint64_t>(pressure));
     store_.page_relief_bytes_ -= static_cast<int64_t>(slice.freed_bytes);
-    const bool young = slice.freed_bytes == 0 && slice.young > slice.visited / 4 * 3;
+    const bool young =
+        total > kSmallTables && slice.freed_bytes == 0 && slice.young > slice.visited / 4 * 3;
     young_keyspaces_ = young ? young_keyspaces_ + 1 : 0;
     if (keyspace.sweep_hash == 0 || young) ++keyspace_turn_;
     fruitless_ = slice.freed_bytes > 0 ? 0 : fruitless_ + slice.visited;
