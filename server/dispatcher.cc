@@ -487,7 +487,7 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
     server_.events().BeginCommand(*work.command, *work.keys);
   }
-  if (work.parsed != nullptr && work.parsed->element.page != 0) {
+  if (work.parsed != nullptr && work.parsed->element.any()) {
     server_.store().UseHint(&work.parsed->element);
     work.command->function(context);
     server_.store().UseHint(nullptr);

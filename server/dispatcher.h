@@ -50,7 +50,8 @@ class Dispatcher {
 
   // Where a command names an element of its key's value, or a place in a string.
   struct ElementPlace {
-    enum class Unit : uint8_t { kElement, kByte, kBit };
+    // kRanked: an element whose rank is sought. kScored: its new score stands before it.
+    enum class Unit : uint8_t { kElement, kRanked, kScored, kByte, kBit };
     uint8_t argument = 0;  // 0: it doesn't
     Unit unit = Unit::kElement;
   };

@@ -1,5 +1,8 @@
 // What is known of requests before they run: their rows, and what their first keys lead to, which
 // is asked of memory for all of a batch before the first of them runs.
+#include <charconv>
+#include <cmath>
+
 #include "engine/types/string_ops.h"
 #include "server/dispatcher.h"
 #include "server/server.h"
@@ -7,16 +10,32 @@
 namespace firn::server {
 namespace {
 
-ElementHint HintFor(const Database& database, const HashedKey& key, Dispatcher::ElementPlace place,
-                    std::string_view argument) {
-  if (place.unit == Dispatcher::ElementPlace::Unit::kElement) {
-    return Collection::Locate(database, key, argument);
+bool ParseScore(std::string_view text, double* score) {
+  if (int64_t integer; ParseInteger(text, &integer)) {
+    *score = static_cast<double>(integer);
+    return true;
   }
-  int64_t number;
-  if (!ParseInteger(argument, &number) || number < 0) return {};
-  const auto offset = static_cast<uint64_t>(number);
-  return Collection::LocateByte(
-      database, key, place.unit == Dispatcher::ElementPlace::Unit::kBit ? offset >> 3 : offset);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *score);
+  return error == std::errc() && end == text.data() + text.size() && !std::isnan(*score);
+}
+
+void FindHint(const Database& database, Dispatcher::ElementPlace place, ParsedRequest* request) {
+  const HashedKey key{request->args[1], request->first_key_hash};
+  const std::string_view argument = request->args[place.argument];
+  using Unit = Dispatcher::ElementPlace::Unit;
+  if (place.unit == Unit::kByte || place.unit == Unit::kBit) {
+    int64_t number;
+    if (!ParseInteger(argument, &number) || number < 0) return;
+    const auto offset = static_cast<uint64_t>(number);
+    Collection::LocateByte(database, key, place.unit == Unit::kBit ? offset >> 3 : offset,
+                           &request->element);
+    return;
+  }
+  ElementQuery query = {.element = argument, .ranked = place.unit == Unit::kRanked};
+  if (place.unit == Unit::kScored) {
+    query.scored = ParseScore(request->args[place.argument - 1], &query.score);
+  }
+  Collection::Locate(database, key, query, &request->element);
 }
 
 }  // namespace
@@ -47,8 +66,10 @@ void Dispatcher::FindKeyPlaces() {
   };
   place({2, Unit::kElement},
         {"hdel", "hexists", "hget", "hincrby", "hincrbyfloat", "hmget", "hset", "hsetnx", "hstrlen",
-         "sadd", "sismember", "smismember", "srem", "zrank", "zrem", "zrevrank", "zscore"});
-  place({3, Unit::kElement}, {"zadd", "zincrby"});
+         "sadd", "sismember", "smismember", "srem", "zrem", "zscore"});
+  place({2, Unit::kRanked}, {"zrank", "zrevrank"});
+  place({3, Unit::kScored}, {"zadd"});
+  place({3, Unit::kElement}, {"zincrby"});
   place({2, Unit::kByte}, {"getrange", "setrange"});
   place({2, Unit::kBit}, {"getbit", "setbit"});
 }
@@ -59,7 +80,7 @@ void Dispatcher::Prepare(const Client& client, std::span<ParsedRequest> requests
   const ParsedRequest* before = requests.size() > 1 ? &requests[requests.size() - 2] : nullptr;
   request.has_hash = false;
   request.same_key = false;
-  request.element.page = 0;
+  request.element.Clear();
   request.command = before != nullptr && before->args[0] == request.args[0]
                         ? before->command
                         : server_.commands().Find(request.args[0]);
@@ -90,7 +111,8 @@ void Dispatcher::PrefetchEntries(const Client& client, std::span<ParsedRequest> 
 
 void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest> requests) {
   const Database& database = server_.store().database(client.db());
-  bool found = false;
+  std::array<ElementHint*, kBatch> hints;
+  size_t found = 0;
   const ParsedRequest* before = nullptr;
   for (ParsedRequest& request : requests) {
     if (!request.has_hash) continue;
@@ -98,22 +120,12 @@ void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest>
     if (place.argument == 0 || place.argument >= request.args.size()) continue;
     // Pipelines like to stay with one key; a small value has no page to ask for.
     const bool same = before != nullptr && before->first_key_hash == request.first_key_hash;
-    if (same && before->element.page == 0) continue;
-    const HashedKey key{request.args[1], request.first_key_hash};
-    request.element = HintFor(database, key, place, request.args[place.argument]);
-    found |= request.element.page != 0;
+    if (same && !before->element.any()) continue;
+    FindHint(database, place, &request);
+    if (request.element.any()) hints[found++] = &request.element;
     before = &request;
   }
-  if (!found) return;
-  for (const ParsedRequest& request : requests) {
-    if (request.element.page != 0) Collection::FetchEntry(database, request.element);
-  }
-  for (ParsedRequest& request : requests) {
-    if (request.element.page != 0) Collection::FetchRows(database, &request.element);
-  }
-  for (const ParsedRequest& request : requests) {
-    if (request.element.page != 0) Collection::FetchElement(request.element);
-  }
+  if (found > 0) Collection::FetchAhead(database, {hints.data(), found});
 }
 
 }  // namespace firn::server

@@ -47,20 +47,25 @@ void Collection::ReadAhead(std::span<const PageNumber> pages, size_t near) {
   store_.read_ahead_->Want(keyspace_.pages->id, value_id(), pages.subspan(near));
 }
 
-const LeafHint* Collection::Hint() {
+const LeafHint* Collection::FindHint(const Sought& sought) {
   const ElementHint* hint = store_.element_hint_;
   if (hint == nullptr || hint->shapes != store_.tree_shapes_) return nullptr;
   const RootView root(Root());
-  return !root.small() && root.value_id() == hint->value_id ? &hint->leaf : nullptr;
+  if (root.small() || root.value_id() != hint->value_id) return nullptr;
+  if (sought.ranked && hint->changes != store_.tree_changes_) return nullptr;
+  for (const ElementHint::Place& place : hint->places) {
+    if (place.leaf.IsFor(sought)) return &place.leaf;
+  }
+  return nullptr;
 }
 
 bool Collection::KnownHash(std::string_view element, uint64_t* hash) {
   const ElementHint* hint = store_.element_hint_;
-  if (hint == nullptr || hint->page == 0 || hint->in_string ||
-      hint->element.data() != element.data() || hint->element.size() != element.size()) {
+  if (hint == nullptr || hint->in_string || hint->query.element.data() != element.data() ||
+      hint->query.element.size() != element.size()) {
     return false;
   }
-  *hash = hint->leaf.key;
+  *hash = hint->places[ElementHint::kFirst].leaf.key;
   return true;
 }
 
@@ -72,17 +77,30 @@ Entry* Collection::Find(PageNumber page) {
   return entry;
 }
 
+// Nothing if the page is not in RAM.
+std::string_view Collection::Bytes(PageNumber page) {
+  ReadPage& read = read_[page % read_.size()];
+  if (read_moves_ != store_.page_moves()) {
+    read_moves_ = store_.page_moves();
+    read_ = {};
+  } else if (read.page == page) {
+    return read.bytes;
+  }
+  const Entry* entry = Find(page);
+  if (entry == nullptr) return {};
+  read = {page, entry->value()};
+  return read.bytes;
+}
+
 std::string_view Collection::Read(PageNumber page) {
-  if (const Entry* entry = Find(page)) return entry->value();
+  const std::string_view bytes = Bytes(page);
+  if (!bytes.empty()) return bytes;
   const PageKey key(value_id(), page);
   store_.missing_.push_back({keyspace_.db(), key, key.HashIn(keyspace_.pages->table)});
   return {};
 }
 
-std::string_view Collection::Peek(PageNumber page) {
-  const Entry* entry = Find(page);
-  return entry != nullptr ? entry->value() : std::string_view();
-}
+std::string_view Collection::Peek(PageNumber page) { return Bytes(page); }
 
 // --- changes
 
@@ -94,6 +112,7 @@ void Collection::BeginGroup() {
 
 void Collection::CreateRoot(std::string_view bytes) {
   CHECK(!exists_);
+  read_ = {};
   root_flags_ =
       store_.WriteValue(keyspace_, key_, {.type = type_, .bytes = bytes, .unlogged = true});
   SetRoot(store_.FindEntry(keyspace_, key_));
@@ -106,24 +125,28 @@ void Collection::CreateRoot(std::string_view bytes) {
 }
 
 void Collection::ReplaceRoot(std::string_view bytes) {
-  firn::Splice splice{0, static_cast<uint32_t>(Root().size()), bytes};
-  ChangeRoot({&splice, 1});
+  PageEdit edit;
+  edit.Add(0, static_cast<uint32_t>(Root().size()), bytes);
+  ChangeRoot(edit);
+  read_ = {};
   root_image_ = true;
 }
 
-void Collection::ChangeRoot(std::span<const firn::Splice> splices) {
-  uint64_t new_size = 0;
-  CHECK(CheckSplices(splices, Root().size(), &new_size));
+void Collection::ChangeRoot(const PageEdit& edit) {
   // A root that is new here has its image still to come.
   if (!root_image_ && !store_.EnsureImage(keyspace_, key_, root_)) return;
   if (store_.BeginDirty(keyspace_, root_)) root_was_clean_ = true;
-  SetRoot(store_.Splice(keyspace_, key_, root_, splices, new_size));
   dirty_ = true;
+  if (edit.keeps_size() && root_->Patch(edit.splices())) return store_.EndTransient(root_);
+  uint64_t new_size = 0;
+  CHECK(CheckSplices(edit.splices(), Root().size(), &new_size));
+  SetRoot(store_.Splice(keyspace_, key_, root_, edit.splices(), new_size));
 }
 
 void Collection::Edit(PageNumber page, const PageEdit& edit) {
+  ++store_.tree_changes_;
   if (page == kRootPage) {
-    ChangeRoot(edit.splices());
+    ChangeRoot(edit);
     if (!root_image_) AddPart(page, edit.splices(), &root_parts_);
     return;
   }
@@ -142,6 +165,7 @@ void Collection::Edit(PageNumber page, const PageEdit& edit) {
     uint64_t new_size = 0;
     CHECK(CheckSplices(edit.splices(), entry->value().size(), &new_size));
     store_.Splice(pages, key, entry, edit.splices(), new_size);
+    read_[page % read_.size()] = {};
   }
   AddPart(page, edit.splices(), &page_parts_);
   dirty_ = true;
@@ -189,6 +213,7 @@ void Collection::DeleteValue() {
   // What was changed before counts first: the pages that are to be freed are those of the root.
   Commit();
   store_.DeleteKey(keyspace_, key_);
+  read_ = {};
   exists_ = false;
   SetRoot(nullptr);
 }

@@ -15,6 +15,7 @@
 // Executor thread.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string>
 #include <vector>
@@ -57,13 +58,13 @@ class Collection final : public PageSpace {
 
   // --- for commands of a pipeline that are about to look an element up (element_hint.h), or a
   // place in a long string. Locate, or LocateByte, is called once the key's entry has come from
-  // memory. Nothing may change between these four.
-  static ElementHint Locate(const Database& database, const HashedKey& key,
-                            std::string_view element);
-  static ElementHint LocateByte(const Database& database, const HashedKey& key, uint64_t offset);
-  static void FetchEntry(const Database& database, const ElementHint& hint);
-  static void FetchRows(const Database& database, ElementHint* hint);
-  static void FetchElement(const ElementHint& hint);
+  // memory, and sets a hint that was cleared, if it can; FetchAhead then is given those that are
+  // set. Nothing may change between the two.
+  static void Locate(const Database& database, const HashedKey& key, const ElementQuery& query,
+                     ElementHint* hint);
+  static void LocateByte(const Database& database, const HashedKey& key, uint64_t offset,
+                         ElementHint* hint);
+  static void FetchAhead(const Database& database, std::span<ElementHint* const> hints);
 
   bool exists() const override { return exists_; }
   std::string_view Root() override {
@@ -73,7 +74,7 @@ class Collection final : public PageSpace {
   std::string_view Read(PageNumber page) override;
   std::string_view Peek(PageNumber page) override;
   void ReadAhead(std::span<const PageNumber> pages, size_t near) override;
-  const LeafHint* Hint() override;
+  const LeafHint* FindHint(const Sought& sought) override;
   bool KnownHash(std::string_view element, uint64_t* hash) override;
   void CreateRoot(std::string_view bytes) override;
   void ReplaceRoot(std::string_view bytes) override;
@@ -84,11 +85,12 @@ class Collection final : public PageSpace {
   uint64_t NewValueId() override;
 
  private:
+  std::string_view Bytes(PageNumber page);
   Entry* Find(PageNumber page);
   uint64_t value_id() { return RootView(Root()).value_id(); }
   void SetRoot(Entry* root);
   void BeginGroup();
-  void ChangeRoot(std::span<const firn::Splice> splices);
+  void ChangeRoot(const PageEdit& edit);
   void AddPart(PageNumber page, std::span<const firn::Splice> splices, std::string* parts);
   void LogChanges();
   // Before the page changes; `entry` is null when it is made.
@@ -100,6 +102,14 @@ class Collection final : public PageSpace {
   const ValueType type_;
   Entry* root_ = nullptr;
   std::string_view root_bytes_;  // null if there is no root in RAM
+  // Pages that were read last, by their numbers, good as long as no page moves: a command reads a
+  // page several times.
+  struct ReadPage {
+    PageNumber page = 0;
+    std::string_view bytes;
+  };
+  std::array<ReadPage, 4> read_;
+  uint64_t read_moves_ = 0;  // StoreImpl::page_moves as it was
   bool exists_ = false;
   bool wrong_type_ = false;
   int64_t expiry_ms_ = -1;

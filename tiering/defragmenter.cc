@@ -142,10 +142,10 @@ void Defragmenter::MoveEntries(Keyspace& keyspace) {
     Entry* old = entries_[i];
     Entry* moved = old->CopyBlock();
     keyspace.table.Replace({old->key(), keyspace.table.HashOf(old->key())}, old, moved);
+    store_.NoteMoved(keyspace, old, moved);
     Entry::FreeCopiedBlock(old);
     ++moved_;
   }
-  store_.ForgetLastFound();
 }
 
 void Defragmenter::MoveArrays() {

@@ -2,6 +2,7 @@
 #include "engine/types/counted_tree.h"
 #include "engine/types/long_string.h"
 #include "engine/types/root_format.h"
+#include "engine/types/zset_key.h"
 #include "tiering/collection.h"
 #include "tiering/keyspace_state.h"
 #include "tiering/store_impl.h"
@@ -9,106 +10,235 @@
 namespace firn {
 namespace {
 
-// The columns of a leaf, which are searched first, are some lines behind its entry's beginning.
-constexpr size_t kLineBytes = 64;
-constexpr size_t kColumnLines = 7;
-// Where a table of so few pages lies is in the processor's caches: there is nothing to wait for.
-constexpr uint64_t kFewPages = 1 << 14;
+using Place = ElementHint::Place;
 
-void NotePage(const FoundPages::Found* found, ElementHint* hint) {
-  if (found == nullptr) return;
-  hint->entry = found->entry;
-  if (hint->in_string) __builtin_prefetch(found->entry->value().data() + hint->offset);
+constexpr uint32_t kLineBytes = 64;
+// The columns of tagged rows, which are searched first, are some lines behind the beginning.
+constexpr uint32_t kColumnLines = 7;
+
+void FetchBytes(const char* from, uint32_t bytes) {
+  for (uint32_t at = 0; at < bytes; at += kLineBytes) __builtin_prefetch(from + at);
+  __builtin_prefetch(from + bytes - 1);
+}
+
+void FetchTwoLines(const Entry* entry) {
+  __builtin_prefetch(entry);
+  __builtin_prefetch(reinterpret_cast<const char*>(entry) + kLineBytes);
+}
+
+// What has a place is found in steps, each with what the one before asked memory for.
+class Finder {
+ public:
+  Finder(StoreImpl& store, const Keyspace& pages) : store_(store), pages_(pages) {}
+
+  // The leaf of `key` in a tree whose top node is `top`; `place` stays empty if it can't be found.
+  void FindLeaf(uint64_t value_id, std::string_view top, std::string_view key, Place* place) {
+    LeafHint& leaf = place->leaf;
+    std::string_view node = top;
+    uint64_t rank = 0;
+    CountedTree::Bounds bounds;
+    for (PageNumber above = kRootPage; leaf.depth < LeafHint::kMaxDepth;) {
+      const CountedTree::Child child = CountedTree::ChildFor(node, key, &bounds);
+      if (leaf.ranked) rank += CountedTree::RowsBefore(node, child.number);
+      leaf.path[leaf.depth++] = {above, child.number};
+      if (child.is_leaf) {
+        leaf.page = child.page;
+        leaf.first_rank = rank;
+        place->share = static_cast<float>(bounds.ShareOf(leaf.key));
+        return Expect(value_id, child.page, place);
+      }
+      const FoundPages::Found* below = store_.FindPage(pages_, value_id, child.page);
+      if (below == nullptr) break;
+      above = child.page;
+      node = below->entry->value();
+    }
+    leaf.depth = 0;
+  }
+
+  // Asks for the page's entry, or for what leads to it.
+  void Expect(uint64_t value_id, PageNumber page, Place* place) {
+    place->page = page;
+    const FoundPages::Found* found = store_.LastFound(pages_, value_id, page);
+    if (found != nullptr) [[likely]] {
+      place->entry = found->entry;
+      return FetchTwoLines(place->entry);
+    }
+    place->entry = nullptr;
+    place->hash = PageKey(value_id, page).HashIn(pages_.table);
+    pages_.table.Prefetch(place->hash);
+  }
+
+  void FetchEntry(const Place& place) {
+    if (place.page != 0 && place.entry == nullptr) [[unlikely]]
+      pages_.table.PrefetchEntry(place.hash);
+  }
+
+  // The entry, null if it is not in RAM.
+  const Entry* EntryOf(uint64_t value_id, Place* place) {
+    if (place->page == 0 || place->entry != nullptr) return place->entry;
+    const FoundPages::Found* found = store_.SearchPage(pages_, value_id, place->page, place->hash);
+    if (found == nullptr) {
+      place->page = place->leaf.depth = 0;
+    } else {
+      place->entry = found->entry;
+    }
+    return place->entry;
+  }
+
+ private:
+  StoreImpl& store_;
+  const Keyspace& pages_;
+};
+
+// Asks for what a leaf is searched by.
+void FetchColumns(const Entry* entry, float share) {
+  const PackedPage page(entry->value());
+  switch (page.kind()) {
+    case PackedKind::kZsetIndex:
+    case PackedKind::kZset:
+      return page.PrefetchSorted(share);
+    default:
+      // The first two lines have come with the entry.
+      FetchBytes(reinterpret_cast<const char*>(entry) + 2 * kLineBytes,
+                 (kColumnLines - 2) * kLineBytes);
+  }
+}
+
+// Asks for the first bytes of the row that is likely to be the one.
+void FetchTagged(const Place& place) {
+  const PackedPage page(place.entry->value());
+  const char* bytes = page.FirstTagged(static_cast<uint8_t>(place.leaf.key));
+  if (bytes == nullptr) return;
+  __builtin_prefetch(bytes);
+  __builtin_prefetch(bytes + kLineBytes);
+}
+
+void FetchScored(const Place& place, double score) {
+  const PackedPage page(place.entry->value());
+  const char* bytes = page.BytesFrom(page.LowerBoundScore(score));
+  if (bytes != nullptr) __builtin_prefetch(bytes);
+}
+
+// The element's score in the index; null if it isn't there.
+const char* FindScore(const Place& index) {
+  const PackedPage page(index.entry->value());
+  const uint32_t row = page.LowerBoundHash(index.leaf.key);
+  if (row == page.rows() || page.Hash(row) != index.leaf.key) return nullptr;
+  return page.IndexedScoreAt(row);
+}
+
+// In the order of the elements: the leaf of the hint's element with this score.
+void FindScoredLeaf(Finder* finder, double score, ElementHint* hint, Place* place) {
+  const ElementKey key(score, hint->query.element);
+  const std::string_view bytes = key.view();
+  place->leaf.key = LoadBig64(bytes.data());
+  place->leaf.rest = hint->query.element.substr(0, bytes.size() - sizeof place->leaf.key);
+  place->leaf.tree = 0;
+  place->leaf.ranked = hint->query.ranked;
+  finder->FindLeaf(hint->value_id, RootView(hint->root->value()).node(0), bytes, place);
+}
+
+// A sorted set's element is found by the score in the index.
+void FetchByScores(Finder* finder, std::span<ElementHint* const> hints) {
+  for (ElementHint* hint : hints) {
+    const Place& index = hint->places[ElementHint::kFirst];
+    hint->score = hint->in_zset && index.entry != nullptr ? FindScore(index) : nullptr;
+    if (hint->score != nullptr) __builtin_prefetch(hint->score);
+  }
+  for (ElementHint* hint : hints) {
+    if (hint->score == nullptr) continue;
+    FindScoredLeaf(finder, LoadFixed<double>(hint->score), hint, &hint->places[ElementHint::kOwn]);
+  }
+  for (ElementHint* hint : hints) finder->FetchEntry(hint->places[ElementHint::kOwn]);
+  for (ElementHint* hint : hints) {
+    Place& own = hint->places[ElementHint::kOwn];
+    const Entry* entry = finder->EntryOf(hint->value_id, &own);
+    if (entry != nullptr) FetchColumns(entry, own.share);
+  }
+  for (ElementHint* hint : hints) {
+    const Place& own = hint->places[ElementHint::kOwn];
+    if (own.entry != nullptr) FetchScored(own, LoadFixed<double>(hint->score));
+    const Place& target = hint->places[ElementHint::kTarget];
+    if (target.entry != nullptr) FetchScored(target, hint->query.score);
+  }
 }
 
 }  // namespace
 
-ElementHint Collection::Locate(const Database& database, const HashedKey& key,
-                               std::string_view element) {
+void Collection::Locate(const Database& database, const HashedKey& key, const ElementQuery& query,
+                        ElementHint* hint) {
   StoreImpl& store = *database.impl_;
   Keyspace& keyspace = store.KeyspaceOf(database.number_);
   const Entry* entry = store.FindEntry(keyspace, key);
-  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return {};
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
   const ValueType type = entry->type();
-  if (type != ValueType::kHash && type != ValueType::kSet && type != ValueType::kZset) return {};
+  if (type != ValueType::kHash && type != ValueType::kSet && type != ValueType::kZset) return;
   const RootView root(entry->value());
-  if (root.small()) return {};
-  ElementHint hint = {
-      .value_id = root.value_id(), .element = element, .shapes = store.tree_shapes_};
-  hint.leaf.key = SipHash13(store.identity_.secret, element);
-  hint.leaf.tree = type == ValueType::kZset ? 1 : 0;
+  if (root.small()) return;
+  hint->value_id = root.value_id();
+  hint->shapes = store.tree_shapes_;
+  hint->changes = store.tree_changes_;
+  hint->query = query;
+  hint->root = entry;
+  hint->in_string = false;
+  hint->in_zset = type == ValueType::kZset;
+  Place& place = hint->places[ElementHint::kFirst];
+  place.leaf.key = SipHash13(store.identity_.secret, query.element);
+  place.leaf.rest = {};
+  place.leaf.tree = hint->in_zset ? 1 : 0;
+  place.leaf.ranked = false;
   char element_key[8];
-  StoreBig64(element_key, hint.leaf.key);
-  const Keyspace& pages = *keyspace.pages;
-  CountedTree::Leaf& leaf = hint.leaf.leaf;
-  std::string_view node = root.node(hint.leaf.tree);
-  for (PageNumber above = kRootPage; leaf.depth < CountedTree::kMaxDepth;) {
-    CountedTree::Child child = CountedTree::ChildFor(node, {element_key, sizeof element_key});
-    leaf.path[leaf.depth++] = {above, child.number};
-    if (child.is_leaf) {
-      hint.hash = PageKey(root.value_id(), child.page).HashIn(pages.table);
-      pages.table.Prefetch(hint.hash);
-      hint.page = leaf.page = child.page;
-      return hint;
-    }
-    const FoundPages::Found* below = store.FindPage(pages, root.value_id(), child.page);
-    if (below == nullptr) return {};
-    above = child.page;
-    node = below->entry->value();
-  }
-  return {};
+  StoreBig64(element_key, place.leaf.key);
+  Finder finder(store, *keyspace.pages);
+  finder.FindLeaf(hint->value_id, root.node(place.leaf.tree), {element_key, sizeof element_key},
+                  &place);
+  if (place.page == 0 || !hint->in_zset || !query.scored) return;
+  FindScoredLeaf(&finder, query.score, hint, &hint->places[ElementHint::kTarget]);
 }
 
-ElementHint Collection::LocateByte(const Database& database, const HashedKey& key,
-                                   uint64_t offset) {
+void Collection::LocateByte(const Database& database, const HashedKey& key, uint64_t offset,
+                            ElementHint* hint) {
   Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
   const Entry* entry = database.impl_->FindEntry(keyspace, key);
-  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return {};
-  if (entry->type() != ValueType::kLongString) return {};
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
+  if (entry->type() != ValueType::kLongString) return;
   const uint64_t part = offset / LongString::kPageBytes;
-  if (!LongString::HasPage(entry->value(), part)) return {};
-  const uint64_t value_id = RootView(entry->value()).value_id();
-  const PageNumber page = LongString::PageOf(part);
-  const Table& pages = keyspace.pages->table;
-  const uint64_t hash = PageKey(value_id, page).HashIn(pages);
-  ElementHint hint = {.value_id = value_id, .page = page, .hash = hash};
-  hint.in_string = true;
-  hint.offset = static_cast<uint32_t>(offset % LongString::kPageBytes);
-  if (pages.size() > kFewPages) {
-    pages.Prefetch(hash);
-  } else {
-    NotePage(database.impl_->SearchPage(*keyspace.pages, value_id, page, hash), &hint);
-  }
-  return hint;
+  if (!LongString::HasPage(entry->value(), part)) return;
+  hint->value_id = RootView(entry->value()).value_id();
+  hint->in_string = true;
+  hint->in_zset = false;
+  hint->offset = static_cast<uint32_t>(offset % LongString::kPageBytes);
+  Finder finder(*database.impl_, *keyspace.pages);
+  finder.Expect(hint->value_id, LongString::PageOf(part), &hint->places[ElementHint::kFirst]);
 }
 
-void Collection::FetchEntry(const Database& database, const ElementHint& hint) {
-  if (hint.entry != nullptr) return;
+void Collection::FetchAhead(const Database& database, std::span<ElementHint* const> hints) {
   const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
-  keyspace.pages->table.PrefetchEntry(hint.hash);
-}
-
-void Collection::FetchRows(const Database& database, ElementHint* hint) {
-  if (hint->entry != nullptr) return;
-  const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
-  const FoundPages::Found* found =
-      database.impl_->SearchPage(*keyspace.pages, hint->value_id, hint->page, hint->hash);
-  NotePage(found, hint);
-  if (hint->entry == nullptr || hint->in_string) return;
-  // The first two lines have come with the entry.
-  for (size_t i = 2; i < kColumnLines; ++i) {
-    __builtin_prefetch(reinterpret_cast<const char*>(hint->entry) + i * kLineBytes);
+  Finder finder(*database.impl_, *keyspace.pages);
+  bool by_scores = false;
+  for (ElementHint* hint : hints) {
+    finder.FetchEntry(hint->places[ElementHint::kFirst]);
+    finder.FetchEntry(hint->places[ElementHint::kTarget]);
+    by_scores |= hint->in_zset;
   }
-}
-
-void Collection::FetchElement(const ElementHint& hint) {
-  // A sorted set's index has no tags, and a string no elements.
-  if (hint.entry == nullptr || hint.leaf.tree != 0 || hint.in_string) return;
-  const PackedPage page(hint.entry->value());
-  const char* bytes = page.FirstTagged(static_cast<uint8_t>(hint.leaf.key));
-  if (bytes == nullptr) return;
-  __builtin_prefetch(bytes);
-  __builtin_prefetch(bytes + kLineBytes);
+  for (ElementHint* hint : hints) {
+    for (ElementHint::Which which : {ElementHint::kFirst, ElementHint::kTarget}) {
+      Place& place = hint->places[which];
+      const Entry* entry = finder.EntryOf(hint->value_id, &place);
+      if (entry == nullptr) continue;
+      if (hint->in_string) {
+        __builtin_prefetch(entry->value().data() + hint->offset);
+      } else {
+        FetchColumns(entry, place.share);
+      }
+    }
+  }
+  if (by_scores) FetchByScores(&finder, hints);
+  for (ElementHint* hint : hints) {
+    const Place& place = hint->places[ElementHint::kFirst];
+    const bool tagged = !hint->in_string && !hint->in_zset;
+    if (tagged && place.entry != nullptr) FetchTagged(place);
+  }
 }
 
 }  // namespace firn

@@ -1,11 +1,13 @@
 // ElementHint: where an element of a large hash, set or sorted set, or a place in a long string, is
 // likely to be, for commands of a pipeline that are about to look it up.
 //
-// It is found out for several commands at once (Collection::Locate, then FetchEntry, FetchRows and
-// FetchElement, in between which memory gets some time); the command that then runs doesn't look
-// for the leaf again, unless some tree's shape has changed meanwhile.
+// It is found out for several commands at once (Collection::FetchAhead): what each step reads is
+// asked of memory a step before, so that memory answers many commands' questions at the same time.
+// The command that then runs doesn't look for the leaf again, unless some tree's shape has changed
+// meanwhile.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -15,18 +17,50 @@ namespace firn {
 
 class Entry;
 
+// What a command is about to look for in its key's value.
+struct ElementQuery {
+  std::string_view element;  // the command's own bytes
+  // Of a sorted set: the element's rank is sought, or it is about to get this score.
+  bool ranked = false;
+  bool scored = false;
+  double score = 0;
+};
+
 struct ElementHint {
+  // A page, and for a leaf what the look-up of a key will find.
+  struct Place {
+    PageNumber page = 0;  // 0: nothing is known
+    float share = 0;      // how far into its leaf the key is, a guess
+    uint64_t hash = 0;    // of the page's key, unless the entry is known
+    // Good until something is changed or moved.
+    const Entry* entry = nullptr;
+    LeafHint leaf;
+  };
+  // kFirst: the element's leaf, in a sorted set that of the index. kOwn: the leaf of a sorted set's
+  // element, kTarget: the leaf where it belongs with the score that it is about to get.
+  enum Which : uint8_t { kFirst, kTarget, kOwn };
+
+  bool any() const { return places[kFirst].page != 0; }
+  void Clear() {
+    for (Place& place : places) {
+      place.page = 0;
+      place.entry = nullptr;
+      place.leaf.depth = 0;
+    }
+  }
+
   uint64_t value_id = 0;
-  PageNumber page = 0;  // 0: nothing to ask for
-  uint64_t hash = 0;    // of the page's key
+  uint64_t shapes = 0;   // StoreImpl::tree_shapes_ as it was
+  uint64_t changes = 0;  // StoreImpl::tree_changes_ as it was
+  ElementQuery query;
+  // Of a sorted set, good as long as an entry is: the root, and the element's score.
+  const Entry* root = nullptr;
+  const char* score = nullptr;
   // In a long string: nothing but this place in the page is asked for.
   bool in_string = false;
+  bool in_zset = false;
   uint32_t offset = 0;
-  std::string_view element;  // whose hash leads there; the command's own bytes
-  uint64_t shapes = 0;       // StoreImpl::tree_shapes_ as it was
-  // Good until something is changed or moved.
-  const Entry* entry = nullptr;
-  LeafHint leaf;
+  std::array<Place, 3> places;
 };
 
 }  // namespace firn

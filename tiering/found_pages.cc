@@ -9,9 +9,8 @@ const FoundPages::Found* StoreImpl::SearchPage(const Keyspace& pages, uint64_t v
   PageKey key(value_id, page);
   Entry* entry = pages.table.Find({key.view(), hash});
   if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return nullptr;
-  FoundPages::Found& found = found_pages_.PlaceOf(value_id, page);
-  found = {.value_id = value_id, .page = page, .keyspace = pages.id, .hash = hash, .entry = entry};
-  return &found;
+  return &found_pages_.Remember(
+      {.value_id = value_id, .page = page, .keyspace = pages.id, .hash = hash, .entry = entry});
 }
 
 }  // namespace firn

@@ -266,10 +266,16 @@ class StoreImpl {
   void OnSynced();
   void SyncNow(std::move_only_function<void(Status)> done);
 
-  // After entries have moved.
+  uint64_t page_moves() const { return found_pages_.moves(); }
+  // After entries have gone.
   void ForgetLastFound() {
     memo_ = {};
     found_pages_.Clear();
+  }
+  // `old` is about to be freed, and `entry` has its place in the table.
+  void NoteMoved(const Keyspace& keyspace, const Entry* old, Entry* entry) {
+    memo_ = {};
+    if (keyspace.holds_pages()) found_pages_.Replace(old->key(), old, entry);
   }
 
   // --- work on other threads, answered while this object lives
@@ -331,6 +337,7 @@ class StoreImpl {
   std::vector<MissingPage> missing_;
   const ElementHint* element_hint_ = nullptr;  // for the command that runs
   uint64_t tree_shapes_ = 0;                   // grows when a page of any tree comes or goes
+  uint64_t tree_changes_ = 0;                  // grows when one changes
   uint64_t last_value_id_ = 0;
 
   AccessPolicy access_clock_;

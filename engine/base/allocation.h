@@ -3,6 +3,7 @@
 // A failed allocation ends the process.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -55,6 +56,9 @@ inline size_t BlockMemoryBytes([[maybe_unused]] const void* block, [[maybe_unuse
 inline bool FitsBlock([[maybe_unused]] const void* block, [[maybe_unused]] size_t bytes,
                       size_t new_bytes) {
 #ifdef FIRN_JEMALLOC
+  // Whatever the allocator's quantum, there are four classes from one power of two to the next.
+  const size_t class_step = bytes < 1024 ? 1 : std::bit_floor(bytes - 1) / 4;
+  if ((bytes - 1) / class_step == (new_bytes - 1) / class_step) return true;
   return nallocx(bytes, 0) == nallocx(new_bytes, 0);
 #else
   // Sanitizers watch the exact size.

@@ -14,17 +14,33 @@ namespace {
 constexpr uint8_t kLong = 255;
 constexpr uint32_t kLongPrefix = 4;
 
+#ifdef __SSE2__
+// Sixteen bytes from `kLastBytes + n` on keep the last n of a chunk of sixteen.
+constexpr uint8_t kLastBytes[32] = {
+    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,    0,
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+__m128i LoadChunk(const uint8_t* bytes) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+}
+#endif
+
 uint64_t SumBytes(const uint8_t* bytes, uint32_t count) {
   uint64_t sum = 0;
   uint32_t i = 0;
 #ifdef __SSE2__
-  __m128i total = _mm_setzero_si128();
-  for (; i + 16 <= count; i += 16) {
-    __m128i chunk = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i));
-    total = _mm_add_epi64(total, _mm_sad_epu8(chunk, _mm_setzero_si128()));
+  if (count >= 16) {
+    const __m128i zero = _mm_setzero_si128();
+    // What is left at the end is the end of the last chunk.
+    const __m128i last =
+        _mm_and_si128(LoadChunk(bytes + count - 16), LoadChunk(kLastBytes + count % 16));
+    __m128i total = _mm_sad_epu8(last, zero);
+    for (; i + 16 <= count; i += 16) {
+      total = _mm_add_epi64(total, _mm_sad_epu8(LoadChunk(bytes + i), zero));
+    }
+    return static_cast<uint64_t>(_mm_cvtsi128_si64(total)) +
+           static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(total, total)));
   }
-  sum = static_cast<uint64_t>(_mm_cvtsi128_si64(total)) +
-        static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(total, total)));
 #endif
   for (; i < count; ++i) sum += bytes[i];
   return sum;
@@ -35,10 +51,17 @@ uint32_t FindByte(const uint8_t* bytes, uint32_t first, uint32_t count, uint8_t 
   uint32_t i = first;
 #ifdef __SSE2__
   __m128i wanted = _mm_set1_epi8(static_cast<char>(byte));
+  auto matches = [&](uint32_t at) {
+    return static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(LoadChunk(bytes + at), wanted)));
+  };
   for (; i + 16 <= count; i += 16) {
-    __m128i chunk = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i));
-    auto mask = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(chunk, wanted)));
+    const uint32_t mask = matches(i);
     if (mask != 0) return i + static_cast<uint32_t>(std::countr_zero(mask));
+  }
+  if (count >= 16 && i < count) {
+    // The chunk that ends with the last byte, without those that are no longer searched.
+    const uint32_t mask = matches(count - 16) >> (i + 16 - count);
+    return mask != 0 ? i + static_cast<uint32_t>(std::countr_zero(mask)) : count;
   }
 #endif
   for (; i < count; ++i) {
@@ -171,6 +194,21 @@ uint64_t PackedPage::RowOffset(uint32_t i) const {
   return static_cast<uint64_t>(at - bytes_.data());
 }
 
+std::vector<uint32_t> PackedPage::RowOffsets() const {
+  const uint32_t count = rows();
+  std::vector<uint32_t> offsets(count + 1);
+  const uint8_t* lengths = Lengths();
+  const uint8_t* value_lengths = ValueLengths();
+  const char* at = bytes_.data() + BytesOffset();
+  for (uint32_t i = 0; i < count; ++i) {
+    offsets[i] = static_cast<uint32_t>(at - bytes_.data());
+    if (lengths != nullptr) TakeBytes(lengths[i], &at);
+    if (value_lengths != nullptr) TakeBytes(value_lengths[i], &at);
+  }
+  offsets[count] = static_cast<uint32_t>(at - bytes_.data());
+  return offsets;
+}
+
 uint32_t PackedPage::CountLong(uint32_t first, uint32_t count) const {
   const uint8_t* lengths = Lengths();
   if (lengths == nullptr || long_rows() == 0) return 0;
@@ -274,92 +312,6 @@ uint8_t PackedPage::LongestLength() const {
 #endif
   for (; i < rows(); ++i) longest = std::max(longest, lengths[i]);
   return longest;
-}
-
-uint32_t PackedPage::LowerBoundScore(double score) const {
-  uint32_t low = 0;
-  uint32_t high = rows();
-  const char* scores = Column(0);
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-    // What either outcome reads next is on its way meanwhile.
-    __builtin_prefetch(scores + 8 * ((low + middle) / 2));
-    __builtin_prefetch(scores + 8 * ((middle + 1 + high) / 2));
-    if (Score(middle) < score) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
-uint32_t PackedPage::UpperBoundScore(double score) const {
-  uint32_t low = 0;
-  uint32_t high = rows();
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-    if (Score(middle) <= score) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
-uint32_t PackedPage::LowerBound(double score, std::string_view bytes) const {
-  uint32_t low = LowerBoundScore(score);
-  if (low == rows() || Score(low) != score) return low;
-  uint32_t high = UpperBoundScore(score);
-  while (low < high) {
-    uint32_t middle = (low + high) / 2;
-    if (Row(middle).bytes < bytes) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
-// Hashes are spread evenly, so the place can be guessed well: two or three cache lines are read,
-// where halving would read five. From the guess on, strides double until the place is passed.
-uint32_t PackedPage::LowerBoundHash(uint64_t hash) const {
-  uint32_t count = rows();
-  if (count == 0 || hash <= Hash(0)) return 0;
-  uint64_t first = Hash(0);
-  uint64_t last = Hash(count - 1);
-  if (hash > last) return count;
-  // From here on Hash(low) < hash <= Hash(high).
-  double share = static_cast<double>(hash - first) / static_cast<double>(last - first);
-  uint32_t guess = std::min(static_cast<uint32_t>(share * (count - 1)), count - 1);
-  uint32_t low = 0;
-  uint32_t high = count - 1;
-  if (Hash(guess) < hash) {
-    low = guess;
-    for (uint32_t stride = 1; low + stride < high; stride *= 2) {
-      if (Hash(low + stride) >= hash) {
-        high = low + stride;
-        break;
-      }
-      low += stride;
-    }
-  } else {
-    high = guess;
-    for (uint32_t stride = 1; low + stride < high; stride *= 2) {
-      if (Hash(high - stride) < hash) {
-        low = high - stride;
-        break;
-      }
-      high -= stride;
-    }
-  }
-  while (low + 1 < high) {
-    uint32_t middle = (low + high) / 2;
-    (Hash(middle) < hash ? low : high) = middle;
-  }
-  return high;
 }
 
 // --- edits
@@ -566,8 +518,56 @@ void PackedBuilder::Add(const PackedRow& row) {
 }
 
 void PackedBuilder::AddRows(const PackedPage& page, uint32_t first, uint32_t count) {
-  PackedPage::Cursor cursor(page, first);
-  for (uint32_t i = 0; i < count; ++i, cursor.Next()) Add(cursor.row());
+  CHECK(first + count <= page.rows());
+  if (page.kind() != kind_) {
+    PackedPage::Cursor cursor(page, first);
+    for (uint32_t i = 0; i < count; ++i, cursor.Next()) Add(cursor.row());
+    return;
+  }
+  CHECK(rows_ + count <= PackedPage::kMaxRows);
+  rows_ += count;
+  long_rows_ += page.CountLong(first, count);
+  const PackedPage::Shape& shape = PackedPage::ShapeOf(kind_);
+  // A list's only column is the one of the lengths.
+  const uint32_t skipped = kind_ == PackedKind::kList ? 1 : 0;
+  for (uint32_t i = 0; i < shape.columns; ++i) {
+    const uint32_t width = shape.width[i];
+    columns_[i + skipped].append(page.Column(i) + first * width, count * width);
+  }
+  const uint64_t begin = page.RowOffset(first);
+  const uint64_t end = first + count == page.rows() ? page.size() : page.RowOffset(first + count);
+  bytes_.append(page.bytes_, begin, end - begin);
+}
+
+void PackedBuilder::PickRows(const PackedPage& page, std::span<const uint32_t> rows) {
+  CHECK(page.kind() == kind_ && rows_ + rows.size() <= PackedPage::kMaxRows);
+  rows_ += static_cast<uint32_t>(rows.size());
+  const PackedPage::Shape& shape = PackedPage::ShapeOf(kind_);
+  const uint32_t skipped = kind_ == PackedKind::kList ? 1 : 0;
+  for (uint32_t i = 0; i < shape.columns; ++i) {
+    const uint32_t width = shape.width[i];
+    const char* column = page.Column(i);
+    std::string& out = columns_[i + skipped];
+    const size_t before = out.size();
+    out.resize(before + rows.size() * width);
+    char* to = out.data() + before;
+    for (uint32_t row : rows) {
+      if (width == 1) {
+        *to = column[row];
+      } else {
+        std::memcpy(to, column + 8 * row, 8);
+      }
+      to += width;
+    }
+  }
+  const std::vector<uint32_t> offsets = page.RowOffsets();
+  size_t bytes = bytes_.size();
+  for (uint32_t row : rows) bytes += offsets[row + 1] - offsets[row];
+  bytes_.reserve(bytes);
+  for (uint32_t row : rows) {
+    bytes_.append(page.bytes_, offsets[row], offsets[row + 1] - offsets[row]);
+    if (page.long_rows() > 0) long_rows_ += page.CountLong(row, 1);
+  }
 }
 
 uint64_t PackedBuilder::size() const {
@@ -577,7 +577,10 @@ uint64_t PackedBuilder::size() const {
 }
 
 std::string PackedBuilder::Finish() const {
-  std::string page = PackedPage::Empty(kind_);
+  std::string page;
+  page.reserve(size());
+  page.resize(PackedPage::kHeaderSize);
+  page[0] = static_cast<char>(kind_);
   StoreFixed(page.data() + 2, static_cast<uint16_t>(rows_));
   StoreFixed(page.data() + 4, static_cast<uint16_t>(long_rows_));
   for (const std::string& column : columns_) page += column;

@@ -19,8 +19,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/page/page_edit.h"
 
@@ -65,8 +67,9 @@ class PackedPage {
   PackedRow Row(uint32_t i) const;
   double Score(uint32_t i) const { return LoadFixed<double>(Column(0) + 8 * i); }
   uint64_t Hash(uint32_t i) const { return LoadFixed<uint64_t>(Column(0) + 8 * i); }
-  double IndexedScore(uint32_t i) const {
-    return LoadFixed<double>(bytes_.data() + kHeaderSize + 8 * rows() + 8 * i);
+  double IndexedScore(uint32_t i) const { return LoadFixed<double>(IndexedScoreAt(i)); }
+  const char* IndexedScoreAt(uint32_t i) const {
+    return bytes_.data() + kHeaderSize + 8 * rows() + 8 * i;
   }
   class Cursor;
 
@@ -86,6 +89,13 @@ class PackedPage {
   uint32_t LowerBoundScore(double score) const;  // the first with a score not less
   uint32_t UpperBoundScore(double score) const;  // the first with a greater score
   uint32_t LowerBoundHash(uint64_t hash) const;
+  // kZset: the row with this score and these bytes.
+  uint32_t FindScored(double score, std::string_view bytes) const;
+  // kZset, kZsetIndex: asks memory for what the search of a row will read that is so far into the
+  // page, 0 to 1.
+  void PrefetchSorted(float share) const;
+  // Where the bytes of a row and of those behind it are; null if there is none.
+  const char* BytesFrom(uint32_t i) const;
 
   // --- edits. Views in `row` must live until the edit is applied.
   void Insert(uint32_t i, const PackedRow& row, PageEdit* edit) const;
@@ -104,6 +114,11 @@ class PackedPage {
   // row `to` begins now (rows(): to the end).
   void MoveScored(uint32_t i, uint32_t to, double score, std::string_view bytes,
                   PageEdit* edit) const;
+  // Where the bytes of each row begin in the page, and where the last one's end: rows() + 1
+  // numbers.
+  std::vector<uint32_t> RowOffsets() const;
+  // What every row takes beside its bytes.
+  static uint32_t FixedSize(PackedKind kind);
   // By how many bytes Insert grows the page.
   static uint64_t RowSize(PackedKind kind, const PackedRow& row);
 
@@ -114,7 +129,6 @@ class PackedPage {
     uint8_t width[4];
   };
   static const Shape& ShapeOf(PackedKind kind);
-  static uint32_t FixedSize(PackedKind kind);
   uint32_t long_rows() const { return LoadFixed<uint16_t>(bytes_.data() + 4); }
   const char* Column(uint32_t column) const;
   const uint8_t* Lengths() const;       // null for kZsetIndex
@@ -123,6 +137,8 @@ class PackedPage {
   // Where the bytes of row i begin, in the page. i may be rows().
   uint64_t RowOffset(uint32_t i) const;
   uint32_t CountLong(uint32_t first, uint32_t count) const;
+  // Of rows from `first` on, which has a score that is not greater.
+  uint32_t UpperBoundScore(double score, uint32_t first) const;
 
   std::string_view bytes_;
 };
@@ -151,6 +167,8 @@ class PackedBuilder {
   explicit PackedBuilder(PackedKind kind) : kind_(kind) {}
   void Add(const PackedRow& row);
   void AddRows(const PackedPage& page, uint32_t first, uint32_t count);
+  // Some rows of a page of the same kind, in the order of `rows`.
+  void PickRows(const PackedPage& page, std::span<const uint32_t> rows);
   uint32_t rows() const { return rows_; }
   uint64_t size() const;
   std::string Finish() const;

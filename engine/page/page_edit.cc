@@ -1,6 +1,28 @@
 #include "engine/page/page_edit.h"
 
 namespace firn {
+namespace {
+
+// Most of what is inserted is a number.
+void CopyFew(char* to, std::string_view bytes) {
+  switch (bytes.size()) {
+    case 0:
+      return;
+    case 1:
+      *to = bytes[0];
+      return;
+    case 2:
+      return static_cast<void>(std::memcpy(to, bytes.data(), 2));
+    case 4:
+      return static_cast<void>(std::memcpy(to, bytes.data(), 4));
+    case 8:
+      return static_cast<void>(std::memcpy(to, bytes.data(), 8));
+    default:
+      std::memcpy(to, bytes.data(), bytes.size());
+  }
+}
+
+}  // namespace
 
 int64_t PageEdit::SizeChange() const {
   int64_t change = 0;
@@ -53,16 +75,13 @@ void ApplySplices(std::span<const Splice> splices, char* bytes, uint64_t size) {
   for (size_t i = 0; i < splices.size(); ++i) {
     shift += change_of(splices[i]);
     auto [begin, end] = segment(i);
-    if (shift < 0) std::memmove(bytes + begin + shift, bytes + begin, end - begin);
+    if (shift < 0 && begin < end) std::memmove(bytes + begin + shift, bytes + begin, end - begin);
   }
   for (size_t i = splices.size(); i-- > 0;) {
     auto [begin, end] = segment(i);
-    if (shift > 0) std::memmove(bytes + begin + shift, bytes + begin, end - begin);
+    if (shift > 0 && begin < end) std::memmove(bytes + begin + shift, bytes + begin, end - begin);
     shift -= change_of(splices[i]);
-    if (!splices[i].inserted.empty()) {
-      std::memcpy(bytes + splices[i].offset + shift, splices[i].inserted.data(),
-                  splices[i].inserted.size());
-    }
+    CopyFew(bytes + splices[i].offset + shift, splices[i].inserted);
   }
 }
 

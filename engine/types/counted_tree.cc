@@ -57,23 +57,23 @@ bool CountedTree::Descend(PageNumber leaf_page, Leaf* leaf) {
 
 template <bool kWant, bool kRank>
 bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
-  if constexpr (!kRank) {
-    const LeafHint* hint = space_.Hint();
-    if (hint != nullptr && hint->tree == tree_ && key.size() == sizeof hint->key &&
-        LoadBig64(key.data()) == hint->key) {
-      *leaf = hint->leaf;
-      return !(kWant ? space_.Read(leaf->page) : space_.Peek(leaf->page)).empty();
-    }
+  if (const LeafHint* hint = space_.FindHint({.tree = tree_, .key = key, .ranked = kRank})) {
+    leaf->page = hint->page;
+    leaf->first_rank = hint->first_rank;
+    leaf->depth = hint->depth;
+    std::copy_n(hint->path.begin(), LeafHint::kMaxDepth, leaf->path.begin());
+    return !(kWant ? space_.Read(leaf->page) : space_.Peek(leaf->page)).empty();
   }
   *leaf = {};
   if (RootView(space_.Root()).small()) return true;
   PageNumber page = kRootPage;
+  Bounds bounds;
   for (;;) {
     std::string_view bytes = kWant ? NodeBytes(page) : PeekNode(page);
     if (bytes.empty()) return false;
     Node node(bytes);
-    uint32_t child = node.Find(key);
-    for (uint32_t i = 0; kRank && i < child; ++i) leaf->first_rank += node.rows(i);
+    uint32_t child = node.Find(key, &bounds);
+    if (kRank) leaf->first_rank += node.RowsBefore(child);
     CHECK(leaf->depth < kMaxDepth);
     leaf->path[leaf->depth++] = {page, child};
     page = node.page(child);
@@ -83,10 +83,15 @@ bool CountedTree::LocateKey(std::string_view key, Leaf* leaf) {
   }
 }
 
-CountedTree::Child CountedTree::ChildFor(std::string_view bytes, std::string_view key) {
+CountedTree::Child CountedTree::ChildFor(std::string_view bytes, std::string_view key,
+                                         Bounds* bounds) {
   Node node(bytes);
-  const uint32_t child = node.Find(key);
+  const uint32_t child = node.Find(key, bounds);
   return {.page = node.page(child), .number = child, .is_leaf = node.level() == 1};
+}
+
+uint64_t CountedTree::RowsBefore(std::string_view node, uint32_t child) {
+  return Node(node).RowsBefore(child);
 }
 
 bool CountedTree::FindKey(std::string_view key, Leaf* leaf) {

@@ -152,7 +152,21 @@ class CountedTree {
     uint32_t number = 0;  // among the node's children
     bool is_leaf = false;
   };
-  static Child ChildFor(std::string_view node, std::string_view key);
+  // Between which numbers the first eight bytes of some keys are, if that is known.
+  struct Bounds {
+    uint64_t low = 0;
+    uint64_t high = 0;
+    bool known() const { return low < high; }
+    // How far a number is from the one to the other, 0 to 1: a guess where the key belongs.
+    double ShareOf(uint64_t number) const {
+      if (number < low || number > high || !known()) return 0.5;
+      return static_cast<double>(number - low) / static_cast<double>(high - low);
+    }
+  };
+  // `bounds` begin as unknown, and are those of the child's keys afterwards.
+  static Child ChildFor(std::string_view node, std::string_view key, Bounds* bounds);
+  // Rows below the children before one.
+  static uint64_t RowsBefore(std::string_view node, uint32_t child);
 
  private:
   class Node;
@@ -190,11 +204,24 @@ class CountedTree {
   const int tree_;
 };
 
-// The leaf of a key of eight bytes, without its first_rank (PageSpace::Hint).
+// The leaf of a key of at least eight bytes (PageSpace::FindHint).
 struct LeafHint {
-  uint64_t key = 0;  // as a number, big-endian
-  int tree = 0;
-  CountedTree::Leaf leaf;
+  static constexpr int kMaxDepth = 4;  // deeper trees are not worth it
+
+  uint64_t key = 0;       // its first eight bytes, as a big-endian number
+  std::string_view rest;  // of the key
+  uint8_t tree = 0;
+  uint8_t depth = 0;  // 0: there is no hint
+  bool ranked = false;
+  PageNumber page = 0;
+  std::array<CountedTree::Step, kMaxDepth> path;
+  uint64_t first_rank = 0;  // if ranked
+
+  bool IsFor(const PageSpace::Sought& sought) const {
+    return depth > 0 && tree == sought.tree && sought.key.size() == sizeof key + rest.size() &&
+           LoadBig64(sought.key.data()) == key && sought.key.substr(sizeof key) == rest &&
+           (ranked || !sought.ranked);
+  }
 };
 
 }  // namespace firn

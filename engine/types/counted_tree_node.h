@@ -10,6 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "engine/types/counted_tree.h"
 
 namespace firn {
@@ -63,38 +67,26 @@ class CountedTree::Node {
   std::string_view separator(uint32_t i) const {
     return bytes_.substr(separators_offset() + begin(i), end(i) - begin(i));
   }
-  uint64_t total() const {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < children(); ++i) sum += rows(i);
-    return sum;
-  }
+  uint64_t total() const { return RowsBefore(children()); }
   // The last child whose separator is not greater; the first of all for what is less than any.
-  uint32_t Find(std::string_view key) const {
+  // `bounds` are those of the node's keys, and become those of the child's.
+  uint32_t Find(std::string_view key, Bounds* bounds) const {
+    const Separators separators(*this);
     const uint64_t prefix = PrefixOf(key, key.data() + key.size());
-    const char* ends = bytes_.data() + ends_offset();
-    const char* separators = bytes_.data() + separators_offset();
-    const char* limit = bytes_.data() + bytes_.size();
-    auto separator_at = [=](uint32_t i) {
-      uint32_t from = LoadFixed<uint16_t>(ends + kEndSize * (i - 1));
-      uint32_t to = LoadFixed<uint16_t>(ends + kEndSize * i);
-      return std::string_view(separators + from, to - from);
-    };
-    auto is_greater = [=](uint32_t i) {
-      std::string_view separator = separator_at(i);
-      uint64_t other = PrefixOf(separator, limit);
-      return other != prefix ? other > prefix : IsGreater(separator, key);
+    auto is_greater = [&](uint32_t i) __attribute__((always_inline)) {
+      const uint64_t other = separators.Prefix(i);
+      return other != prefix ? other > prefix : IsGreater(separators.At(i), key);
     };
     uint32_t low = 0;
     uint32_t high = children() - 1;
     if (high > kFewChildren) {
-      const uint64_t first = PrefixOf(separator_at(1), limit);
-      const uint64_t last = PrefixOf(separator_at(high), limit);
-      if (prefix < first) return 0;
-      if (prefix > last) return high;
-      Narrow(first == last
-                 ? 0.5
-                 : static_cast<double>(prefix - first) / static_cast<double>(last - first),
-             is_greater, &low, &high);
+      Bounds range = *bounds;
+      if (!range.known()) {
+        range = {separators.Prefix(1), separators.Prefix(high)};
+        if (prefix < range.low) return 0;
+        if (prefix > range.high) return high;
+      }
+      Narrow(range.ShareOf(prefix), is_greater, &low, &high);
     }
     while (low < high) {
       uint32_t middle = (low + high + 1) / 2;
@@ -102,7 +94,32 @@ class CountedTree::Node {
       high = greater ? middle - 1 : high;
       low = greater ? low : middle;
     }
+    const bool inside = low > 0 && low + 1 < children();
+    if (inside || bounds->known()) {
+      if (low > 0) bounds->low = separators.Prefix(low);
+      if (low + 1 < children()) bounds->high = separators.Prefix(low + 1);
+    }
     return low;
+  }
+  // Rows below the children before this one.
+  uint64_t RowsBefore(uint32_t child) const {
+    const char* at = bytes_.data() + kNodeHeader;
+    uint64_t sum = 0;
+    uint32_t i = 0;
+#ifdef __SSE2__
+    // The counts are the upper halves of words of 64 bits.
+    __m128i sums[2] = {_mm_setzero_si128(), _mm_setzero_si128()};
+    for (; i + 4 <= child; i += 4, at += 4 * kChildSize) {
+      const auto* children = reinterpret_cast<const __m128i*>(at);
+      sums[0] = _mm_add_epi64(sums[0], _mm_srli_epi64(_mm_loadu_si128(children), 32));
+      sums[1] = _mm_add_epi64(sums[1], _mm_srli_epi64(_mm_loadu_si128(children + 1), 32));
+    }
+    const __m128i both = _mm_add_epi64(sums[0], sums[1]);
+    sum = static_cast<uint64_t>(_mm_cvtsi128_si64(both)) +
+          static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_unpackhi_epi64(both, both)));
+#endif
+    for (; i < child; ++i, at += kChildSize) sum += LoadFixed<uint32_t>(at + 4);
+    return sum;
   }
   std::vector<ChildSpec> Children(uint32_t first, uint32_t last) const {
     std::vector<ChildSpec> specs;
@@ -141,20 +158,39 @@ class CountedTree::Node {
       }
     }
   }
+  // The separators of the children from 1 on.
+  class Separators {
+   public:
+    explicit Separators(const Node& node)
+        : ends_(node.bytes_.data() + node.ends_offset()),
+          bytes_(node.bytes_.data() + node.separators_offset()),
+          limit_(node.bytes_.data() + node.bytes_.size()) {}
+    std::string_view At(uint32_t i) const {
+      const uint32_t from = LoadFixed<uint16_t>(ends_ + kEndSize * (i - 1));
+      const uint32_t to = LoadFixed<uint16_t>(ends_ + kEndSize * i);
+      return {bytes_ + from, to - from};
+    }
+    [[gnu::always_inline]] uint64_t Prefix(uint32_t i) const { return PrefixOf(At(i), limit_); }
+
+   private:
+    const char* const ends_;
+    const char* const bytes_;
+    const char* const limit_;
+  };
+
   // The first eight bytes as a number that compares as they do; zeros stand for missing ones, so
   // equal numbers decide nothing. Bytes up to `limit` may be read.
   [[gnu::always_inline]] static uint64_t PrefixOf(std::string_view bytes, const char* limit) {
     if (limit - bytes.data() >= 8) {
-      uint64_t prefix = LoadBig64(bytes.data());
-      if (bytes.size() >= 8) return prefix;
-      return bytes.empty() ? 0 : prefix >> (64 - 8 * bytes.size()) << (64 - 8 * bytes.size());
+      const uint64_t prefix = LoadBig64(bytes.data());
+      return bytes.size() >= 8 ? prefix : prefix & ~(UINT64_MAX >> 8 * bytes.size());
     }
     char padded[8] = {};
     bytes.copy(padded, sizeof padded);
     return LoadBig64(padded);
   }
   // Of keys with equal prefixes, as those of streams mostly are.
-  static bool IsGreater(std::string_view separator, std::string_view key) {
+  [[gnu::noinline]] static bool IsGreater(std::string_view separator, std::string_view key) {
     if (separator.size() >= 16 && key.size() >= 16) {
       const uint64_t a = LoadBig64(separator.data() + 8);
       const uint64_t b = LoadBig64(key.data() + 8);

@@ -10,8 +10,8 @@ namespace {
 // Rows of a leaf, sorted by hash.
 struct SortedRow {
   uint64_t hash = 0;
-  uint64_t size = 0;  // of the row in a page
-  PackedRow row;
+  uint32_t row = 0;
+  uint32_t size = 0;  // of the row in the page
 };
 struct Group {
   size_t begin = 0;
@@ -228,9 +228,11 @@ void HashedTree::SplitIfLarge(const Leaf& leaf) {
   if (page.size() <= kMaxLeafBytes || page.rows() == 1) return;
   std::vector<SortedRow> rows;
   rows.reserve(page.rows());
+  const uint32_t fixed_size = PackedPage::FixedSize(page.kind());
+  const std::vector<uint32_t> offsets = page.RowOffsets();
   for (PackedPage::Cursor cursor(page, 0); cursor.valid(); cursor.Next()) {
-    const PackedRow& row = cursor.row();
-    rows.push_back({Hash(row.bytes), PackedPage::RowSize(page.kind(), row), row});
+    const uint32_t i = cursor.index();
+    rows.push_back({Hash(cursor.row().bytes), i, offsets[i + 1] - offsets[i] + fixed_size});
   }
   std::sort(rows.begin(), rows.end(),
             [](const SortedRow& a, const SortedRow& b) { return a.hash < b.hash; });
@@ -240,7 +242,10 @@ void HashedTree::SplitIfLarge(const Leaf& leaf) {
   std::vector<CountedTree::NewLeaf> leaves;
   for (const Group& group : groups) {
     PackedBuilder builder(page.kind());
-    for (size_t i = group.begin; i < group.end; ++i) builder.Add(rows[i].row);
+    std::vector<uint32_t> picked;
+    picked.reserve(group.end - group.begin);
+    for (size_t i = group.begin; i < group.end; ++i) picked.push_back(rows[i].row);
+    builder.PickRows(page, picked);
     std::string separator;
     if (group.begin > 0) {
       separator =

@@ -40,9 +40,14 @@ class PageSpace {
   // Pages that will be read soon, in this order, from the one on that comes `near` places later.
   // They may be fetched meanwhile; nothing waits for that, and none of them is wanted now.
   virtual void ReadAhead(std::span<const PageNumber> /*pages*/, size_t /*near*/) {}
-  // Where a key that is about to be looked for leads, as a search a moment ago has found and as it
-  // still is (counted_tree.h); null if nothing is known.
-  virtual const LeafHint* Hint() { return nullptr; }
+  // Where a key leads, as a search a moment ago has found and as it still is (counted_tree.h); null
+  // if that is not known.
+  struct Sought {
+    int tree = 0;
+    std::string_view key;
+    bool ranked = false;  // the leaf's first rank is sought as well
+  };
+  virtual const LeafHint* FindHint(const Sought& /*sought*/) { return nullptr; }
   // The keyed hash (SipHash13) of an element, if these very bytes have been hashed for a hint.
   virtual bool KnownHash(std::string_view /*element*/, uint64_t* /*hash*/) { return false; }
 

@@ -61,14 +61,12 @@ ZsetValue::Lookup ZsetValue::Find(std::string_view member, Spot* spot) {
       continue;
     }
     PackedPage elements = tree_.Page(leaf);
-    uint32_t at = elements.LowerBound(score, member);
+    uint32_t at = elements.FindScored(score, member);
     if (at == elements.rows()) continue;
-    PackedRow element = elements.Row(at);
-    if (element.score != score || element.bytes != member) continue;
     spot->index_row = row;
     spot->leaf = leaf;
     spot->row = at;
-    spot->score = element.score;
+    spot->score = elements.Score(at);
     if (lookup == Lookup::kAbsent) lookup = Lookup::kPresent;
   }
   return lookup;
@@ -99,8 +97,7 @@ ZsetValue::Lookup ZsetValue::ScoreFromTree(std::string_view member, double* scor
   *score = page.IndexedScore(row);
   if (!tree_.FindResidentKey(ElementKey(*score, member).view(), &leaf)) return Lookup::kPresent;
   PackedPage elements = tree_.Page(leaf);
-  uint32_t at = elements.LowerBound(*score, member);
-  bool confirmed = at < elements.rows() && elements.Row(at).bytes == member;
+  const bool confirmed = elements.FindScored(*score, member) < elements.rows();
   return confirmed ? Lookup::kPresent : Lookup::kAbsent;
 }
 
