@@ -265,7 +265,8 @@ void RestoreCommand(CommandContext& context) {
   RestoredValue value;
   if (!ParseTtlOr(context, &request) || !ParsePayloadOr(context, &value)) return;
   value.DropExpired(context.store.expiry_clock_ms());
-  const bool expired = (request.ttl != 0 && request.ttl <= context.store.expiry_clock_ms()) || value.count() == 0;
+  const bool expired =
+      (request.ttl != 0 && request.ttl <= context.store.expiry_clock_ms()) || value.count() == 0;
   context.store.BeginGroup();
   if (exists) context.db().Delete(key);
   if (!expired) {
