@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/client.h"
 #include "server/commands/common.h"
 #include "server/errands.h"
 #include "server/server.h"
@@ -11,28 +12,33 @@ namespace firn::server {
 namespace {
 
 constexpr int64_t kRoomMicros = 1000;
+// The next piece of a reply is made when no more than this waits to be sent.
+constexpr uint64_t kUnsentBytes = 256 << 10;
 
 }  // namespace
 
-void SlicedCommand::AwaitTurn(CommandContext& context, int64_t delay_micros) {
-  auto turn = [self = shared_from_this(), suspended = context.Suspend()] {
+std::move_only_function<void()> SlicedCommand::NextSlice(CommandContext& context) {
+  return [self = shared_from_this(), suspended = context.Suspend()] {
     suspended.Resume([self](CommandContext& context) {
       // Each slice has a plan of its own, so that what it brought may go when the next comes.
       RunWithKeys(context, {}, [self](CommandContext& context) { self->Step(context); });
     });
   };
+}
+
+void SlicedCommand::AwaitTurn(CommandContext& context, int64_t delay_micros) {
   io::Loop& loop = context.server.loop();
-  if (delay_micros == 0) return loop.Post(std::move(turn));
-  loop.AddTimer(delay_micros, std::move(turn));
+  if (delay_micros == 0) return loop.Post(NextSlice(context));
+  loop.AddTimer(delay_micros, NextSlice(context));
+}
+
+void SlicedCommand::AwaitSent(CommandContext& context) {
+  context.server.NoteActive(&context.client);
+  context.client.WhenSent(kUnsentBytes, NextSlice(context));
 }
 
 void SlicedCommand::Compute(CommandContext& context, Job job) {
-  context.server.errands().Compute(
-      std::move(job), [self = shared_from_this(), suspended = context.Suspend()] {
-        suspended.Resume([self](CommandContext& context) {
-          RunWithKeys(context, {}, [self](CommandContext& context) { self->Step(context); });
-        });
-      });
+  context.server.errands().Compute(std::move(job), NextSlice(context));
 }
 
 bool SlicedCommand::WriteOr(CommandContext& context, DetachedValue* value) {

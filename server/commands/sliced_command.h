@@ -35,6 +35,9 @@ class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
 
   // Others have their turn; then the next slice.
   void AwaitTurn(CommandContext& context, int64_t delay_micros = 0);
+  // As AwaitTurn, but once most of what has been replied is sent, for a command that replies in
+  // pieces (Client::set_reply_open).
+  void AwaitSent(CommandContext& context);
   // Runs `job` on another thread, then the next slice. The job has the object to itself, and what
   // is in RAM but in no store; it should end soon once `*stop` is true.
   using Job = std::move_only_function<void(const std::atomic<bool>* stop)>;
@@ -42,6 +45,9 @@ class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
   // Writes a part of a value that has been made. True: all of it is there. Else it has seen to it
   // that Step runs again, or answered with an error.
   bool WriteOr(CommandContext& context, DetachedValue* value);
+
+ private:
+  std::move_only_function<void()> NextSlice(CommandContext& context);
 };
 
 }  // namespace firn::server

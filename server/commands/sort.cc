@@ -19,9 +19,10 @@
 #include "server/blocking.h"
 #include "server/client.h"
 #include "server/commands/common.h"
-#include "server/commands/long_strings.h"
 #include "server/commands/lists.h"
+#include "server/commands/long_strings.h"
 #include "server/commands/set_common.h"
+#include "server/commands/sort_slices.h"
 #include "server/commands/zset_common.h"
 #include "server/scripting/scripting.h"
 #include "server/server.h"
@@ -140,18 +141,17 @@ bool ParseOr(CommandContext& context, Variant variant, Request* request) {
   return true;
 }
 
-// As strtod reads the text up to the first NUL; spaces may lead, and nothing is zero.
-bool ParseWeight(std::string_view text, double* weight) {
-  int64_t integer;
-  if (ParseInteger(text, &integer)) {
-    *weight = static_cast<double>(integer);
-    return true;
-  }
-  const std::string copy(UpToNul(text));
-  char* end = nullptr;
-  errno = 0;
-  *weight = std::strtod(copy.c_str(), &end);
-  return *end == '\0' && errno != ERANGE && !std::isnan(*weight);
+// What LIMIT leaves of so many elements.
+struct SortRange {
+  uint64_t first = 0;
+  uint64_t count = 0;
+};
+SortRange RangeOf(const Request& request, uint64_t total) {
+  const auto size = static_cast<int64_t>(total);
+  const int64_t start = std::clamp<int64_t>(request.limit_start, 0, size);
+  const int64_t most = request.limit_count < 0 ? size : request.limit_count;
+  return {.first = static_cast<uint64_t>(start),
+          .count = static_cast<uint64_t>(std::min(most, size - start))};
 }
 
 // One command on its way.
@@ -259,11 +259,9 @@ bool SortRun::Load(CommandContext& context) {
 }
 
 void SortRun::SetRange(uint64_t total) {
-  const auto size = static_cast<int64_t>(total);
-  const int64_t start = std::clamp<int64_t>(request_.limit_start, 0, size);
-  const int64_t most = request_.limit_count < 0 ? size : request_.limit_count;
-  first_ = static_cast<size_t>(start);
-  count_ = static_cast<size_t>(std::min(most, size - start));
+  const SortRange range = RangeOf(request_, total);
+  first_ = range.first;
+  count_ = range.count;
 }
 
 RankRange SortRun::RanksToLoad(uint64_t total) const {
@@ -402,7 +400,7 @@ bool SortRun::Weigh(CommandContext& context) {
       item.by = static_cast<int64_t>(texts_.size()) - 1;
       text = texts_[texts_.size() - 1];
     }
-    if (!request_.alpha) numbers &= ParseWeight(text, &item.weight);
+    if (!request_.alpha) numbers &= ParseSortWeight(text, &item.weight);
   }
   if (missing > 0 || !CheckSize(context, texts_.total_bytes())) return false;
   if (numbers) return true;
@@ -488,15 +486,94 @@ void SortRun::Store(CommandContext& context) {
   context.reply.Integer(static_cast<int64_t>(stored.size()));
 }
 
-void Run(CommandContext& context, Variant variant) {
+// --- in slices
+
+bool NamesNoKeys(const Request& request) {
+  const bool sorts_by_keys = request.by && request.by->names_keys();
+  return !sorts_by_keys && std::ranges::none_of(request.gets, [](const Pattern& pattern) {
+    return pattern.names_keys();
+  });
+}
+
+// Whether this is worth it. REQUIRES: the source is planned.
+bool PlanSlices(CommandContext& context, const Request& request, SlicedSort* sort) {
+  const HashedKey key = context.store.Key(context.args[1]);
+  const ValueType type = context.db().Lookup(key, {.touch = false, .count_hit = false}).type;
+  if (type != ValueType::kList && type != ValueType::kSet && type != ValueType::kZset) return false;
+  Collection pages(context.db(), key, type, {.touch = false, .count_hit = false});
+  const uint64_t total = CountedTree(&pages).count();
+  const SortRange range = RangeOf(request, total);
+  const bool is_set = type == ValueType::kSet;
+  *sort = {.descending = request.descending,
+           .alpha = request.alpha,
+           .unsorted = request.unsorted,
+           .first = range.first,
+           .count = range.count,
+           .ranks = {.first = 0, .end = total},
+           .gets = {},
+           .store = request.store,
+           .whole = nullptr,
+           .again = nullptr};
+  // As a set lies, its elements have no order that a result may show.
+  if (request.unsorted && is_set && request.store) {
+    sort->unsorted = false;
+    sort->alpha = true;
+  } else if (request.unsorted && is_set) {
+    sort->descending = false;
+    sort->ranks = {.first = range.first, .end = range.first + range.count};
+  } else if (request.unsorted) {
+    const uint64_t first = request.descending ? total - range.first - range.count : range.first;
+    sort->ranks = {.first = first, .end = first + range.count};
+  }
+  for (const Pattern& pattern : request.gets) sort->gets.push_back(pattern.element_itself);
+  return sort->ranks.size() >= kManySortedElements;
+}
+
+template <Variant kVariant>
+void RunWhole(CommandContext& context) {
   Request request;
-  if (!ParseOr(context, variant, &request)) return;
+  if (!ParseOr(context, kVariant, &request)) return;
+  std::make_shared<SortRun>(std::move(request))->Step(context);
+}
+
+template <Variant kVariant>
+bool PlanSlicesAgain(CommandContext& context, SlicedSort* sort) {
+  Request request;
+  if (!ParseOr(context, kVariant, &request) || !PlanSlices(context, request, sort)) return false;
+  sort->whole = RunWhole<kVariant>;
+  sort->again = PlanSlicesAgain<kVariant>;
+  return true;
+}
+
+template <Variant kVariant>
+void Run(CommandContext& context) {
+  Request request;
+  if (!ParseOr(context, kVariant, &request)) return;
+  SlicedSort sort;
+  if (NamesNoKeys(request) && !RunsAtomically(context) && PlanSlices(context, request, &sort)) {
+    sort.whole = RunWhole<kVariant>;
+    sort.again = PlanSlicesAgain<kVariant>;
+    return SortInSlices(context, std::move(sort));
+  }
   std::make_shared<SortRun>(std::move(request))->Step(context);
 }
 
 }  // namespace
 
-void SortCommand(CommandContext& context) { Run(context, Variant::kFull); }
-void SortReadOnlyCommand(CommandContext& context) { Run(context, Variant::kReadOnly); }
+bool ParseSortWeight(std::string_view text, double* weight) {
+  int64_t integer;
+  if (ParseInteger(text, &integer)) {
+    *weight = static_cast<double>(integer);
+    return true;
+  }
+  const std::string copy(UpToNul(text));
+  char* end = nullptr;
+  errno = 0;
+  *weight = std::strtod(copy.c_str(), &end);
+  return *end == '\0' && errno != ERANGE && !std::isnan(*weight);
+}
+
+void SortCommand(CommandContext& context) { Run<Variant::kFull>(context); }
+void SortReadOnlyCommand(CommandContext& context) { Run<Variant::kReadOnly>(context); }
 
 }  // namespace firn::server
