@@ -77,34 +77,38 @@ void RestoredValue::Create(Database& db, const HashedKey& key, const ValueLimits
   if (type_ == ValueType::kString) return CreateString(db, key, elements_.front().name);
   Collection pages(db, key, type_, kUnseen);
   CHECK(!pages.exists() && !pages.wrong_type());
-  if (type_ == ValueType::kHash) return CreateHash(&pages, limits.hash);
+  CreateIn(&pages, {.secret = pages.secret(), .now_ms = pages.now_ms(), .limits = limits});
+}
+
+void RestoredValue::CreateIn(PageSpace* pages, const Making& making) const {
+  if (type_ == ValueType::kHash) return CreateHash(pages, making);
   if (type_ == ValueType::kStream) {
-    for (const StreamPiece& piece : pieces_) CHECK(AddStreamPiece(&pages, piece));
+    for (const StreamPiece& piece : pieces_) CHECK(AddStreamPiece(pages, piece));
     return;
   }
   if (type_ == ValueType::kZset) {
     std::vector<ZsetElement> sorted;
     sorted.reserve(elements_.size());
     for (const Element& element : elements_) sorted.push_back({element.name, element.score});
-    return ZsetValue(&pages, pages.secret()).Build(sorted, limits.zset);
+    return ZsetValue(pages, making.secret).Build(sorted, making.limits.zset);
   }
   std::vector<std::string_view> names;
   names.reserve(elements_.size());
   for (const Element& element : elements_) names.push_back(element.name);
   if (type_ == ValueType::kList) {
-    CHECK(ListValue(&pages, limits.list).Push(ListEnd::kTail, names));
+    CHECK(ListValue(pages, making.limits.list).Push(ListEnd::kTail, names));
   } else {
-    SetValue(&pages, pages.secret()).Build(names, EncodingOf(names, limits.set));
+    SetValue(pages, making.secret).Build(names, EncodingOf(names, making.limits.set));
   }
 }
 
-void RestoredValue::CreateHash(Collection* pages, const HashLimits& limits) const {
-  HashValue hash(pages, pages->secret(), pages->now_ms());
+void RestoredValue::CreateHash(PageSpace* pages, const Making& making) const {
+  HashValue hash(pages, making.secret, making.now_ms);
   for (const Element& element : elements_) {
     HashValue::Field field;
     CHECK(hash.Find(element.name, &field) != HashValue::Lookup::kMissing);
     hash.Set(field, {.name = element.name, .value = element.value, .expiry_ms = element.expiry_ms},
-             limits);
+             making.limits.hash);
   }
 }
 

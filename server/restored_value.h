@@ -62,6 +62,14 @@ class RestoredValue {
   // Makes an absent key this value, without an expiry. REQUIRES: the key is planned with kReplace
   // at least, and absent; IsDistinct, DropExpired; at least one element.
   void Create(Database& db, const HashedKey& key, const ValueLimits& limits) const;
+  // Makes it in pages that have no value yet. REQUIRES: no string; IsDistinct, DropExpired; at
+  // least one element.
+  struct Making {
+    HashSecret secret;
+    int64_t now_ms = 0;
+    const ValueLimits& limits;
+  };
+  void CreateIn(PageSpace* pages, const Making& making) const;
   // Adds elements to the collection that the key holds, or makes it, until all of them are added,
   // or one's page is missing; `*part.first` tells how far it came. REQUIRES: planned with kUpdate;
   // a collection of this type, or absent; DropExpired.
@@ -74,7 +82,7 @@ class RestoredValue {
                   const Part& part) const;
 
  private:
-  void CreateHash(Collection* pages, const HashLimits& limits) const;
+  void CreateHash(PageSpace* pages, const Making& making) const;
 
   ValueType type_ = ValueType::kString;
   std::vector<Element> elements_;
