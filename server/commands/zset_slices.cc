@@ -106,7 +106,8 @@ class ZsetSlices final : public SlicedCommand {
   // What has been copied.
   std::vector<Element> elements_;
   ByteBlocks bytes_;
-  uint64_t copied_bytes_ = 0;
+  uint64_t copied_bytes_ = 0;  // of the present operand
+  uint64_t all_bytes_ = 0;
   size_t looked_up_ = 0;  // of elements_
   // What an intersection or difference has found.
   std::deque<ZsetElement> found_;
@@ -128,7 +129,7 @@ void ZsetSlices::Reset() {
   found_.clear();
   bytes_.Clear();
   found_bytes_.Clear();
-  copied_bytes_ = found_size_ = result_count_ = 0;
+  copied_bytes_ = all_bytes_ = found_size_ = result_count_ = 0;
   copied_operand_ = 0;
   looked_up_ = 0;
   stage_ = Stage::kCopy;
@@ -200,12 +201,11 @@ bool ZsetSlices::ChooseRowsOr(CommandContext& context) {
       }
       if (!store_.ranks(value, &ranks)) return false;
     }
-    // The union of all has no less.
-    if (JoinsAll() && !IsWithinMemory(ranks.size(), 0)) {
+    total += ranks.size();
+    if (JoinsAll() && !(IsWithinMemory(ranks.size(), 0) && IsWithinMemory(total / 2, 0))) {
       context.reply.Error(kOutOfMemoryError);
       return false;
     }
-    total += ranks.size();
     if (!ranks.empty()) operand.rows.emplace(operand.frozen.get(), ranks.first, ranks.size());
   }
   elements_.reserve(JoinsAll() ? total : std::min<uint64_t>(total, kMostSorted));
@@ -243,7 +243,7 @@ void ZsetSlices::Copy(CommandContext& context) {
   while (copied_operand_ < end_operand_ &&
          (!operands_[copied_operand_].rows || operands_[copied_operand_].rows->ended())) {
     ++copied_operand_;
-    copied_bytes_ = JoinsAll() ? 0 : copied_bytes_;
+    copied_bytes_ = 0;
   }
   const bool full = !JoinsAll() && elements_.size() + kLookupsAtOnce > kMostSorted;
   if (copied_operand_ == end_operand_ || full) return BuildNext(context);
@@ -255,8 +255,11 @@ void ZsetSlices::Copy(CommandContext& context) {
                          .score = is_set ? 1 : row.score,
                          .operand = copied_operand_});
     copied_bytes_ += row.bytes.size();
+    all_bytes_ += row.bytes.size();
   });
-  if (JoinsAll() && !IsWithinMemory(0, copied_bytes_)) {
+  // A union has no less than each of its sources, and they are in RAM together.
+  if (JoinsAll() && (!IsWithinMemory(0, copied_bytes_) ||
+                     !IsWithinMemory(elements_.size() / 2, all_bytes_ / 2))) {
     return context.reply.Error(kOutOfMemoryError);
   }
   if (resident) AwaitTurn(context);
