@@ -8,17 +8,12 @@
 #include "tiering/collection.h"
 
 namespace firn {
-namespace {
 
-// Well below a millisecond.
-constexpr uint64_t kSliceBytes = 256 << 10;
-
-}  // namespace
-
-DetachedValue::Written DetachedValue::WriteSlice() {
+DetachedValue::Written DetachedValue::WriteSlice(uint64_t bytes) {
   std::vector<std::string>& pages = pages_.pages();
   if (next_page_ == pages.size()) return Written::kAll;
-  switch (build_.CheckRoom(kSliceBytes)) {
+  build_.ExpectEnd(static_cast<PageNumber>(pages.size()));
+  switch (build_.CheckRoom(bytes)) {
     case ValueBuild::Room::kReady:
       break;
     case ValueBuild::Room::kLater:
@@ -26,12 +21,12 @@ DetachedValue::Written DetachedValue::WriteSlice() {
     case ValueBuild::Room::kFailed:
       return Written::kFailed;
   }
-  for (uint64_t written = 0; next_page_ < pages.size() && written < kSliceBytes; ++next_page_) {
-    const std::string bytes = std::exchange(pages[next_page_], {});
-    if (bytes.empty()) continue;
-    build_.WritePage(static_cast<PageNumber>(next_page_), bytes);
+  for (uint64_t written = 0; next_page_ < pages.size() && written < bytes; ++next_page_) {
+    const std::string page = std::exchange(pages[next_page_], {});
+    if (page.empty()) continue;
+    build_.WritePage(static_cast<PageNumber>(next_page_), page);
     has_pages_ = true;
-    written += bytes.size();
+    written += page.size();
   }
   return next_page_ == pages.size() ? Written::kAll : Written::kMore;
 }

@@ -34,13 +34,16 @@ class DetachedValue {
     kLater,   // nothing for now: there is no room
     kFailed,  // there will be none
   };
-  // Writes some pages, and forgets them. REQUIRES: Database::HasBuilt(build()).
-  Written WriteSlice();
+  // Writes about so many bytes of pages, and forgets them. REQUIRES: Database::HasBuilt(build()).
+  Written WriteSlice(uint64_t bytes = kSliceBytes);
   // The key becomes this value, without an expiry: called within a group. REQUIRES: HasBuilt;
   // WriteSlice has said kAll; pages() has a root; planned with kReplace.
   void Install(Database& database, const HashedKey& key, ValueType type);
 
  private:
+  // Well below a millisecond.
+  static constexpr uint64_t kSliceBytes = 256 << 10;
+
   ValueBuild build_;
   DetachedPages pages_;
   size_t next_page_ = 0;

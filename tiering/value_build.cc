@@ -8,7 +8,7 @@
 namespace firn {
 namespace {
 
-// The note covers more than there is, since nobody knows the size beforehand.
+// The note covers more than there is if nobody knows the size beforehand.
 constexpr PageNumber kSpareNumbers = 1 << 16;
 
 }  // namespace
@@ -45,7 +45,7 @@ void ValueBuild::WritePage(PageNumber page, std::string_view bytes) {
   StoreImpl& store = **store_.lock();
   Keyspace& pages = *store.KeyspaceById(keyspace_);
   if (page >= noted_end_) {
-    noted_end_ = page + kSpareNumbers;
+    noted_end_ = page < expected_end_ ? expected_end_ : page + kSpareNumbers;
     store.reaper_->WriteNote(pages, id_, noted_end_);
   }
   const PageKey key(id_, page);

@@ -25,6 +25,9 @@ class ValueBuild {
   uint64_t value_id() const { return id_; }
   // The database was emptied, or the store closed: nothing may be called any more.
   bool lost() const;
+  // All pages will have numbers below this, as far as that is known: after a crash, no others are
+  // looked for. Before the first page.
+  void ExpectEnd(PageNumber end) { expected_end_ = end; }
   // Whether pages of so many bytes may be written now: asked before each slice.
   enum class Room : uint8_t {
     kReady,
@@ -40,6 +43,7 @@ class ValueBuild {
   std::weak_ptr<StoreImpl*> store_;
   uint32_t keyspace_ = 0;  // of the pages
   uint64_t id_ = 0;
+  PageNumber expected_end_ = 0;
   PageNumber noted_end_ = 0;  // what the reaper's note covers
   Ticket ticket_;
 };

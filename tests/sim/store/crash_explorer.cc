@@ -29,6 +29,7 @@ std::string CrashExplorer::RunWorkload() {
                       .overwrites = options_.overwrites,
                       .collections = options_.collections,
                       .streams = options_.streams,
+                      .builds = options_.builds,
                       .long_strings = options_.long_strings,
                       .reads_first = options_.count_pages});
   CrashWorld world(
@@ -119,6 +120,7 @@ std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point
                       .commands = 30,
                       .collections = options_.collections,
                       .streams = options_.streams,
+                      .builds = options_.builds,
                       .long_strings = options_.long_strings,
                       .reads_first = options_.count_pages},
                      workload_->model().StartAt(found));

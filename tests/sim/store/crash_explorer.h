@@ -22,6 +22,7 @@ struct ExplorerOptions {
   bool overwrites = false;
   bool collections = false;  // also sets of many pages
   bool streams = false;      // with collections: also streams with groups
+  bool builds = false;       // with collections: some are made beside the others
   bool long_strings = false;
   // Deletes leave no page behind, whatever happens (WorkloadOptions::reads_first): it is looked
   // for.

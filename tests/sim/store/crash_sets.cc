@@ -89,6 +89,16 @@ bool CrashWorkload::ChangeSet(uint32_t db, size_t key, uint64_t seed) {
   return true;
 }
 
+std::shared_ptr<ModelSet> CrashWorkload::MakeSet(PageSpace* pages) {
+  auto set = std::make_shared<ModelSet>();
+  for (uint64_t count = random_.Below(1500) + 1; count > 0; --count) {
+    const std::string text = RandomString(&random_);
+    if (!InsertString(pages, text)) Fail("a page in RAM is missing");
+    set->Insert(text);
+  }
+  return set;
+}
+
 bool CrashWorkload::ReadSet(uint32_t db, size_t key, const ModelSet& expected) {
   Collection pages(world_->store().database(db), Name(key), ValueType::kSet);
   std::set<std::string> found;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tiering/detached_value.h"
+
 namespace firn::test {
 namespace {
 
@@ -131,6 +133,8 @@ size_t CrashWorkload::RandomKey() {
   return random_.Below(keys);
 }
 
+size_t CrashWorkload::RandomSetKey() { return model_.keys().size() - 1 - random_.Below(kSetKeys); }
+
 bool CrashWorkload::IsSetKey(size_t key) const {
   return options_.collections && key + kSetKeys >= model_.keys().size();
 }
@@ -199,6 +203,7 @@ bool CrashWorkload::WaitForRoom(uint64_t bytes) {
 }
 
 void CrashWorkload::Command() {
+  if (options_.builds && random_.Below(40) == 0) return BuildSet(RandomDb(), RandomSetKey());
   uint64_t kind = random_.Below(100);
   uint32_t db = RandomDb();
   size_t key = RandomKey();
@@ -274,6 +279,31 @@ void CrashWorkload::Read(uint32_t db, size_t key) {
       Fail("a wrong value was read");
     }
     return true;
+  });
+}
+
+// A set is made beside the others, a slice a turn, and takes the place of what the key holds, or of
+// nothing, if nobody wants it any more.
+void CrashWorkload::BuildSet(uint32_t db, size_t key) {
+  Store& store = world_->store();
+  DetachedValue value(store.database(db));
+  const std::shared_ptr<ModelSet> set = MakeSet(&value.pages());
+  constexpr uint64_t kSlice = 8 << 10;
+  for (auto written = DetachedValue::Written::kMore; written != DetachedValue::Written::kAll;) {
+    written = value.WriteSlice(kSlice);
+    if (written == DetachedValue::Written::kFailed || random_.Below(60) == 0) return;
+    Turn(static_cast<int64_t>(random_.Below(1000)));
+    if (random_.Below(20) == 0) Disturb();
+  }
+  if (!WaitForRoom(16 << 10)) return;
+  Planned({{.db = db, .key = Name(key), .access = Access::kUpdate}}, [&] {
+    Database& database = store.database(db);
+    database.Lookup(Name(key));
+    Begin();
+    store.BeginGroup();
+    value.Install(database, Name(key), ValueType::kSet);
+    store.EndGroup();
+    model_.Set(model_.Slot(db, key), ModelValue{.set = set});
   });
 }
 

@@ -9,6 +9,7 @@
 #include "crash_model.h"
 #include "crash_world.h"
 #include "engine/base/random.h"
+#include "engine/types/page_space.h"
 
 namespace firn::test {
 
@@ -24,6 +25,8 @@ struct WorkloadOptions {
   bool collections = false;
   // With collections: some keys hold streams with groups, too.
   bool streams = false;
+  // With collections: sets are also made beside the others, in slices.
+  bool builds = false;
   // Strings of more than 64 KiB, too.
   bool long_strings = false;
   // No value is deleted or replaced whose root isn't in RAM: a crash leaves no page behind then.
@@ -79,6 +82,8 @@ class CrashWorkload : public StoreListener {
   SetChange DrawSetChange(uint32_t db, size_t key, uint64_t seed);
   bool WantSetChange(uint32_t db, size_t key, uint64_t seed);
   bool ChangeSet(uint32_t db, size_t key, uint64_t seed);
+  void BuildSet(uint32_t db, size_t key);
+  std::shared_ptr<ModelSet> MakeSet(PageSpace* pages);
   bool ReadSet(uint32_t db, size_t key, const ModelSet& expected);
   bool WantStreamChange(uint32_t db, size_t key, uint64_t seed);
   bool ChangeStream(uint32_t db, size_t key, uint64_t seed);
@@ -97,6 +102,7 @@ class CrashWorkload : public StoreListener {
   std::string RandomBytes();
   uint32_t RandomDb() { return static_cast<uint32_t>(random_.Below(8) < 6 ? 0 : random_.Below(3)); }
   size_t RandomKey();
+  size_t RandomSetKey();
   // Whether a change of the key is one of a set.
   bool HoldsSet(uint32_t db, size_t key);
   bool HoldsLongString(uint32_t db, size_t key);

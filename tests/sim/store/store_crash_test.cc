@@ -65,6 +65,21 @@ TEST(StoreCrashTest, SurvivesCrashesUnderAlways) { Explore(SyncPolicy::kAlways, 
 TEST(StoreCrashTest, SurvivesCrashesUnderEverySecond) { Explore(SyncPolicy::kEverySecond, 2000); }
 TEST(StoreCrashTest, SurvivesCrashesUnderNo) { Explore(SyncPolicy::kNo, 3000); }
 
+// Half of one is nothing, and leaves no page behind.
+TEST(StoreCrashTest, WhatIsBuiltBesideTheOthersIsWholeOrAbsent) {
+  for (const SyncPolicy policy : {SyncPolicy::kAlways, SyncPolicy::kEverySecond, SyncPolicy::kNo}) {
+    const uint64_t seed = 4000 + static_cast<uint64_t>(policy) + SeedOffset();
+    CrashExplorer explorer({.seed = seed,
+                            .policy = policy,
+                            .commands = 400,
+                            .points = std::max<uint64_t>(CrashPoints() / 15, 1),
+                            .collections = true,
+                            .builds = true,
+                            .count_pages = true});
+    ASSERT_EQ(explorer.Run(), "") << "seed " << seed;
+  }
+}
+
 // A crash in the middle of a SETRANGE that makes a long string of nothing leaves nothing: this seed
 // has one.
 TEST(StoreCrashTest, ALongStringComesIntoBeingAtOnce) {
