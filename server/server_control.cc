@@ -84,6 +84,7 @@ void Server::RegisterAppliers() {
   on({"appendfsync"}, [this] { store_->SetSyncPolicy(WantedSyncPolicy()); });
   options_.OnChange({"appendonly"}, [this] { return ApplyAppendOnly(); });
   on({"tier-warm-memory"}, [this] { store_->SetWarmMemory(options_->tier_warm_memory); });
+  on({"tier-index-memory"}, [this] { store_->SetIndexMemory(options_->tier_index_memory); });
   on({"tier-min-value"}, [this] { store_->SetMinValue(options_->tier_min_value); });
   on({"tier-compression", "tier-compression-level"}, [this] {
     store_->SetCompression(options_->tier_compression == TierCompression::kZstd,

@@ -4,7 +4,9 @@
 
 #include "engine/base/check.h"
 #include "tiering/latency_timer.h"
+#include "tiering/left_keys.h"
 #include "tiering/log_archiver.h"
+#include "tiering/map_bound.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/store_impl.h"
 
@@ -19,146 +21,8 @@ constexpr int64_t kMaxPauseMicros = 2'000'000;
 constexpr double kLittleLeft = 0.02;
 constexpr uint64_t kChunkBytes = 2 << 20;
 constexpr int64_t kPickEveryMicros = 50'000;
-// Payloads shorter than this don't pay for being uncompressed.
-constexpr size_t kMinCompressBytes = 128;
 
 }  // namespace
-
-struct Compactor::ColdFile {
-  uint64_t segment_id = 0;
-  std::shared_ptr<io::File> file;
-  uint64_t end_offset = 0;
-  uint32_t epoch = 0;
-  uint32_t previous_crc = 0;
-};
-
-struct Compactor::Chunk {
-  struct Item {
-    log::RecordView record;  // views into `bytes` are made by Views
-    size_t key_offset = 0;
-    size_t payload_offset = 0;
-    size_t key_size = 0;
-    size_t payload_size = 0;
-    uint64_t hash = 0;
-    log::LogPosition from;
-    uint32_t to_offset = 0;
-    uint32_t to_size = 0;
-    bool keep = false;
-    // What expires lies together, so that its segments die as a whole.
-    int lifetime() const { return record.expiry_ms == log::kNoExpiry ? kLasting : kExpiring; }
-  };
-  std::vector<Item> items;
-  std::string bytes;
-  uint64_t max_bytes = kChunkBytes;
-  bool at_end = false;
-  std::string tear;  // where sound records end, if that is not where the segment ends
-  uint64_t read_bytes = 0;
-  uint64_t written_bytes = 0;
-  uint64_t synced_offset = 0;
-  std::array<std::shared_ptr<ColdFile>, kColdFiles> targets;  // null: nothing for it
-  bool compress = false;
-  int compression_level = 3;
-  Status status;
-
-  std::string_view KeyOf(const Item& item) const {
-    return std::string_view(bytes).substr(item.key_offset, item.key_size);
-  }
-  std::string_view PayloadOf(const Item& item) const {
-    return std::string_view(bytes).substr(item.payload_offset, item.payload_size);
-  }
-  void Read(log::LogReader* reader, HashSecret secret);
-  void Write();
-
- private:
-  void WriteTo(int lifetime);
-};
-
-void Compactor::Chunk::Read(log::LogReader* reader, HashSecret secret) {
-  log::RecordView record;
-  while (bytes.size() < max_bytes) {
-    auto outcome = reader->Next(&record);
-    if (outcome == log::LogReader::Outcome::kEnd) {
-      at_end = true;
-      return;
-    }
-    if (outcome == log::LogReader::Outcome::kInvalid) {
-      // The torn end of what was written when the power failed; or damage: then something lives on
-      // behind it.
-      tear = reader->message();
-      at_end = true;
-      return;
-    }
-    if (outcome == log::LogReader::Outcome::kError) {
-      status = reader->status();
-      return;
-    }
-    read_bytes += log::PaddedSize(record.size);
-    Item item{.record = record, .hash = SipHash13(secret, record.key), .from = reader->position()};
-    item.key_offset = bytes.size();
-    item.key_size = record.key.size();
-    bytes.append(record.key);
-    item.payload_offset = bytes.size();
-    item.payload_size = record.payload.size();
-    bytes.append(record.payload);
-    item.record.key = {};
-    item.record.payload = {};
-    items.push_back(item);
-  }
-}
-
-// Appends the copies of what is kept, and syncs them.
-void Compactor::Chunk::Write() {
-  for (int lifetime = 0; lifetime < kColdFiles && status.ok(); ++lifetime) {
-    if (targets[lifetime] != nullptr) WriteTo(lifetime);
-  }
-}
-
-void Compactor::Chunk::WriteTo(int lifetime) {
-  std::string out;
-  ColdFile* target = targets[lifetime].get();
-  uint64_t begin = target->end_offset;
-  for (Item& item : items) {
-    if (!item.keep || item.lifetime() != lifetime) continue;
-    log::RecordSpec spec{
-        .kind = item.record.kind,
-        .flags = static_cast<uint8_t>(item.record.flags & ~log::kFlagInGroup),
-        .type = item.record.type,
-        .encoding = item.record.encoding,
-        .compression = item.record.compression,
-        .keyspace = item.record.keyspace,
-        .expiry_ms = item.record.expiry_ms,
-        .key = KeyOf(item),
-        .payload = PayloadOf(item),
-        .raw_payload_size = item.record.raw_payload_size,
-    };
-    std::string compressed;
-    if (compress && spec.compression == log::Compression::kNone &&
-        spec.encoding == log::PayloadEncoding::kBytes && spec.payload.size() >= kMinCompressBytes) {
-      compressed = log::CompressPayload(spec.payload, compression_level);
-      if (!compressed.empty()) {
-        spec.compression = log::Compression::kZstd;
-        spec.payload = compressed;
-      }
-    }
-    uint32_t size = log::EncodedSize(spec);
-    item.to_offset = static_cast<uint32_t>(begin + out.size());
-    item.to_size = static_cast<uint32_t>(log::PaddedSize(size));
-    out.resize(out.size() + item.to_size);
-    target->previous_crc = log::EncodeRecord(spec,
-                                             {.previous_crc = target->previous_crc,
-                                              .epoch = target->epoch,
-                                              .lsn = item.record.lsn,
-                                              .durable_lsn = item.record.lsn,
-                                              .wall_ms = item.record.wall_ms},
-                                             out.data() + out.size() - item.to_size);
-  }
-  if (out.empty()) return;
-  status = target->file->WriteAt(begin, out);
-  if (status.ok()) status = target->file->Sync();
-  if (!status.ok()) return;
-  target->end_offset += out.size();
-  written_bytes += out.size();
-}
 
 // --- picking
 
@@ -245,6 +109,8 @@ void Compactor::Step() {
   if (failed_ || store_.closing_ || !store_.log_->poison().ok()) return;
   UnlinkReady();
   int64_t now = store_.environment_.loop->NowMicros();
+  // A part of the cold map is to be left to the index, which must know of all moves first.
+  if (store_.map_bound_->lowering()) return;
   if (paused_ && now >= resume_micros_) {
     paused_ = false;
     ReadChunk();
@@ -294,7 +160,7 @@ bool Compactor::MayDropUnread(const log::Segment& segment) const {
 void Compactor::NextChunk() {
   const int64_t now = store_.environment_.loop->NowMicros();
   resume_micros_ = now + PauseAfter(now - chunk_begun_micros_);
-  paused_ = resume_micros_ > now;
+  paused_ = resume_micros_ > now || store_.map_bound_->lowering();
   if (!paused_) ReadChunk();
 }
 
@@ -338,19 +204,76 @@ void Compactor::OnChunkRead(std::shared_ptr<Chunk> chunk) {
     Abandon(chunk->status);
     return;
   }
-  bool any = false;
+  bool ask_index = false;
   for (Chunk::Item& item : chunk->items) {
     item.record.key = chunk->KeyOf(item);
     if (item.record.kind == log::RecordKind::kImage) {
       item.keep = IsLive(item.record, item.hash, store_.segments_->Pack(item.from));
+      item.ask_index = !item.keep && IsLeft(item);
+      ask_index |= item.ask_index;
     } else if (item.record.kind == log::RecordKind::kDelete) {
       item.keep = KeepsDelete(item.record.lsn);
     } else if (item.record.kind == log::RecordKind::kKeyspaces) {
       saw_keyspace_names_ = true;
     }
-    any |= item.keep;
   }
   if (!chunk->tear.empty()) tear_ = chunk->tear;
+  if (ask_index) {
+    AskIndex(chunk);
+  } else {
+    MoveLive(chunk);
+  }
+}
+
+bool Compactor::IsLeft(const Chunk::Item& item) const {
+  Keyspace* keyspace = store_.KeyspaceById(item.record.keyspace);
+  return keyspace != nullptr && keyspace->IsLeft(item.hash) &&
+         keyspace->table.Find({item.record.key, item.hash}) == nullptr;
+}
+
+void Compactor::AskIndex(std::shared_ptr<Chunk> chunk) {
+  job_running_ = true;
+  store_.RunJob(
+      io::WorkPriority::kBackground, [chunk, index = store_.index_] { chunk->FindLeft(*index); },
+      [this, chunk, reading = store_.left_keys_->BeginReading()] {
+        job_running_ = false;
+        const Departures departures = store_.left_keys_->EndReading(reading);
+        if (!chunk->status.ok()) {
+          Abandon(chunk->status);
+          return;
+        }
+        for (Chunk::Item& item : chunk->items) {
+          if (item.ask_index) TakeLeft(chunk.get(), &item, departures);
+        }
+        MoveLive(chunk);
+      });
+}
+
+// What is to be moved of the keys left to the index comes into the table, and stays there until the
+// index knows of the move: nothing leaves whose record is in the victim.
+void Compactor::TakeLeft(Chunk* chunk, Chunk::Item* item, const Departures& departures) {
+  const bool is_root = std::exchange(item->keep, false);
+  Keyspace* keyspace = store_.KeyspaceById(item->record.keyspace);
+  if (keyspace == nullptr) return;
+  const HashedKey key{item->record.key, item->hash};
+  const PackedPosition position = store_.segments_->Pack(item->from);
+  Entry* entry = keyspace->table.Find(key);
+  if (entry != nullptr || keyspace->IsMapped(item->hash)) {
+    item->keep = IsLive(item->record, item->hash, position);
+  } else if (is_root && !departures.Include(keyspace->id, item->hash)) {
+    item->keep = true;
+    const bool has_expiry = item->record.expiry_ms != log::kNoExpiry;
+    const uint64_t logical =
+        LogicalRecordSize(chunk->KeyOf(*item).size(), item->record.raw_payload_size, has_expiry);
+    store_.InstallStub(*keyspace, key, position,
+                       {.logical_size = static_cast<uint32_t>(logical),
+                        .type = item->record.type,
+                        .expiry_ms = item->record.expiry_ms});
+  }
+}
+
+void Compactor::MoveLive(std::shared_ptr<Chunk> chunk) {
+  const bool any = std::ranges::any_of(chunk->items, &Chunk::Item::keep);
   if (any) {
     WriteChunk(chunk);
   } else if (chunk->at_end) {
@@ -361,12 +284,12 @@ void Compactor::OnChunkRead(std::shared_ptr<Chunk> chunk) {
 }
 
 void Compactor::WriteChunk(std::shared_ptr<Chunk> chunk) {
-  std::array<uint64_t, kColdFiles> most = {};
+  std::array<uint64_t, kCompactionFiles> most = {};
   for (const Chunk::Item& item : chunk->items) {
     if (!item.keep) continue;
     most[item.lifetime()] += item.key_size + item.payload_size + sizeof(log::RecordHeader) + 24;
   }
-  for (int lifetime = 0; lifetime < kColdFiles; ++lifetime) {
+  for (int lifetime = 0; lifetime < kCompactionFiles; ++lifetime) {
     const std::shared_ptr<ColdFile>& file = cold_streams_[lifetime].file;
     chunk->targets[lifetime] = most[lifetime] > 0 ? file : nullptr;
     if (most[lifetime] == 0) continue;
@@ -480,16 +403,40 @@ void Compactor::OnChunkWritten(std::shared_ptr<Chunk> chunk) {
     store_.segments_->ById(chunk->targets[item.lifetime()]->segment_id)
         ->NoteRecord(item.record.kind, item.record.lsn, item.record.expiry_ms);
   }
-  ApplyMoves(chunk.get());
-  if (chunk->at_end) {
+  if (ApplyMoves(chunk.get())) {
+    AwaitMoves(chunk);
+  } else {
+    EndChunk(*chunk);
+  }
+}
+
+void Compactor::EndChunk(const Chunk& chunk) {
+  if (chunk.at_end) {
     FinishVictim();
   } else {
     NextChunk();
   }
 }
 
-void Compactor::ApplyMoves(Chunk* chunk) {
+// So that only a chunk's stubs are in RAM at a time.
+void Compactor::AwaitMoves(std::shared_ptr<Chunk> chunk) {
+  store_.indexer_->WhenIndexed({}, [this, chunk](Status) {
+    for (const Chunk::Item& item : chunk->items) {
+      if (!item.keep || item.record.kind != log::RecordKind::kImage) continue;
+      Keyspace* keyspace = store_.KeyspaceById(item.record.keyspace);
+      if (keyspace == nullptr || !keyspace->IsLeft(item.hash)) continue;
+      const HashedKey key{chunk->KeyOf(item), item.hash};
+      Entry* entry = keyspace->table.Find(key);
+      if (entry == nullptr || entry->kind() != Entry::Kind::kStub) continue;
+      if (store_.IsDemotable(*entry)) store_.Demote(*keyspace, key, entry);
+    }
+    EndChunk(*chunk);
+  });
+}
+
+bool Compactor::ApplyMoves(Chunk* chunk) {
   std::vector<Indexer::Move> moves;
+  bool any_left = false;
   for (const Chunk::Item& item : chunk->items) {
     if (!item.keep || item.record.kind != log::RecordKind::kImage) continue;
     Keyspace* keyspace = store_.KeyspaceById(item.record.keyspace);
@@ -500,6 +447,7 @@ void Compactor::ApplyMoves(Chunk* chunk) {
     HashedKey key{chunk->KeyOf(item), item.hash};
     Entry* entry = keyspace->table.Find(key);
     bool counted = true;
+    any_left |= keyspace->IsLeft(item.hash);
     if (entry != nullptr && entry->position() == from) {
       entry->set_position(packed_to);
       counted = !entry->Has(Entry::kDirty);
@@ -524,6 +472,7 @@ void Compactor::ApplyMoves(Chunk* chunk) {
                       .expiry_ms = item.record.expiry_ms}});
   }
   store_.indexer_->AddMoves(std::move(moves));
+  return any_left;
 }
 
 void Compactor::FinishVictim() {

@@ -6,6 +6,9 @@
 //   worker: read a chunk -> executor: what of it is alive? -> worker: append the copies, sync
 //     -> executor: apply moves, hand them to the indexer -> ... -> index flushed -> unlink
 //
+// Of a key left to the index a worker asks the index; if its record is alive, the key has a stub in
+// the table from then on until the index knows of the move.
+//
 // Executor thread; its jobs touch only the files.
 #pragma once
 
@@ -14,12 +17,14 @@
 #include <memory>
 #include <vector>
 
+#include "tiering/compaction_chunk.h"
 #include "tiering/indexer.h"
 #include "tiering/log/log_reader.h"
 #include "tiering/log/segment.h"
 
 namespace firn {
 
+class Departures;
 class StoreImpl;
 
 // Of the name of a cold segment whose header is not synced yet.
@@ -31,17 +36,16 @@ class Compactor {
 
   void Step();
   bool busy() const { return job_running_ || victim_ != 0; }
+  bool job_running() const { return job_running_; }
+  // The segment that is being compacted, 0: none.
+  uint64_t victim() const { return victim_; }
   // Collects all garbage that there is, as BGREWRITEAOF asks for; false if that is being done.
   bool Rewrite();
   bool rewriting() const { return rewriting_; }
 
  private:
-  struct ColdFile;
-  struct Chunk;
-  // Copies go to files by what becomes of them: segments whose records all expire die as a whole.
-  static constexpr int kLasting = 0;
-  static constexpr int kExpiring = 1;
-  static constexpr int kColdFiles = 2;
+  using ColdFile = CompactionFile;
+  using Chunk = CompactionChunk;
   struct ColdStream {
     std::shared_ptr<ColdFile> file;  // being filled
     uint64_t previous_segment = 0;
@@ -60,9 +64,17 @@ class Compactor {
   void OnChunkRead(std::shared_ptr<Chunk> chunk);
   bool IsLive(const log::RecordView& record, uint64_t hash, log::PackedPosition position) const;
   bool KeepsDelete(uint64_t lsn) const;
+  // Whether only the index knows if the item is alive.
+  bool IsLeft(const Chunk::Item& item) const;
+  void AskIndex(std::shared_ptr<Chunk> chunk);
+  void TakeLeft(Chunk* chunk, Chunk::Item* item, const Departures& departures);
+  void MoveLive(std::shared_ptr<Chunk> chunk);
   void WriteChunk(std::shared_ptr<Chunk> chunk);
   void OnChunkWritten(std::shared_ptr<Chunk> chunk);
-  void ApplyMoves(Chunk* chunk);
+  // Whether some are of keys left to the index.
+  bool ApplyMoves(Chunk* chunk);
+  void AwaitMoves(std::shared_ptr<Chunk> chunk);
+  void EndChunk(const Chunk& chunk);
   void OpenColdFile(std::shared_ptr<Chunk> chunk, int lifetime);
   void FinishVictim();
   void UnlinkReady();
@@ -72,7 +84,7 @@ class Compactor {
   StoreImpl& store_;
   uint64_t victim_ = 0;
   std::shared_ptr<log::LogReader> reader_;
-  std::array<ColdStream, kColdFiles> cold_streams_;
+  std::array<ColdStream, kCompactionFiles> cold_streams_;
   int64_t chunk_begun_micros_ = 0;
   int64_t resume_micros_ = 0;
   bool paused_ = false;  // until resume_micros_

@@ -8,6 +8,7 @@
 #include "engine/base/check.h"
 #include "tiering/indexer.h"
 #include "tiering/latency_timer.h"
+#include "tiering/left_keys.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -34,6 +35,8 @@ struct Evictor::Batch {
   std::vector<std::pair<IndexKey, IndexRoot>> roots;
   std::vector<IndexBatch::Hint> hints;  // that led to them
   uint64_t next_hash = 0;               // 0: the keyspace's end
+  uint64_t reading = 0;                 // of LeftKeys
+  Departures departures;
   Status status;
 };
 
@@ -70,7 +73,7 @@ void Evictor::Step() {
   if (HasGarbageEnough()) return;
   for (const Keyspace* keyspace : store_.slots_) {
     // After a start: until then it isn't known which root is the newest of its key.
-    if (!keyspace->fully_mapped()) return;
+    if (!keyspace->fully_counted()) return;
   }
   StartBatch();
 }
@@ -97,6 +100,7 @@ void Evictor::StartBatch() {
   }
   job_running_ = true;
   auto batch = std::make_shared<Batch>();
+  batch->reading = store_.left_keys_->BeginReading();
   auto read = [index = store_.index_, batch, id = store_.slots_[slot_]->id, first = next_hash_] {
     batch->status = index->Visit(id, first, [&](const Index::Visited& visited) {
       // Roots of one hash stay together.
@@ -131,6 +135,7 @@ void Evictor::StartBatch() {
   };
   auto done = [this, batch] {
     job_running_ = false;
+    batch->departures = store_.left_keys_->EndReading(batch->reading);
     OnBatch(*batch);
   };
   if (by_expiry) {
@@ -151,7 +156,9 @@ void Evictor::OnBatch(const Batch& batch) {
   if (store_.closing_ || store_.group_depth_ > 0 || store_.paused_) return;  // it is read again
   const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
   uint64_t evicted = 0;
-  for (const auto& [key, root] : batch.roots) evicted += TryEvict(key, root) ? 1 : 0;
+  for (const auto& [key, root] : batch.roots) {
+    evicted += TryEvict(key, root, batch.departures) ? 1 : 0;
+  }
   if (evicted > 0) finished_slots_ = 0;
   if (IsVolatile(store_.options_.eviction)) {
     auto hints = batch.hints;
@@ -184,12 +191,15 @@ bool Evictor::StillNeeded(const IndexBatch::Hint& hint, const Batch& batch) cons
     if (key.keyspace != hint.keyspace || key.hash != hint.hash) return false;
     const Entry* entry = store_.FindEntry(*keyspace, {key.key, key.hash});
     if (entry != nullptr) return entry->kind() != Entry::Kind::kTombstone;
+    // Of what has left meanwhile it isn't known.
+    if (batch.departures.Include(key.keyspace, key.hash)) return true;
     const PackedPosition position = store_.segments_->Pack(item.second.position);
-    return position != kNoPosition && keyspace->cold.Contains(key.hash, position);
+    return store_.left_keys_->IsCurrent(*keyspace, key.hash, position, batch.departures);
   });
 }
 
-bool Evictor::TryEvict(const IndexKey& index_key, const IndexRoot& root) {
+bool Evictor::TryEvict(const IndexKey& index_key, const IndexRoot& root,
+                       const Departures& departures) {
   Keyspace* keyspace = store_.KeyspaceById(index_key.keyspace);
   if (keyspace == nullptr || keyspace->holds_pages()) return false;
   const EvictionPolicy policy = store_.options_.eviction;
@@ -205,7 +215,7 @@ bool Evictor::TryEvict(const IndexKey& index_key, const IndexRoot& root) {
     store_.Evict(*keyspace, key);
   } else {
     const PackedPosition position = store_.segments_->Pack(root.position);
-    if (position == kNoPosition || !keyspace->cold.Contains(key.hash, position)) return false;
+    if (!store_.left_keys_->IsCurrent(*keyspace, key.hash, position, departures)) return false;
     if (IsVolatile(policy) && root.expiry_ms < 0) return false;
     store_.InstallStub(*keyspace, key, position, root);
     store_.Evict(*keyspace, key);

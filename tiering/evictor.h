@@ -17,6 +17,7 @@
 namespace firn {
 
 struct Keyspace;
+class Departures;
 class StoreImpl;
 
 class Evictor {
@@ -40,7 +41,7 @@ class Evictor {
   void OnBatch(const Batch& batch);
   bool StillNeeded(const IndexBatch::Hint& hint, const Batch& batch) const;
   // Whether the key was evicted.
-  bool TryEvict(const IndexKey& index_key, const IndexRoot& root);
+  bool TryEvict(const IndexKey& index_key, const IndexRoot& root, const Departures& departures);
   // The next keyspace with keys, from its beginning.
   void NextKeyspace();
 

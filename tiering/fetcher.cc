@@ -6,6 +6,7 @@
 #include "engine/base/coding.h"
 #include "tiering/evictor.h"
 #include "tiering/hot_set.h"
+#include "tiering/left_keys.h"
 #include "tiering/settler.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
@@ -98,8 +99,10 @@ Fetcher::Verdict Fetcher::Judge(Keyspace& keyspace, const KeyAccess& access, Tic
   }
   auto is_rejected = [&](PackedPosition position) {
     for (const Ticket::Rejected& rejected : ticket->rejected_) {
+      // What the index said is old if the key has been mapped and left to it again since.
+      const bool is_old = position == 0 && rejected.lowerings != keyspace.lowerings;
       if (rejected.keyspace == keyspace.id && rejected.hash == access.key.hash &&
-          rejected.position == position) {
+          rejected.position == position && !is_old) {
         return true;
       }
     }
@@ -108,7 +111,9 @@ Fetcher::Verdict Fetcher::Judge(Keyspace& keyspace, const KeyAccess& access, Tic
   if (!keyspace.IsMapped(access.key.hash)) {
     return is_rejected(0) ? Verdict::kResident : Verdict::kNeedsIndex;
   }
-  if (access.access == Access::kOverwrite) return Verdict::kResident;
+  if (access.access == Access::kOverwrite && !keyspace.IsLowering(access.key.hash)) {
+    return Verdict::kResident;
+  }
   ColdMap::Candidates found;
   uint32_t count = keyspace.cold.Find(access.key.hash, &found);
   for (uint32_t i = 0; i < count; ++i) {
@@ -265,7 +270,9 @@ void Fetcher::StartIndexLookup(Keyspace& keyspace, const KeyAccess& access, Tick
                   .key = std::string(access.key.bytes),
                   .head_only = true,
                   .begun_micros = store_.environment_.loop->NowMicros(),
-                  .tickets = {serial}};
+                  .tickets = {serial},
+                  .lowerings = keyspace.lowerings};
+  store_.left_keys_->Hold(keyspace.id, access.key.hash);
   auto root = std::make_shared<Result<std::optional<IndexRoot>>>();
   IndexKey key{keyspace.id, access.key.hash, std::string(access.key.bytes)};
   store_.RunJob(
@@ -280,37 +287,41 @@ void Fetcher::OnIndexLookup(const std::string& id, Result<std::optional<IndexRoo
   Read& read = node.mapped();
   Status error;
   Keyspace* keyspace = store_.KeyspaceById(read.keyspace);
-  bool absent = root && !root->has_value();
   if (!root) {
     error = root.error();
     ++store_.stats_.read_errors;
-  } else if (keyspace != nullptr && root->has_value() && !keyspace->IsMapped(read.hash) &&
-             store_.FindEntry(*keyspace, {read.key, read.hash}) == nullptr) {
-    const IndexRoot& found = **root;
-    PackedPosition position = store_.segments_->Pack(found.position);
-    if (position == kNoPosition) {
-      error =
-          Status::Corruption("index: a root points into segment " +
-                             std::to_string(found.position.segment_id) + ", which is not there");
-      ++store_.stats_.read_errors;
-    } else {
-      store_.Install(*keyspace, {read.key, read.hash},
-                     Entry::Create({.kind = Entry::Kind::kStub,
-                                    .type = static_cast<ValueType>(found.type),
-                                    .key = read.key,
-                                    .expiry_ms = found.expiry_ms,
-                                    .position = position,
-                                    .stub_size = found.logical_size}));
-      store_.AddLive(*keyspace, position, found.logical_size);
+  } else if (keyspace != nullptr && !keyspace->IsMapped(read.hash) &&
+             keyspace->lowerings == read.lowerings) {
+    // Else the key's tickets plan again: it may have moved or changed since it was looked for.
+    if (!root->has_value()) {
+      NoteAbsent(read);
+    } else if (store_.FindEntry(*keyspace, {read.key, read.hash}) == nullptr) {
+      error = InstallRoot(*keyspace, read, **root);
     }
   }
-  if (absent) {
-    for (uint64_t serial : read.tickets) {
-      auto it = waiting_.find(serial);
-      if (it != waiting_.end()) it->second->rejected_.push_back({read.keyspace, read.hash, 0});
-    }
-  }
+  store_.left_keys_->Unhold(read.keyspace, read.hash);
   AnswerTickets(read.tickets, read, 0, error);
+}
+
+Status Fetcher::InstallRoot(Keyspace& keyspace, const Read& read, const IndexRoot& root) {
+  const PackedPosition position = store_.segments_->Pack(root.position);
+  if (position == kNoPosition) {
+    ++store_.stats_.read_errors;
+    return Status::Corruption("index: a root points into segment " +
+                              std::to_string(root.position.segment_id) + ", which is not there");
+  }
+  store_.InstallStub(keyspace, {read.key, read.hash}, position, root);
+  if (!keyspace.IsCounted(read.hash)) store_.AddLive(keyspace, position, root.logical_size);
+  return Status::Ok();
+}
+
+void Fetcher::NoteAbsent(const Read& read) {
+  for (uint64_t serial : read.tickets) {
+    auto it = waiting_.find(serial);
+    if (it == waiting_.end()) continue;
+    it->second->rejected_.push_back({read.keyspace, read.hash, 0, read.lowerings});
+    store_.left_keys_->Hold(read.keyspace, read.hash);
+  }
 }
 
 // --- tickets
@@ -343,8 +354,9 @@ void Fetcher::AnswerTickets(const std::vector<uint64_t>& serials, const Read& re
     --ticket->reads_in_flight_;
   }
   // Nobody waits any more: what was brought goes back.
-  if (entry != nullptr && !pinned && entry->Has(Entry::kTransient) && !entry->Has(Entry::kPinned)) {
-    Settle(*keyspace, key, entry);
+  if (entry != nullptr && !pinned && !entry->Has(Entry::kPinned)) {
+    const bool left_stub = entry->kind() == Entry::Kind::kStub && keyspace->IsLeft(read.hash);
+    if (entry->Has(Entry::kTransient) || left_stub) Settle(*keyspace, key, entry);
   }
   for (uint64_t serial : serials) {
     auto it = waiting_.find(serial);
@@ -402,12 +414,16 @@ void Fetcher::Unpin(const Ticket::Pin& pin) {
 // What becomes of an entry that nobody waits for any more.
 void Fetcher::Settle(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
   if (entry->kind() == Entry::Kind::kTombstone) {
-    if (!entry->Has(Entry::kBlind) && keyspace.IsMapped(key.hash)) {
-      store_.Discard(keyspace, key, entry);
+    if (store_.left_keys_->MayForget(keyspace, key.hash, *entry)) {
+      store_.left_keys_->Forget(keyspace, key, entry);
     }
     return;
   }
-  if (!entry->Has(Entry::kTransient)) return;
+  if (!entry->Has(Entry::kTransient)) {
+    const bool left_stub = entry->kind() == Entry::Kind::kStub && keyspace.IsLeft(key.hash);
+    if (left_stub && store_.IsDemotable(*entry)) store_.Demote(keyspace, key, entry);
+    return;
+  }
   store_.EndTransient(entry);
   if (!store_.options_.tiering || !store_.IsDemotable(*entry)) return;
   if (entry->kind() == Entry::Kind::kHot && Admit(key.hash)) {
@@ -444,6 +460,9 @@ void Fetcher::Release(Ticket* ticket) {
   ticket->queued_ = false;
   ticket->pages_wanted_ = 0;
   ticket->error_ = Status::Ok();
+  for (const Ticket::Rejected& rejected : ticket->rejected_) {
+    if (rejected.position == 0) store_.left_keys_->Unhold(rejected.keyspace, rejected.hash);
+  }
   ticket->rejected_.clear();
   ticket->pin_index_.reset();
   for (const Ticket::Pin& pin : std::exchange(ticket->pins_, {})) Unpin(pin);

@@ -58,6 +58,7 @@ class Fetcher {
     bool head_only;
     int64_t begun_micros;
     std::vector<uint64_t> tickets;  // serials
+    uint32_t lowerings = 0;         // of the keyspace, when the index was asked
   };
   enum class Verdict : uint8_t { kResident, kNeedsRead, kNeedsIndex };
   Verdict Judge(Keyspace& keyspace, const KeyAccess& access, Ticket* ticket);
@@ -68,6 +69,9 @@ class Fetcher {
   void StartIndexLookup(Keyspace& keyspace, const KeyAccess& access, Ticket* ticket);
   void OnRead(PackedPosition position, Result<FetchedRecord> result);
   void OnIndexLookup(const std::string& id, Result<std::optional<IndexRoot>> root);
+  Status InstallRoot(Keyspace& keyspace, const Read& read, const IndexRoot& root);
+  // Tells the tickets that wait for a look-up that the index doesn't know the key.
+  void NoteAbsent(const Read& read);
   void InstallRead(const Read& read, PackedPosition position, const FetchedRecord& fetched,
                    Status* error);
   void AnswerTickets(const std::vector<uint64_t>& serials, const Read& read,

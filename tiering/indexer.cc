@@ -161,6 +161,7 @@ void Indexer::StartJob(SyncPoint target) {
     ++segment.holds;
   }
   job->moves = std::exchange(moves_, {});
+  job_moves_ = !job->moves.empty();
   job->last.spent_hints = std::exchange(spent_hints_, {});
   std::erase_if(store_.dropped_ids_, [&](const StoreImpl::DroppedId& dropped) {
     if (dropped.lsn > target.lsn) return false;
@@ -256,7 +257,7 @@ void Indexer::RunJob(Job* job) {
 }
 
 void Indexer::OnJobDone(std::shared_ptr<Job> job) {
-  job_running_ = false;
+  job_running_ = job_moves_ = false;
   ++batches_done_;
   for (const log::ReadableSegment& readable : job->segments) {
     log::Segment* segment = store_.segments_->ById(readable.id);
@@ -275,6 +276,9 @@ void Indexer::OnJobDone(std::shared_ptr<Job> job) {
     }
     for (auto& waiter : std::exchange(waiters_, {})) waiter.done(job->status);
     return;
+  }
+  if (!moving_.empty()) {
+    for (const Move& move : job->moves) moving_.erase(store_.segments_->Pack(move.root.position));
   }
   last_batch_micros_ = store_.environment_.loop->NowMicros();
   indexed_position_ = job->target.tail;
@@ -298,7 +302,13 @@ void Indexer::OnJobDone(std::shared_ptr<Job> job) {
 }
 
 void Indexer::AddMoves(std::vector<Move> moves) {
-  for (Move& move : moves) moves_.push_back(std::move(move));
+  for (Move& move : moves) {
+    const Keyspace* keyspace = store_.KeyspaceById(move.key.keyspace);
+    if (keyspace != nullptr && !keyspace->IsMapped(move.key.hash)) {
+      moving_.insert(store_.segments_->Pack(move.root.position));
+    }
+    moves_.push_back(std::move(move));
+  }
 }
 
 void Indexer::AddSpentHints(std::vector<IndexBatch::Hint> hints) {

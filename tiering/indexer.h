@@ -11,8 +11,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
+#include "engine/keyspace/entry.h"
 #include "tiering/index/index.h"
 #include "tiering/index_meta.h"
 #include "tiering/log/log_reader.h"
@@ -61,6 +63,11 @@ class Indexer {
   };
   void AddMoves(std::vector<Move> moves);
   bool has_moves() const { return job_running_ || !moves_.empty(); }
+  // Moves that the index doesn't know yet. As has_moves, but exact.
+  bool moves_pending() const { return job_moves_ || !moves_.empty(); }
+  // Whether the index doesn't know yet that a record that compaction moved is here. Only kept of
+  // keys that are not in the cold map.
+  bool IsMoving(PackedPosition position) const { return moving_.contains(position); }
   void AddSpentHints(std::vector<IndexBatch::Hint> hints);
   // Calls back once everything up to `lsn`, and every move added before, is in the index, flushed
   // if `flushed`.
@@ -105,6 +112,8 @@ class Indexer {
   bool job_running_ = false;
   bool failed_ = false;
   std::vector<Move> moves_;
+  bool job_moves_ = false;  // the job that runs has some
+  std::unordered_set<PackedPosition> moving_;
   std::vector<IndexBatch::Hint> spent_hints_;
   std::vector<Waiter> waiters_;
 };

@@ -1,6 +1,10 @@
 #include "tiering/map_rebuild.h"
 
+#include <algorithm>
+
 #include "engine/base/check.h"
+#include "tiering/left_keys.h"
+#include "tiering/map_bound.h"
 #include "tiering/reaper.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
@@ -11,6 +15,9 @@ namespace {
 // Inserting a slice takes the executor some 0.5 ms.
 constexpr size_t kJobRoots = 4096;
 constexpr int64_t kRetryMicros = 5'000'000;
+// What a slot may take, at most, with its share of the directory.
+constexpr uint64_t kSlotBytesGuess = 64;
+constexpr uint64_t kFewestRoots = 64;
 
 }  // namespace
 
@@ -21,6 +28,11 @@ struct MapRebuild::Slice {
     std::string key;
     IndexRoot root;
   };
+  uint64_t first = 0;
+  bool maps = false;    // else its keys are left to the index
+  bool counts = false;  // else they are counted already
+  size_t most = kJobRoots;
+  uint64_t reading = 0;  // of LeftKeys
   std::vector<Item> items;
   bool at_end = false;
   Status status;
@@ -29,36 +41,62 @@ struct MapRebuild::Slice {
 void MapRebuild::Begin() {
   complete_ = false;
   begun_micros_ = store_.environment_.loop->NowMicros();
-  for (Keyspace* keyspace : store_.slots_) keyspace->mapped_until = 0;
+  for (Keyspace* keyspace : store_.slots_) keyspace->ForgetCounts();
 }
 
 void MapRebuild::Step() {
-  if (complete_ || running_ || store_.closing_) return;
+  if (running_ || store_.closing_ || store_.map_bound_->lowering()) return;
+  if (complete_) return MapMore();
   if (store_.environment_.loop->NowMicros() < not_before_micros_) return;
   for (Keyspace* keyspace : store_.slots_) {
-    if (!keyspace->fully_mapped()) {
-      StartSlice(*keyspace);
+    if (!keyspace->fully_counted()) {
+      StartSlice(*keyspace, keyspace->counted_until);
       return;
     }
   }
+  Complete();
+}
+
+void MapRebuild::Complete() {
   complete_ = true;
   int64_t micros = store_.environment_.loop->NowMicros() - begun_micros_;
+  uint64_t left = 0;
+  for (const Keyspace* keyspace : store_.slots_) left += keyspace->left;
+  const std::string of_them =
+      left == 0 ? "" : ", " + std::to_string(left) + " of them left to the index";
   store_.Log(2, "Cold map rebuilt: " + std::to_string(keys_) + " keys in " +
-                    std::to_string(micros / 1000) + " ms");
+                    std::to_string(micros / 1000) + " ms" + of_them);
   store_.sweeper_->NoteMapComplete();
   for (auto& waiter : std::exchange(waiters_, {})) waiter();
 }
 
-void MapRebuild::StartSlice(Keyspace& keyspace) {
+// What was left to the index, if there is room for it now.
+void MapRebuild::MapMore() {
+  if (!store_.map_bound_->WantsMore()) return;
+  if (store_.environment_.loop->NowMicros() < not_before_micros_) return;
+  for (Keyspace* keyspace : store_.slots_) {
+    if (!keyspace->fully_mapped()) return StartSlice(*keyspace, keyspace->mapped_until);
+  }
+}
+
+void MapRebuild::StartSlice(Keyspace& keyspace, uint64_t first) {
   running_ = true;
   auto slice = std::make_shared<Slice>();
+  const uint64_t room = store_.map_bound_->Room();
+  slice->first = first;
+  slice->counts = first == keyspace.counted_until && !keyspace.fully_counted();
+  slice->maps = first == keyspace.mapped_until && room > 0;
+  if (slice->maps && room != UINT64_MAX) {
+    slice->most = std::clamp<uint64_t>(room / kSlotBytesGuess, kFewestRoots, kJobRoots);
+  }
+  slice->reading = store_.left_keys_->BeginReading();
   store_.RunJob(
       io::WorkPriority::kBackground,
-      [slice, index = store_.index_, id = keyspace.id, first = keyspace.mapped_until] {
+      [slice, index = store_.index_, id = keyspace.id] {
         slice->at_end = true;
-        slice->status = index->Visit(id, first, [&](const Index::Visited& visited) {
+        slice->status = index->Visit(id, slice->first, [&](const Index::Visited& visited) {
           // Roots that share a hash stay together.
-          if (slice->items.size() >= kJobRoots && visited.hash != slice->items.back().hash) {
+          if (slice->items.size() >= slice->most && visited.hash != slice->items.back().hash) {
             slice->at_end = false;
             return false;
           }
@@ -72,6 +110,7 @@ void MapRebuild::StartSlice(Keyspace& keyspace) {
 
 void MapRebuild::OnSlice(uint32_t keyspace_id, const Slice& slice) {
   running_ = false;
+  const Departures departures = store_.left_keys_->EndReading(slice.reading);
   Keyspace* keyspace = store_.KeyspaceById(keyspace_id);
   if (keyspace == nullptr) return;  // flushed meanwhile
   if (!slice.status.ok()) {
@@ -80,17 +119,34 @@ void MapRebuild::OnSlice(uint32_t keyspace_id, const Slice& slice) {
     store_.Log(3, "Rebuild of the cold map is held up: " + slice.status.message());
     return;
   }
+  // Of what has left since it was read, the index says more now: there the next slice begins.
+  uint64_t end = slice.at_end ? Keyspace::kAllHashes : slice.items.back().hash + 1;
+  if (auto left = departures.First(keyspace_id, slice.first)) end = std::min(end, *left);
+  TakeItems(*keyspace, slice, end);
+  if (slice.maps) {
+    keyspace->mapped_until = end;
+  } else {
+    store_.map_bound_->NotePartial();
+  }
+  if (!slice.counts) return;
+  keyspace->counted_until = end;
+  if (keyspace->fully_counted()) FinishCounting(*keyspace);
+}
+
+// Those with hashes before `end`; all for the last.
+void MapRebuild::TakeItems(Keyspace& keyspace, const Slice& slice, uint64_t end) {
   for (const Slice::Item& item : slice.items) {
+    if (item.hash >= end && end != Keyspace::kAllHashes) break;
     bool resident = false;
     if (item.is_long) {
       // The key's bytes are only in the log; 64 keyed bits tell well enough.
-      keyspace->table.WalkRange(item.hash, item.hash, [&](Entry*) { resident = true; });
+      keyspace.table.WalkRange(item.hash, item.hash, [&](Entry*) { resident = true; });
     } else {
-      resident = keyspace->table.Find({item.key, item.hash}) != nullptr;
+      resident = keyspace.table.Find({item.key, item.hash}) != nullptr;
     }
     if (resident) continue;  // what RAM says is newer
-    if (item.root.type == static_cast<uint8_t>(ValueType::kReapNote)) {
-      store_.reaper_->NoteFound(keyspace->id, item.key);
+    if (slice.counts && item.root.type == static_cast<uint8_t>(ValueType::kReapNote)) {
+      store_.reaper_->NoteFound(keyspace.id, item.key);
     }
     PackedPosition position = store_.segments_->Pack(item.root.position);
     if (position == kNoPosition) {
@@ -99,20 +155,21 @@ void MapRebuild::OnSlice(uint32_t keyspace_id, const Slice& slice) {
                         ", which is not there");
       continue;
     }
-    keyspace->cold.Insert(item.hash, {position, SizeClassFor(item.root.size)});
-    store_.AddLive(*keyspace, position, item.root.logical_size);
+    if (slice.maps) {
+      keyspace.cold.Insert(item.hash, {position, SizeClassFor(item.root.size)});
+    }
+    if (!slice.counts) {
+      --keyspace.left;
+      continue;
+    }
+    if (!slice.maps) ++keyspace.left;
+    store_.AddLive(keyspace, position, item.root.logical_size);
     ++keys_;
-  }
-  if (slice.at_end) {
-    FinishKeyspace(*keyspace);
-  } else {
-    keyspace->mapped_until = slice.items.back().hash + 1;
   }
 }
 
-void MapRebuild::FinishKeyspace(Keyspace& keyspace) {
-  keyspace.mapped_until = Keyspace::kFullyMapped;
-  uint64_t counted = keyspace.cold.size() + keyspace.resident;
+void MapRebuild::FinishCounting(Keyspace& keyspace) {
+  uint64_t counted = keyspace.cold.size() + keyspace.resident + keyspace.left;
   if (keyspace.counts_exact && keyspace.unsettled == 0 && keyspace.keys != counted) {
     store_.Log(3, "Database " + std::to_string(keyspace.db()) + " has " + std::to_string(counted) +
                       " keys, not " + std::to_string(keyspace.keys) + " as was remembered");

@@ -1,6 +1,8 @@
 // MapRebuild: fills the cold maps from the index after a start, in the background, in hash order, a
 // slice at a time. Until a keyspace is done, IsMapped tells which part of it the map answers for.
-// Counts the keys on the way. Executor thread; the index is read by a worker.
+// Counts the keys and live bytes on the way; what MapBound has no room for is only counted, and
+// left to the index. When there is room later, it maps that, too. Executor thread; the index is
+// read by a worker.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +23,20 @@ class MapRebuild {
   // All keyspaces present are unmapped from their first hash on. For the start.
   void Begin();
   void Step();
+  // Everything is counted since the start.
   bool complete() const { return complete_; }
+  // A slice is being read.
+  bool reading() const { return running_; }
   void WhenComplete(std::move_only_function<void()> done);
 
  private:
   struct Slice;
-  void StartSlice(Keyspace& keyspace);
+  void Complete();
+  void MapMore();
+  void StartSlice(Keyspace& keyspace, uint64_t first);
   void OnSlice(uint32_t keyspace_id, const Slice& slice);
-  void FinishKeyspace(Keyspace& keyspace);
+  void TakeItems(Keyspace& keyspace, const Slice& slice, uint64_t end);
+  void FinishCounting(Keyspace& keyspace);
 
   StoreImpl& store_;
   bool complete_ = true;

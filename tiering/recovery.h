@@ -37,7 +37,8 @@ class Recovery {
   Status ApplyRecord(const log::RecordView& record, const log::LogPosition& position);
   void ApplyImage(Keyspace& keyspace, const log::RecordView& record,
                   const log::LogPosition& position);
-  void ApplyDelete(Keyspace& keyspace, const log::RecordView& record);
+  void ApplyDelete(Keyspace& keyspace, const log::RecordView& record,
+                   const log::LogPosition& position);
   Status ApplyEffect(Keyspace& keyspace, const log::RecordView& record,
                      const log::LogPosition& position);
   Status ApplySplices(Keyspace& keyspace, const log::RecordView& record,

@@ -17,7 +17,7 @@ Status Recovery::ApplyRecord(const log::RecordView& record, const log::LogPositi
       ApplyImage(*keyspace, record, position);
       break;
     case log::RecordKind::kDelete:
-      ApplyDelete(*keyspace, record);
+      ApplyDelete(*keyspace, record, position);
       break;
     case log::RecordKind::kEffect:
       if (store_.Has(PlantedBug::kReplayEffectsTwice)) {
@@ -65,13 +65,16 @@ void Recovery::ApplyImage(Keyspace& keyspace, const log::RecordView& record,
   store_.AddLive(keyspace, packed, static_cast<int64_t>(logical));
 }
 
-void Recovery::ApplyDelete(Keyspace& keyspace, const log::RecordView& record) {
+void Recovery::ApplyDelete(Keyspace& keyspace, const log::RecordView& record,
+                           const log::LogPosition& position) {
   HashedKey key{record.key, keyspace.table.HashOf(record.key)};
   if (record.lsn > meta_.counts_lsn) {
     if (keyspace.keys > 0) --keyspace.keys;
     if ((record.flags & log::kFlagSupersededExpiring) && keyspace.expiring > 0) --keyspace.expiring;
   }
-  Entry* tombstone = Entry::Create({.kind = Entry::Kind::kTombstone, .key = record.key});
+  Entry* tombstone = Entry::Create({.kind = Entry::Kind::kTombstone,
+                                    .key = record.key,
+                                    .position = store_.segments_->Pack(position)});
   Entry* old = store_.FindEntry(keyspace, key);
   if (old == nullptr) {
     store_.Install(keyspace, key, tombstone);
@@ -228,7 +231,7 @@ Status Recovery::ApplyKeyspaces(const log::RecordView& record) {
     if (keyspace == nullptr) {
       keyspace = store_.MakeKeyspace(id, db);
       // What the index holds of it, if anything, was indexed after the replay position.
-      if (has_meta_) keyspace->mapped_until = 0;
+      if (has_meta_) keyspace->ForgetCounts();
     }
     keyspace->slot = db;
     by_db[db] = keyspace;

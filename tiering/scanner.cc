@@ -1,8 +1,10 @@
 #include "tiering/scanner.h"
 
+#include <deque>
 #include <unordered_set>
 
 #include "engine/base/check.h"
+#include "tiering/left_keys.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/record_fetch.h"
 #include "tiering/settler.h"
@@ -14,6 +16,9 @@ namespace {
 // A cursor is the top 52 bits of a hash: clients turn cursors into doubles.
 constexpr int kCursorShift = 12;
 constexpr int kRandomTries = 100;
+constexpr size_t kRandomRoots = 32;
+// To ask the index costs more than a look at the table.
+constexpr int kTriesOfOneLook = 10;
 
 bool HasExpired(const Entry& entry, int64_t now_ms) {
   return entry.Has(Entry::kHasExpiry) && entry.expiry_ms() <= now_ms;
@@ -36,6 +41,7 @@ struct Scanner::ColdSlice {
   uint64_t first = 0;  // hashes, both included
   uint64_t last = 0;
   bool to_the_end = false;
+  uint64_t reading = 0;  // of LeftKeys
   std::vector<Item> items;
   // What was in RAM when the index was asked: it may have left since, and the index not known it.
   Store::ScanResult before;
@@ -83,6 +89,7 @@ void Scanner::Scan(uint32_t db, uint64_t cursor, uint64_t count, Store::ScanCall
   slice->last = last;
   slice->done = std::move(done);
   AppendResident(keyspace, first, last, &slice->before);
+  slice->reading = store_.left_keys_->BeginReading();
   store_.RunJob(
       io::WorkPriority::kUrgent,
       [slice, count, index = store_.index_] {
@@ -103,6 +110,7 @@ void Scanner::Scan(uint32_t db, uint64_t cursor, uint64_t count, Store::ScanCall
 }
 
 void Scanner::OnColdSlice(std::shared_ptr<ColdSlice> slice) {
+  const Departures departures = store_.left_keys_->EndReading(slice->reading);
   Keyspace* keyspace = store_.KeyspaceById(slice->keyspace);
   if (keyspace == nullptr || !slice->status.ok()) {  // flushed meanwhile: nothing is left
     slice->done({.next = 0, .keys = {}, .status = slice->status});
@@ -111,8 +119,10 @@ void Scanner::OnColdSlice(std::shared_ptr<ColdSlice> slice) {
   int64_t now = store_.expiry_clock_ms();
   // A key too long for the index is deleted when it is next met by name.
   std::erase_if(slice->items, [&](const ColdSlice::Item& item) {
+    // It may live longer by now.
+    if (departures.Include(keyspace->id, item.hash)) return false;
     if (item.root.expiry_ms >= 0 && item.root.expiry_ms <= now) {
-      if (!item.is_long) ExpireCold(*keyspace, {item.key, item.hash}, item.root);
+      if (!item.is_long) ExpireCold(*keyspace, {item.key, item.hash}, item.root, departures);
       return true;
     }
     // A key that was deleted since is in neither; one that compaction moved has another position.
@@ -121,10 +131,11 @@ void Scanner::OnColdSlice(std::shared_ptr<ColdSlice> slice) {
   ReadLongKeys(slice, 0);
 }
 
-void Scanner::ExpireCold(Keyspace& keyspace, const HashedKey& key, const IndexRoot& root) {
+void Scanner::ExpireCold(Keyspace& keyspace, const HashedKey& key, const IndexRoot& root,
+                         const Departures& departures) {
   PackedPosition position = store_.segments_->Pack(root.position);
-  if (position == kNoPosition || !keyspace.IsMapped(key.hash) ||
-      !keyspace.cold.Contains(key.hash, position) || store_.FindEntry(keyspace, key) != nullptr) {
+  if (store_.FindEntry(keyspace, key) != nullptr ||
+      !store_.left_keys_->IsCurrent(keyspace, key.hash, position, departures)) {
     return;
   }
   // Its record is the newest of the key, so that the root says all that a stub has to know.
@@ -177,7 +188,7 @@ void Scanner::AppendCold(Keyspace& keyspace, ColdSlice* slice, Store::ScanResult
   }
   for (Store::ScanKey& key : slice->before.keys) {
     uint64_t hash = keyspace.table.HashOf(key.key);
-    if (hash <= slice->last && keyspace.IsMapped(hash)) append(std::move(key.key), hash, key.type);
+    if (hash <= slice->last && keyspace.IsCounted(hash)) append(std::move(key.key), hash, key.type);
   }
 }
 
@@ -203,9 +214,10 @@ void Scanner::TryRandom(uint32_t db, int tries, RandomDone done) {
   Keyspace& keyspace = store_.KeyspaceOf(db);
   int64_t now = store_.expiry_clock_ms();
   for (; tries > 0; --tries) {
-    uint64_t total = keyspace.resident + keyspace.cold.size();
+    uint64_t total = keyspace.resident + keyspace.cold.size() + keyspace.left;
     if (total == 0) break;
-    if (store_.random_.Below(total) < keyspace.resident) {
+    const uint64_t drawn = store_.random_.Below(total);
+    if (drawn < keyspace.resident) {
       Entry* entry = keyspace.table.Sample(store_.random_.Next());
       if (entry != nullptr && IsLiveKey(*entry, now)) {
         done(std::string(entry->key()));
@@ -213,9 +225,13 @@ void Scanner::TryRandom(uint32_t db, int tries, RandomDone done) {
       }
       continue;
     }
+    if (drawn >= keyspace.resident + keyspace.cold.size()) {
+      return TryRandomLeft(db, tries, std::move(done));
+    }
     ColdSlot slot;
     uint64_t prefix = 0;
-    if (!keyspace.cold.Sample(store_.random_.Next(), &slot, &prefix)) continue;
+    const uint64_t mapped_until = keyspace.mapped_until;
+    if (!keyspace.cold.Sample(store_.random_.Next(), mapped_until, &slot, &prefix)) continue;
     StartRecordFetch(&store_,
                      {.position = slot.position,
                       .size_guess_bytes = SizeClassBytes(slot.size_class),
@@ -233,7 +249,8 @@ void Scanner::TryRandom(uint32_t db, int tries, RandomDone done) {
                      });
     return;
   }
-  if (keyspace.fully_mapped() && keyspace.resident + keyspace.cold.size() == 0) {
+  const uint64_t known = keyspace.resident + keyspace.cold.size() + keyspace.left;
+  if (keyspace.fully_counted() && known == 0) {
     done(std::nullopt);
     return;
   }
@@ -248,6 +265,48 @@ void Scanner::TryRandom(uint32_t db, int tries, RandomDone done) {
       done(std::nullopt);
     }
   });
+}
+
+// Of the first roots from a random hash on, so that keys after gaps have no better chance.
+void Scanner::TryRandomLeft(uint32_t db, int tries, RandomDone done) {
+  struct Found {
+    std::vector<std::pair<HashedKey, IndexRoot>> roots;
+    std::deque<std::string> names;
+  };
+  const Keyspace& keyspace = store_.KeyspaceOf(db);
+  const uint64_t hashes = keyspace.counted_until - keyspace.mapped_until;
+  const uint64_t first = keyspace.mapped_until + store_.random_.Below(hashes);
+  const uint64_t reading = store_.left_keys_->BeginReading();
+  auto found = std::make_shared<Found>();
+  auto read = [found, first, long_ones = size_t{0}, id = keyspace.id,
+               index = store_.index_]() mutable {
+    // Without any, another place is tried.
+    (void)index->Visit(id, first, [&](const Index::Visited& visited) {
+      if (visited.is_long) return ++long_ones < kRandomRoots;
+      const std::string& name = found->names.emplace_back(visited.key);
+      found->roots.push_back({{name, visited.hash}, visited.root});
+      return found->roots.size() < kRandomRoots;
+    });
+  };
+  store_.RunJob(
+      io::WorkPriority::kUrgent, std::move(read),
+      [this, db, tries, reading, found, id = keyspace.id, done = std::move(done)]() mutable {
+        const Departures departures = store_.left_keys_->EndReading(reading);
+        Keyspace* keyspace = store_.KeyspaceById(id);
+        const int64_t now = store_.now_ms();
+        std::erase_if(found->roots, [&](const auto& item) {
+          const auto& [key, root] = item;
+          return keyspace == nullptr || store_.FindEntry(*keyspace, key) != nullptr ||
+                 (root.expiry_ms >= 0 && root.expiry_ms <= now) ||
+                 !store_.left_keys_->IsCurrent(*keyspace, key.hash,
+                                               store_.segments_->Pack(root.position), departures);
+        });
+        if (found->roots.empty()) {
+          return TryRandom(db, tries - kTriesOfOneLook, std::move(done));
+        }
+        const uint64_t one = store_.random_.Below(found->roots.size());
+        done(std::string(found->roots[one].first.bytes));
+      });
 }
 
 void Scanner::CountKeys(uint32_t db, std::move_only_function<void(uint64_t)> done) {

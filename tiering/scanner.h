@@ -13,6 +13,7 @@ namespace firn {
 
 struct IndexRoot;
 struct Keyspace;
+class Departures;
 class StoreImpl;
 
 class Scanner {
@@ -27,12 +28,15 @@ class Scanner {
   struct ColdSlice;
   using RandomDone = std::move_only_function<void(std::optional<std::string>)>;
   void AppendResident(Keyspace& keyspace, uint64_t first, uint64_t last, Store::ScanResult* out);
-  void ExpireCold(Keyspace& keyspace, const HashedKey& key, const IndexRoot& root);
+  void ExpireCold(Keyspace& keyspace, const HashedKey& key, const IndexRoot& root,
+                  const Departures& departures);
   void OnColdSlice(std::shared_ptr<ColdSlice> slice);
   void ReadLongKeys(std::shared_ptr<ColdSlice> slice, size_t next);
   void AppendCold(Keyspace& keyspace, ColdSlice* slice, Store::ScanResult* out);
   void FinishScan(std::shared_ptr<ColdSlice> slice);
   void TryRandom(uint32_t db, int tries, RandomDone done);
+  // One of the keys left to the index.
+  void TryRandomLeft(uint32_t db, int tries, RandomDone done);
 
   StoreImpl& store_;
 };

@@ -1,6 +1,9 @@
 #include "tiering/settler.h"
 
+#include <algorithm>
+
 #include "engine/base/check.h"
+#include "tiering/left_keys.h"
 #include "tiering/reaper.h"
 #include "tiering/record_fetch.h"
 #include "tiering/store_impl.h"
@@ -18,6 +21,11 @@ void Settler::Add(Keyspace& keyspace, const HashedKey& key) {
   ++keyspace.unsettled;
   ++store_.stats_.unsettled_writes;
   queue_.push_back({keyspace.id, key.hash, std::string(key.bytes)});
+}
+
+bool Settler::HasPostponed(uint32_t keyspace) const {
+  return std::ranges::any_of(postponed_,
+                             [&](const Item& item) { return item.keyspace == keyspace; });
 }
 
 bool Settler::overloaded() const { return pending() > kOverloaded; }
@@ -94,9 +102,12 @@ void Settler::Finish(Keyspace& keyspace, const HashedKey& key) {
   Entry* entry = store_.FindEntry(keyspace, key);
   CHECK(entry != nullptr && entry->Has(Entry::kBlind));
   entry->Clear(Entry::kBlind);
-  if (entry->kind() == Entry::Kind::kTombstone && !entry->Has(Entry::kPinned) &&
-      keyspace.IsMapped(key.hash)) {
-    store_.Discard(keyspace, key, entry);
+  if (entry->kind() == Entry::Kind::kTombstone && !entry->Has(Entry::kPinned)) {
+    if (store_.left_keys_->MayForget(keyspace, key.hash, *entry)) {
+      store_.left_keys_->Forget(keyspace, key, entry);
+    } else {
+      store_.left_keys_->Await(keyspace, key.hash, entry->position());
+    }
   }
   AnswerWaiters();
 }

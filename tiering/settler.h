@@ -28,6 +28,8 @@ class Settler {
   void Add(Keyspace& keyspace, const HashedKey& key);
   // Starts reads, a bounded number at a time.
   void Step();
+  // Of writes into this keyspace some are set aside, since a record can't be read.
+  bool HasPostponed(uint32_t keyspace) const;
   bool busy() const { return !queue_.empty() || in_flight_ > 0; }
   // So many wait that writers should, too.
   bool overloaded() const;

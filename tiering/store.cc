@@ -12,7 +12,9 @@
 #include "tiering/fetcher.h"
 #include "tiering/hot_set.h"
 #include "tiering/indexer.h"
+#include "tiering/left_keys.h"
 #include "tiering/log_archiver.h"
+#include "tiering/map_bound.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/memory_shares.h"
 #include "tiering/read_ahead.h"
@@ -47,6 +49,8 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       indexer_(std::make_unique<Indexer>(this)),
       sweeper_(std::make_unique<Sweeper>(this)),
       defragmenter_(std::make_unique<Defragmenter>(this)),
+      left_keys_(std::make_unique<LeftKeys>(this)),
+      map_bound_(std::make_unique<MapBound>(this)),
       map_rebuild_(std::make_unique<MapRebuild>(this)),
       compactor_(std::make_unique<Compactor>(this)),
       scanner_(std::make_unique<Scanner>(this)),
@@ -290,6 +294,7 @@ void Store::SetWarmMemory(uint64_t bytes) {
   impl_->options_.warm_memory_bytes = bytes;
   impl_->log_->set_window_size(WindowBytesOf(impl_->options_));
 }
+void Store::SetIndexMemory(uint64_t bytes) { impl_->options_.index_memory_bytes = bytes; }
 void Store::SetCompression(bool on, int level) {
   impl_->options_.compress = on;
   impl_->options_.compression_level = level;
@@ -328,7 +333,8 @@ StoreStats Store::Stats() const {
   StoreStats stats = impl.stats_;
   for (const Keyspace* keyspace : impl.slots_) {
     stats.hot.keys += keyspace->resident;
-    stats.cold.keys += keyspace->cold.size();
+    stats.cold.keys += keyspace->cold.size() + keyspace->left;
+    stats.unmapped_keys += keyspace->left;
     stats.table_bytes += keyspace->table.MemoryBytes();
     stats.cold_map_bytes += keyspace->cold.MemoryBytes();
   }

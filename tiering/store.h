@@ -118,6 +118,7 @@ class Ticket {
     uint32_t keyspace;
     uint64_t hash;
     uint64_t position;
+    uint32_t lowerings = 0;  // of the keyspace, when the index was asked
   };
   std::vector<Pin> pins_;
   std::unique_ptr<std::unordered_map<uint64_t, uint32_t>> pin_index_;  // of many pins
@@ -139,7 +140,7 @@ struct StoreOptions {
   uint64_t max_disk_bytes = 0;    // 0: see LogWriter::set_max_bytes
   uint64_t segment_size_bytes = 64 << 20;
   uint64_t warm_memory_bytes = 0;   // 0: chosen from max_memory_bytes
-  uint64_t index_memory_bytes = 0;  // 0: no limit of its own
+  uint64_t index_memory_bytes = 0;  // of the cold maps; 0: no limit
   bool compress = false;
   int compression_level = 3;
   int compaction_target_percent = 140;  // of the bytes alive that the log may take
@@ -347,6 +348,7 @@ class Store {
   void SetMaxDisk(uint64_t bytes);
   void SetSyncPolicy(SyncPolicy policy);
   void SetWarmMemory(uint64_t bytes);
+  void SetIndexMemory(uint64_t bytes);
   void SetCompression(bool on, int level);
   struct CompactionPace {
     int target_percent = 0;

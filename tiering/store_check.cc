@@ -9,6 +9,7 @@
 #include "tiering/copier.h"
 #include "tiering/index_rebuild.h"
 #include "tiering/indexer.h"
+#include "tiering/map_bound.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/reaper.h"
 #include "tiering/settler.h"
@@ -28,6 +29,7 @@ class ConsistencyCheck {
     const log::LogWriter& log = *store_.log_;
     if (!store_.map_rebuild_->complete() || store_.settler_->busy() || store_.compactor_->busy() ||
         store_.reaper_->busy() || store_.copier_->busy() || store_.indexer_->has_moves() ||
+        store_.map_rebuild_->reading() || store_.map_bound_->lowering() ||
         store_.indexer_->indexed_lsn() < log.appended_lsn()) {
       return Status(StatusCode::kBusy, "work is under way");
     }
@@ -74,18 +76,24 @@ class ConsistencyCheck {
       if (status.ok()) status = checked;
     });
     FIRN_RETURN_IF_ERROR(status);
+    uint64_t left = 0;
     for (const auto& [id, root] : *roots) {
       FIRN_RETURN_IF_ERROR(CheckColdRoot(keyspace, id.first, root));
+      left += keyspace.IsMapped(id.first) ? 0 : 1;
     }
-    if (roots->size() != keyspace.cold.size()) {
+    if (roots->size() != keyspace.cold.size() + left || left != keyspace.left) {
       return Wrong(keyspace, "the cold map has " + std::to_string(keyspace.cold.size()) +
-                                 " keys, the index " + std::to_string(roots->size()));
+                                 " keys, leaves " + std::to_string(keyspace.left) +
+                                 " to the index, that has " + std::to_string(roots->size()) + ", " +
+                                 std::to_string(left) + " beyond the map");
     }
     if (resident != keyspace.resident) return Wrong(keyspace, "miscounted resident keys");
-    if (keyspace.unsettled != 0 || keyspace.keys != keyspace.resident + keyspace.cold.size()) {
+    if (keyspace.unsettled != 0 ||
+        keyspace.keys != keyspace.resident + keyspace.cold.size() + keyspace.left) {
       return Wrong(keyspace, "counts " + std::to_string(keyspace.keys) + " keys, has " +
-                                 std::to_string(keyspace.resident) + " and " +
-                                 std::to_string(keyspace.cold.size()));
+                                 std::to_string(keyspace.resident) + ", " +
+                                 std::to_string(keyspace.cold.size()) + " and " +
+                                 std::to_string(keyspace.left));
     }
     return Status::Ok();
   }
@@ -121,7 +129,7 @@ class ConsistencyCheck {
     std::string place = log::SegmentFileName(root.position.segment_id) + " at offset " +
                         std::to_string(root.position.offset);
     if (position == kNoPosition) return Wrong(keyspace, "the index points to missing " + place);
-    if (!keyspace.cold.Contains(hash, position)) {
+    if (keyspace.IsMapped(hash) && !keyspace.cold.Contains(hash, position)) {
       return Wrong(keyspace, "the index has a key in " + place + " that RAM does not know");
     }
     Count(keyspace, position, root.logical_size);

@@ -5,6 +5,7 @@
 #include "engine/base/check.h"
 #include "engine/types/root_format.h"
 #include "tiering/indexer.h"
+#include "tiering/left_keys.h"
 #include "tiering/reaper.h"
 #include "tiering/settler.h"
 #include "tiering/snapshot/capture.h"
@@ -276,6 +277,12 @@ void StoreImpl::FreePagesOf(Keyspace& keyspace, const Entry& entry) {
   }
 }
 
+PackedPosition StoreImpl::LastPosition() const {
+  log::LogPosition tail = log_->tail();
+  tail.offset -= log::kRecordAlignment;
+  return segments_->Pack(tail);
+}
+
 bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key, Pages pages) {
   Entry* entry = FindEntry(keyspace, key);
   if (entry == nullptr || entry->kind() == Entry::Kind::kTombstone) return false;
@@ -288,6 +295,8 @@ bool StoreImpl::DeleteKey(Keyspace& keyspace, const HashedKey& key, Pages pages)
 
 bool StoreImpl::DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* entry,
                             bool free_pages) {
+  // Whatever the log says of the key lies before that.
+  PackedPosition deleted_at = kNoPosition;
   if (LogsChanges() || entry->position() != kNoPosition) {
     uint8_t flags = entry->Has(Entry::kHasExpiry) ? log::kFlagSupersededExpiring : 0;
     auto appended = Append({.kind = log::RecordKind::kDelete,
@@ -295,6 +304,7 @@ bool StoreImpl::DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* ent
                             .keyspace = keyspace.id,
                             .key = key.bytes});
     if (!appended) return false;
+    deleted_at = appended->position;
   }
   if (free_pages) FreePagesOf(keyspace, *entry);
   if (!entry->Has(Entry::kDirty)) {
@@ -304,12 +314,18 @@ bool StoreImpl::DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* ent
   if (entry->Has(Entry::kHasExpiry)) --keyspace.expiring;
   // The index may still know the key, and nothing else says that it is gone; or a cold predecessor
   // waits to be taken out of the map.
-  bool only_indexed = !keyspace.IsMapped(key.hash) && !Has(PlantedBug::kForgetTombstones);
+  const bool answered_by_index = !keyspace.IsMapped(key.hash) || keyspace.IsLowering(key.hash);
+  bool only_indexed = answered_by_index && !Has(PlantedBug::kForgetTombstones);
   bool needs_tombstone = only_indexed || entry->Has(Entry::kBlind) || entry->Has(Entry::kPinned);
   if (needs_tombstone) {
     // key.bytes may be the entry's own bytes; they are copied before the entry is freed.
-    Entry* tombstone = Entry::Create({.kind = Entry::Kind::kTombstone, .key = key.bytes});
+    if (deleted_at == kNoPosition) deleted_at = LastPosition();
+    Entry* tombstone =
+        Entry::Create({.kind = Entry::Kind::kTombstone, .key = key.bytes, .position = deleted_at});
     Exchange(keyspace, key, entry, tombstone);
+    if (only_indexed && keyspace.IsCounted(key.hash)) {
+      left_keys_->Await(keyspace, key.hash, deleted_at);
+    }
   } else {
     Discard(keyspace, key, entry);
   }

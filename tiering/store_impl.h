@@ -1,8 +1,8 @@
 // StoreImpl: the state behind Store, and the elementary operations on it that keep its parts in
 // step: the table, the cold map, the log, the counters. What is built from them lies beside it:
 // planning and fetching (fetcher), settling blind writes (settler), index batches (indexer), the
-// hand (sweeper), the rebuild of the cold map (map_rebuild), compaction (compactor), walks over all
-// tiers (scanner), the start (recovery).
+// hand (sweeper), the rebuild of the cold map (map_rebuild), its bound (map_bound, left_keys),
+// compaction (compactor), walks over all tiers (scanner), the start (recovery).
 //
 // Executor thread only, but for the jobs that it gives to workers; those touch shared_ptr'd files
 // and the index alone.
@@ -42,7 +42,9 @@ class Evictor;
 class Fetcher;
 class HotSet;
 class Indexer;
+class LeftKeys;
 class LogArchiver;
+class MapBound;
 class MapRebuild;
 class ReadAhead;
 class Reaper;
@@ -212,7 +214,8 @@ class StoreImpl {
   bool IsIndexed(PackedPosition position) const;
   // Whether the entry could leave RAM now: clean, indexed, unpinned, settled.
   bool IsDemotable(const Entry& entry) const;
-  // Moves the entry's value out of RAM. REQUIRES: IsDemotable.
+  // Moves the entry's value out of RAM, and the entry as well unless something needs it yet.
+  // REQUIRES: IsDemotable.
   void Demote(Keyspace& keyspace, const HashedKey& key, Entry* entry);
   // Makes an entry of a fetched image; the cold slot, if it has one, goes.
   struct FetchedImage {
@@ -226,7 +229,7 @@ class StoreImpl {
   void EndTransient(Entry* entry);
   Entry* InstallImage(Keyspace& keyspace, const HashedKey& key, const FetchedImage& image);
   // Takes a cold key into the table as a stub. REQUIRES: its slot in the cold map has this
-  // position.
+  // position, or its root in the index if it is left to that.
   Entry* InstallStub(Keyspace& keyspace, const HashedKey& key, PackedPosition position,
                      const IndexRoot& root);
   // The higher, the better a victim under the eviction policy.
@@ -305,6 +308,8 @@ class StoreImpl {
   std::unique_ptr<Indexer> indexer_;
   std::unique_ptr<Sweeper> sweeper_;
   std::unique_ptr<Defragmenter> defragmenter_;
+  std::unique_ptr<LeftKeys> left_keys_;
+  std::unique_ptr<MapBound> map_bound_;
   std::unique_ptr<MapRebuild> map_rebuild_;
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Scanner> scanner_;
@@ -407,6 +412,8 @@ class StoreImpl {
   bool OverwriteString(Keyspace& keyspace, const Entry::Spec& spec, const Predecessor& predecessor);
   void Supersede(Keyspace& keyspace, const HashedKey& key, const Predecessor& predecessor);
   bool DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* entry, bool free_pages);
+  // Some place in the log behind which there is nothing yet.
+  PackedPosition LastPosition() const;
   // The pages of a value that is about to go.
   void FreePagesOf(Keyspace& keyspace, const Entry& entry);
   void AnswerSyncWaiters();

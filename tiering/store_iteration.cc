@@ -13,7 +13,9 @@
 #include "tiering/fetcher.h"
 #include "tiering/hot_set.h"
 #include "tiering/indexer.h"
+#include "tiering/left_keys.h"
 #include "tiering/log_archiver.h"
+#include "tiering/map_bound.h"
 #include "tiering/map_rebuild.h"
 #include "tiering/read_ahead.h"
 #include "tiering/reaper.h"
@@ -221,6 +223,8 @@ int64_t StoreImpl::EndIteration() {
   settler_->Step();
   fetcher_->Step();
   indexer_->Step();
+  left_keys_->Step();
+  busy |= map_bound_->Step();
   map_rebuild_->Step();
   compactor_->Step();
   evictor_->Step();

@@ -75,6 +75,7 @@ struct StoreStats {
   uint64_t resident_bytes = 0;
   uint64_t table_bytes = 0;
   uint64_t cold_map_bytes = 0;
+  uint64_t unmapped_keys = 0;  // that the maps have no room for, and the index answers for
   uint64_t window_bytes = 0;
   uint64_t index_bytes = 0;
   uint64_t fetch_bytes = 0;

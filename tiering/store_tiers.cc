@@ -4,6 +4,7 @@
 
 #include "engine/base/check.h"
 #include "tiering/indexer.h"
+#include "tiering/left_keys.h"
 #include "tiering/settler.h"
 #include "tiering/store_impl.h"
 
@@ -31,6 +32,11 @@ void StoreImpl::Demote(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
     Discard(keyspace, key, entry);
     return;
   }
+  if (left_keys_->MayLeave(keyspace, key.hash, *entry)) {
+    left_keys_->Leave(keyspace, key, entry);
+    return;
+  }
+  if (keyspace.IsCounted(key.hash)) left_keys_->Await(keyspace, key.hash, entry->position());
   if (entry->kind() == Entry::Kind::kStub) return;
   Entry* stub = Entry::Create({.kind = Entry::Kind::kStub,
                                .type = entry->type(),
@@ -80,7 +86,11 @@ Entry* StoreImpl::InstallImage(Keyspace& keyspace, const HashedKey& key,
 
 Entry* StoreImpl::InstallStub(Keyspace& keyspace, const HashedKey& key, PackedPosition position,
                               const IndexRoot& root) {
-  keyspace.cold.Remove(key.hash, position);
+  if (keyspace.IsMapped(key.hash)) {
+    keyspace.cold.Remove(key.hash, position);
+  } else if (keyspace.IsCounted(key.hash)) {
+    --keyspace.left;
+  }
   Entry* stub = Entry::Create({.kind = Entry::Kind::kStub,
                                .type = static_cast<ValueType>(root.type),
                                .key = key.bytes,

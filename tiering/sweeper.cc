@@ -6,6 +6,7 @@
 #include "engine/base/check.h"
 #include "tiering/indexer.h"
 #include "tiering/latency_timer.h"
+#include "tiering/left_keys.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -44,20 +45,21 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
     // Most entries are only looked at: their keys needn't be hashed.
     auto key_of = [&] { return HashedKey{entry->key(), keyspace.table.HashOf(entry->key())}; };
     if (entry->kind() == Entry::Kind::kTombstone) {
-      if (entry->flags() & (Entry::kBlind | Entry::kPinned)) continue;
-      HashedKey key = key_of();
-      if (keyspace.IsMapped(key.hash)) store_.Discard(keyspace, key, entry);
+      TidyTombstone(keyspace, key_of(), entry);
       continue;
     }
     if (entry->Has(Entry::kHasExpiry) && entry->expiry_ms() <= now) {
       if (MayExpire() && !entry->Has(Entry::kPinned)) store_.Expire(keyspace, key_of());
       continue;
     }
-    bool tidy = entry->kind() == Entry::Kind::kStub &&
-                (keyspace.fully_mapped() || keyspace.IsMapped(key_of().hash));
+    if (entry->kind() == Entry::Kind::kStub && !keyspace.fully_mapped() &&
+        !keyspace.IsMapped(key_of().hash)) {
+      TidyLeftStub(keyspace, key_of(), entry);
+      continue;
+    }
+    const bool tidy = entry->kind() == Entry::Kind::kStub;
     if (!tidy) {
       if (purpose != Purpose::kDemote || slice.freed_bytes >= bytes_wanted) continue;
-      if (entry->kind() == Entry::Kind::kStub) continue;
       if (entry->referenced()) {
         entry->set_referenced(false);
         continue;
@@ -81,6 +83,24 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
   }
   store_.stats_.demotions += slice.demoted;
   return slice;
+}
+
+void Sweeper::TidyTombstone(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  if (store_.left_keys_->MayForget(keyspace, key.hash, *entry)) {
+    store_.left_keys_->Forget(keyspace, key, entry);
+  } else if (tidy_rounds_ > 0 && keyspace.IsLeft(key.hash)) {
+    store_.left_keys_->Await(keyspace, key.hash, entry->position());
+  }
+}
+
+// What was told to leave and could not is tried again by itself: here are those that a start
+// brought.
+void Sweeper::TidyLeftStub(Keyspace& keyspace, const HashedKey& key, Entry* entry) {
+  if (store_.left_keys_->MayLeave(keyspace, key.hash, *entry)) {
+    store_.left_keys_->Leave(keyspace, key, entry);
+  } else if (tidy_rounds_ > 0 && keyspace.IsLeft(key.hash)) {
+    store_.left_keys_->Await(keyspace, key.hash, entry->position());
+  }
 }
 
 // Hashes mix entries of all ages: where a slice was young the rest is, until the index has moved
@@ -193,7 +213,7 @@ void Sweeper::ExpireCold() {
   if (!hints_left_ && now - last_hint_micros_ < kHintsEveryMicros) return;
   bool any = false;
   for (Keyspace* keyspace : store_.slots_) {
-    if (!keyspace->fully_mapped()) return;
+    if (!keyspace->fully_counted()) return;
     any |= keyspace->expiring > 0;
   }
   last_hint_micros_ = now;
@@ -205,6 +225,7 @@ void Sweeper::ExpireCold() {
     Status status;
   };
   auto found = std::make_shared<Found>();
+  const uint64_t reading = store_.left_keys_->BeginReading();
   store_.RunJob(
       io::WorkPriority::kBackground,
       [index = store_.index_, found, now_ms = store_.expiry_clock_ms()] {
@@ -226,19 +247,21 @@ void Sweeper::ExpireCold() {
           }
         }
       },
-      [this, found] {
+      [this, found, reading] {
         hints_in_flight_ = false;
+        const Departures departures = store_.left_keys_->EndReading(reading);
         if (!found->status.ok()) {
           ++store_.stats_.read_errors;
           store_.Log(3, found->status.message());
           return;
         }
-        OnDueHints(std::move(found->hints), std::move(found->roots));
+        OnDueHints(std::move(found->hints), std::move(found->roots), departures);
       });
 }
 
 void Sweeper::OnDueHints(std::vector<IndexBatch::Hint> hints,
-                         std::vector<std::pair<IndexKey, IndexRoot>> roots) {
+                         std::vector<std::pair<IndexKey, IndexRoot>> roots,
+                         const Departures& departures) {
   if (!MayExpire()) return;  // since it was asked for
   const LatencyTimer timer(&store_, StoreLatency::kExpireCycle);
   hints_left_ = hints.size() >= kHintsAtOnce;
@@ -247,8 +270,9 @@ void Sweeper::OnDueHints(std::vector<IndexBatch::Hint> hints,
     Keyspace* keyspace = store_.KeyspaceById(index_key.keyspace);
     if (keyspace == nullptr) continue;
     PackedPosition position = store_.segments_->Pack(root.position);
-    if (index_key.key.empty() && position != kNoPosition &&
-        keyspace->cold.Contains(index_key.hash, position)) {
+    const bool is_current =
+        store_.left_keys_->IsCurrent(*keyspace, index_key.hash, position, departures);
+    if (index_key.key.empty() && is_current) {
       // A key too long for the index, or the empty one: it is deleted when it is next met.
       if (root.logical_size > Index::kMaxInlineKeySize) continue;
     }
@@ -264,7 +288,8 @@ void Sweeper::OnDueHints(std::vector<IndexBatch::Hint> hints,
       }
       continue;
     }
-    if (!keyspace->cold.Contains(index_key.hash, position)) continue;
+    if (departures.Include(keyspace->id, index_key.hash)) kept.push_back(index_key.hash);
+    if (!is_current) continue;
     // Its record is the newest of the key, so that the root says all that a stub has to know.
     store_.InstallStub(*keyspace, key, position, root);
     store_.Expire(*keyspace, key);

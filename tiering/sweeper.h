@@ -13,6 +13,7 @@
 
 namespace firn {
 
+class Departures;
 class StoreImpl;
 struct DirtyValue;
 
@@ -30,7 +31,7 @@ class Sweeper {
   bool MayWrite() const;
   // Frees a slice of a dropped keyspace's table; true while something is left.
   bool FreeSome(Keyspace& keyspace);
-  // The cold map is complete: stubs and tombstones have to be tidied up.
+  // All is counted after a start: stubs and tombstones have to be tidied up.
   void NoteMapComplete() { tidy_rounds_ = 2; }
 
  private:
@@ -49,7 +50,9 @@ class Sweeper {
   void ExpireHot();
   void ExpireCold();
   void OnDueHints(std::vector<IndexBatch::Hint> hints,
-                  std::vector<std::pair<IndexKey, IndexRoot>> roots);
+                  std::vector<std::pair<IndexKey, IndexRoot>> roots, const Departures& departures);
+  void TidyTombstone(Keyspace& keyspace, const HashedKey& key, Entry* entry);
+  void TidyLeftStub(Keyspace& keyspace, const HashedKey& key, Entry* entry);
   void CheckpointOldest();
   bool CheckpointDirty(DirtyValue* value, int* checkpoints);
   // Without tiering. REQUIRES: BytesToEvict() > 0.

@@ -26,6 +26,8 @@ void FreeZeroedArray(void* array, size_t bytes) {
   }
 }
 
+void ForgetZeroedPage(void* page) { CHECK(madvise(page, kPageBytes, MADV_DONTNEED) == 0); }
+
 bool QuerySlabs([[maybe_unused]] std::span<const void* const> blocks,
                 [[maybe_unused]] std::vector<SlabUse>* slabs) {
 #ifdef FIRN_JEMALLOC

@@ -100,5 +100,7 @@ inline constexpr size_t kMappedArrayBytes = 64 * 1024;
 inline constexpr size_t kPageBytes = 4096;
 void* AllocateZeroedArray(size_t bytes);
 void FreeZeroedArray(void* array, size_t bytes);
+// Gives a memory page (kPageBytes, aligned so) of a mapped array back: it is zeroed again.
+void ForgetZeroedPage(void* page);
 
 }  // namespace firn

@@ -30,6 +30,9 @@ constexpr std::array<uint64_t, kSizeClasses> kClassBytes = [] {
 static_assert(kClassBytes.back() > uint64_t{600} << 20);
 static_assert(kSizeClasses == 1 << 6, "a slot has 6 bits for the class");
 
+// What directories that need not be mapped are before their first slot; never written.
+constexpr SlotArray kNoSlots[kMappedArrayBytes / sizeof(SlotArray)] = {};
+
 ColdSlot Unpack(uint64_t slot) {
   return {.position = slot & kPositionMask,
           .size_class = static_cast<int>(slot >> kPositionBits & (kSizeClasses - 1))};
@@ -86,18 +89,20 @@ uint64_t SizeClassBytes(int size_class) {
 ColdMap::ColdMap(int partition_bits) : partition_bits_(partition_bits) {
   CHECK(partition_bits >= kMinPartitionBits && partition_bits <= kMaxPartitionBits);
   const uint64_t bytes = partition_count() * sizeof(SlotArray);
-  partitions_ = static_cast<SlotArray*>(AllocateZeroedArray(bytes));
   if (bytes < kMappedArrayBytes) {
-    memory_bytes_ = bytes;
+    partitions_ = const_cast<SlotArray*>(kNoSlots);
   } else {
+    partitions_ = static_cast<SlotArray*>(AllocateZeroedArray(bytes));
     touched_pages_.resize(bytes / kPageBytes);
   }
 }
 
+bool ColdMap::has_directory() const { return partitions_ != kNoSlots; }
+
 ColdMap::~ColdMap() {
   while (FreeSome(partition_count())) {
   }
-  FreeZeroedArray(partitions_, partition_count() * sizeof(SlotArray));
+  if (has_directory()) FreeZeroedArray(partitions_, partition_count() * sizeof(SlotArray));
 }
 
 int ColdMap::PartitionBitsFor(uint64_t keys) {
@@ -105,18 +110,55 @@ int ColdMap::PartitionBitsFor(uint64_t keys) {
   return std::clamp(bits, kMinPartitionBits, kMaxPartitionBits);
 }
 
-void ColdMap::CountTouched(uint64_t index) {
-  if (touched_pages_.empty()) return;
+void ColdMap::Touch(uint64_t index) {
+  if (touched_pages_.empty()) {
+    if (has_directory()) return;
+    const uint64_t bytes = partition_count() * sizeof(SlotArray);
+    partitions_ = static_cast<SlotArray*>(AllocateZeroedArray(bytes));
+    memory_bytes_ += bytes;
+    return;
+  }
   const uint64_t page = index * sizeof(SlotArray) / kPageBytes;
   if (touched_pages_[page]) return;
   touched_pages_[page] = true;
   memory_bytes_ += kPageBytes;
 }
 
+void ColdMap::ForgetPage(uint64_t index) {
+  if (touched_pages_.empty()) return;
+  const uint64_t page = index * sizeof(SlotArray) / kPageBytes;
+  if (!touched_pages_[page]) return;
+  touched_pages_[page] = false;
+  memory_bytes_ -= kPageBytes;
+  ForgetZeroedPage(partitions_ + index);
+}
+
+uint64_t ColdMap::DropTop(const DropRequest& request) {
+  constexpr uint64_t kPartitionsPerPage = kPageBytes / sizeof(SlotArray);
+  CHECK(request.floor < request.end && AlignDown(request.floor) == request.floor);
+  const uint64_t floor = IndexOf(request.floor);
+  uint64_t next = IndexOf(request.end - 1) + 1;
+  const uint64_t begin = next - std::min(next - floor, request.max_partitions);
+  while (next > begin) {
+    --next;
+    if (partitions_[next].size() != 0) {
+      size_ -= partitions_[next].size();
+      partitions_[next].Free(&memory_bytes_);
+    }
+    if (next % kPartitionsPerPage == 0) ForgetPage(next);
+  }
+  if (size_ == 0 && touched_pages_.empty() && has_directory()) {
+    const uint64_t bytes = partition_count() * sizeof(SlotArray);
+    FreeZeroedArray(partitions_, bytes);
+    memory_bytes_ -= bytes;
+    partitions_ = const_cast<SlotArray*>(kNoSlots);
+  }
+  return next << (64 - partition_bits_);
+}
+
 void ColdMap::Insert(uint64_t hash, ColdSlot slot) {
-  SlotArray& partition = partitions_[IndexOf(hash)];
-  if (partition.size() == 0) CountTouched(IndexOf(hash));
-  partition.Append(Pack(TagOf(hash), slot), &memory_bytes_);
+  if (partitions_[IndexOf(hash)].size() == 0) Touch(IndexOf(hash));
+  partitions_[IndexOf(hash)].Append(Pack(TagOf(hash), slot), &memory_bytes_);
   ++size_;
 }
 
@@ -168,23 +210,24 @@ bool ColdMap::MayContain(uint64_t hash) const {
   return any;
 }
 
-bool ColdMap::Sample(uint64_t random, ColdSlot* slot, uint64_t* hash_prefix) const {
+bool ColdMap::Sample(uint64_t random, uint64_t end, ColdSlot* slot, uint64_t* hash_prefix) const {
   if (size_ == 0) return false;
+  const uint64_t used = IndexOf(end - 1) + 1;  // partitions
   Random numbers(random);
   // A slot of the partition drawn is taken with 1 / limit, so that slots of full and of thin
   // partitions are equally likely; limit is more than nearly any partition holds.
-  const uint64_t limit = (2 * size_ >> partition_bits_) + 16;
+  const uint64_t limit = 2 * size_ / used + 16;
   uint64_t index = 0;
   uint64_t place = 0;
   for (int i = 0; i < kSampleAttempts; ++i) {
-    index = numbers.Next() >> (64 - partition_bits_);
+    index = numbers.Below(used);
     place = numbers.Below(limit);
     if (place < partitions_[index].size()) break;
   }
   // A nearly empty map: the next slot after the last place drawn.
   if (place >= partitions_[index].size()) {
     place = 0;
-    while (partitions_[index].size() == 0) index = (index + 1) & (partition_count() - 1);
+    while (partitions_[index].size() == 0) index = index + 1 < used ? index + 1 : 0;
   }
   const uint64_t found = partitions_[index].slots()[place];
   *slot = Unpack(found);
@@ -215,7 +258,8 @@ bool ColdMap::FreeSome(uint64_t partitions) {
 
 void ColdMap::CheckInvariants() const {
   uint64_t slots = 0;
-  uint64_t bytes = touched_pages_.empty() ? partition_count() * sizeof(SlotArray) : 0;
+  const bool small = touched_pages_.empty() && has_directory();
+  uint64_t bytes = small ? partition_count() * sizeof(SlotArray) : 0;
   for (bool touched : touched_pages_) bytes += touched ? kPageBytes : 0;
   for (uint64_t i = 0; i < partition_count(); ++i) {
     slots += partitions_[i].size();

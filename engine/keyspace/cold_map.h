@@ -10,7 +10,7 @@
 // the position in it, so a stale caller changes nothing.
 //
 // With 2^p partitions an absent key has a candidate with a probability of keys / 2^(p + 18).
-// Executor thread only.
+// The directory takes memory where there are slots only. Executor thread only.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,8 @@ struct ColdSlot {
 
 class ColdMap {
  public:
-  // `partition_bits` in [4, 26]. The directory takes 8 bytes a partition once touched.
+  // `partition_bits` in [4, 26]. The directory takes 8 bytes a partition, by pages, once there is a
+  // slot.
   explicit ColdMap(int partition_bits);
   ~ColdMap();
   ColdMap(const ColdMap&) = delete;
@@ -70,13 +71,26 @@ class ColdMap {
   bool MayContain(uint64_t hash) const;
 
   // Some slot near a random place with the top bits of its hash (partition and tag, zeros below),
-  // false if empty: for RANDOMKEY.
-  bool Sample(uint64_t random, ColdSlot* slot, uint64_t* hash_prefix) const;
+  // false if empty: for RANDOMKEY. There are slots for hashes before `end` only.
+  bool Sample(uint64_t random, uint64_t end, ColdSlot* slot, uint64_t* hash_prefix) const;
 
   // Visits the arrays of partitions that are not empty, `max_partitions` partitions from `from` on.
   // Returns where to go on, 0 at the end. A visitor may move an array's block.
   uint64_t WalkArrays(uint64_t from, uint64_t max_partitions,
                       const std::function<void(SlotArray* array)>& visit);
+
+  // The first hash of the partition of `hash`.
+  uint64_t AlignDown(uint64_t hash) const { return IndexOf(hash) << (64 - partition_bits_); }
+  // Forgets the partitions with hashes in [floor, end), from the last one on, and gives the memory
+  // back; so many at most. Returns the first hash of those forgotten. REQUIRES: `floor` is the
+  // first hash of a partition, and before `end`; no slot has a hash from `end` on (UINT64_MAX: to
+  // the last).
+  struct DropRequest {
+    uint64_t floor = 0;
+    uint64_t end = UINT64_MAX;
+    uint64_t max_partitions = 0;
+  };
+  uint64_t DropTop(const DropRequest& request);
 
   uint64_t size() const { return size_; }
   uint64_t MemoryBytes() const { return memory_bytes_; }
@@ -92,7 +106,11 @@ class ColdMap {
   uint64_t partition_count() const { return uint64_t{1} << partition_bits_; }
   // The index of the slot in its partition, or its size if there is none.
   uint32_t SlotIndex(uint64_t hash, PackedPosition position) const;
-  void CountTouched(uint64_t index);
+  // The directory is going to be written at `index`.
+  void Touch(uint64_t index);
+  // Nothing is left in the memory page of the directory that begins with partition `index`.
+  void ForgetPage(uint64_t index);
+  bool has_directory() const;
 
   static constexpr uint64_t kTagMask = ~uint64_t{0} << 46;
   const int partition_bits_;

@@ -412,6 +412,7 @@ void TieringSection(Lines& out, const Snapshot& s, const Options& options) {
             ratio(t.log_appended_bytes + t.compaction_written_bytes, t.log_appended_bytes));
   out.Number("index_bytes", t.index_bytes);
   out.Number("index_map_bytes", t.cold_map_bytes);
+  out.Number("index_map_left_keys", t.unmapped_keys);
   out.Number("index_map_complete", t.cold_map_complete ? 1 : 0);
   out.Number("index_flushes", t.index_flushes);
   out.Number("window_bytes", t.window_bytes);

@@ -77,6 +77,7 @@ void StatsCommand(CommandContext& context) {
       {"compaction_written_bytes", stats.compaction_written_bytes},
       {"index_bytes", stats.index_bytes},
       {"cold_map_bytes", stats.cold_map_bytes},
+      {"unmapped_keys", stats.unmapped_keys},
       {"cold_map_complete", stats.cold_map_complete ? 1u : 0u},
       {"window_bytes", stats.window_bytes},
   };

@@ -45,7 +45,7 @@ constexpr OptionRow kRows[] = {
         .Store<&V::tier_warm_memory>(),
     Integer("tier-index-memory", "0", {0, kLongMax},
             "The part of maxmemory for the map of values on disk (8 to 10 bytes a key). Beyond "
-            "it, the index on disk answers. 0: automatic.")
+            "it, the index on disk answers. 0: no limit of its own.")
         .In(Unit::kMemory)
         .Store<&V::tier_index_memory>(),
     Integer("tier-min-value", "0", {0, kLongMax},

@@ -169,7 +169,7 @@ TEST(ColdMapTest, SampleAnswersEverySlotAboutEquallyOften) {
   for (uint64_t i = 0; i < size * rounds; ++i) {
     ColdSlot slot;
     uint64_t prefix;
-    ASSERT_TRUE(map.Sample(random.Next(), &slot, &prefix));
+    ASSERT_TRUE(map.Sample(random.Next(), UINT64_MAX, &slot, &prefix));
     ASSERT_EQ(prefix, hash_of[slot.position] >> 40 << 40);
     ++times[slot.position];
   }
@@ -184,11 +184,46 @@ TEST(ColdMapTest, SampleOfANearlyEmptyMapFindsWhatIsThere) {
   ColdMap map(16);
   ColdSlot slot;
   uint64_t prefix;
-  EXPECT_FALSE(map.Sample(1, &slot, &prefix));
+  EXPECT_FALSE(map.Sample(1, UINT64_MAX, &slot, &prefix));
   map.Insert(0x1234567812345678, {.position = 42, .size_class = 2});
-  ASSERT_TRUE(map.Sample(1, &slot, &prefix));
+  ASSERT_TRUE(map.Sample(1, UINT64_MAX, &slot, &prefix));
   EXPECT_EQ(slot.position, 42u);
   EXPECT_EQ(prefix, 0x1234567812345678u >> 30 << 30);
+}
+
+TEST(ColdMapTest, DropsItsLastPartitionsAndGivesTheMemoryBack) {
+  for (int bits : {6, 16}) {
+    Random random(bits);
+    ColdMap map(bits);
+    std::vector<uint64_t> hashes;
+    for (uint64_t i = 0; i < 20'000; ++i) {
+      hashes.push_back(random.Next());
+      map.Insert(hashes.back(), {.position = i, .size_class = 0});
+    }
+    const uint64_t full = map.MemoryBytes();
+    const uint64_t floor = map.AlignDown(UINT64_MAX / 4);
+    uint64_t end = UINT64_MAX;
+    int slices = 0;
+    for (; end > floor; ++slices) {
+      end = map.DropTop({.floor = floor, .end = end, .max_partitions = 1 + (1ull << bits) / 8});
+    }
+    EXPECT_EQ(end, floor);
+    EXPECT_EQ(slices, 6);
+    map.CheckInvariants();
+    EXPECT_LT(map.MemoryBytes(), full / 3);
+    for (uint64_t i = 0; i < hashes.size(); ++i) {
+      ASSERT_EQ(map.Contains(hashes[i], i), hashes[i] < floor);
+    }
+    ColdSlot slot;
+    uint64_t prefix;
+    ASSERT_TRUE(map.Sample(random.Next(), end, &slot, &prefix));
+    EXPECT_EQ(map.DropTop({.floor = 0, .end = end, .max_partitions = UINT64_MAX}), 0u);
+    EXPECT_EQ(map.size(), 0u);
+    EXPECT_EQ(map.MemoryBytes(), 0u);
+    map.Insert(hashes[0], {.position = 1, .size_class = 0});
+    EXPECT_TRUE(map.Contains(hashes[0], 1));
+    map.CheckInvariants();
+  }
 }
 
 TEST(ColdMapTest, FreesItselfInSlices) {

@@ -17,6 +17,13 @@ int64_t WallAfter(Random* random) {
 
 }  // namespace
 
+StoreOptions CrashExplorer::Options(uint64_t seed) const {
+  StoreOptions options = SmallStore(options_.policy, seed);
+  static constexpr uint64_t kMapBytes[] = {1, 20'000, 60'000, 200'000};
+  if (options_.small_maps) options.index_memory_bytes = kMapBytes[seed / 2 % std::size(kMapBytes)];
+  return options;
+}
+
 std::string CrashExplorer::RunWorkload() {
   if (!disk_.CreateDirectories(kDirectory).ok() || !disk_.SyncDirectory("/").ok()) {
     return "no directory";
@@ -31,7 +38,8 @@ std::string CrashExplorer::RunWorkload() {
                       .streams = options_.streams,
                       .builds = options_.builds,
                       .long_strings = options_.long_strings,
-                      .reads_first = options_.count_pages});
+                      .reads_first = options_.count_pages,
+                      .small_maps = options_.small_maps});
   CrashWorld world(
       &disk_, Options(options_.seed),
       {.seed = options_.seed,
@@ -122,7 +130,8 @@ std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point
                       .streams = options_.streams,
                       .builds = options_.builds,
                       .long_strings = options_.long_strings,
-                      .reads_first = options_.count_pages},
+                      .reads_first = options_.count_pages,
+                      .small_maps = options_.small_maps},
                      workload_->model().StartAt(found));
   if (std::string wrong = more.Run(world); !wrong.empty()) return "going on: " + wrong;
   // In the recovery, or in what came after it.

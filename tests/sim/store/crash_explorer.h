@@ -27,6 +27,7 @@ struct ExplorerOptions {
   // Deletes leave no page behind, whatever happens (WorkloadOptions::reads_first): it is looked
   // for.
   bool count_pages = false;
+  bool small_maps = false;  // WorkloadOptions::small_maps
 };
 
 class CrashExplorer {
@@ -53,7 +54,7 @@ class CrashExplorer {
   // Goes on with a recovered store, crashes it again, and looks at what is left then.
   std::string CheckAgain(CrashWorld* world, const CrashPoint& point, Life life, uint32_t least,
                          const FoundState& found);
-  StoreOptions Options(uint64_t seed) const { return SmallStore(options_.policy, seed); }
+  StoreOptions Options(uint64_t seed) const;
 
   const ExplorerOptions options_;
   io::SimDisk disk_;

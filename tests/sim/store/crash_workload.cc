@@ -441,6 +441,7 @@ void CrashWorkload::MoveKey() {
 
 void CrashWorkload::Disturb() {
   Store& store = world_->store();
+  if (options_.small_maps && random_.Below(4) == 0) LimitMaps();
   switch (random_.Below(8)) {
     case 0:
     case 1: {
@@ -479,6 +480,11 @@ void CrashWorkload::Disturb() {
       LimitMemory();
       break;
   }
+}
+
+void CrashWorkload::LimitMaps() {
+  static constexpr uint64_t kLimits[] = {1, 20'000, 60'000, 200'000, 0};
+  world_->store().SetIndexMemory(kLimits[random_.Below(std::size(kLimits))]);
 }
 
 void CrashWorkload::LimitMemory() {

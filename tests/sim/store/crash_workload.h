@@ -31,6 +31,8 @@ struct WorkloadOptions {
   bool long_strings = false;
   // No value is deleted or replaced whose root isn't in RAM: a crash leaves no page behind then.
   bool reads_first = false;
+  // The cold maps have hardly any memory, now more, now less.
+  bool small_maps = false;
 };
 
 class CrashWorkload : public StoreListener {
@@ -93,6 +95,7 @@ class CrashWorkload : public StoreListener {
   void SetValue(uint32_t db, size_t key);
   void Disturb();
   void LimitMemory();
+  void LimitMaps();
   void Executed();
   void Poll();
   void Turn(int64_t wait_micros);

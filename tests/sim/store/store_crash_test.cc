@@ -29,9 +29,9 @@ uint64_t SeedOffset() {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : 0;
 }
 
-void Explore(SyncPolicy policy, uint64_t first_seed) {
+void Explore(SyncPolicy policy, uint64_t first_seed, bool small_maps = false) {
   constexpr uint64_t kPointsEach = 200;
-  uint64_t points = std::max<uint64_t>(CrashPoints() / 3, 1);
+  uint64_t points = std::max<uint64_t>(CrashPoints() / 4, 1);
   std::clock_t begin = std::clock();
   uint64_t done = 0;
   for (uint64_t seed = first_seed + SeedOffset(); done < points; ++seed) {
@@ -44,16 +44,17 @@ void Explore(SyncPolicy policy, uint64_t first_seed) {
                             .collections = seed % 3 != 1,
                             .streams = seed % 3 != 1,
                             .long_strings = seed % 3 == 1,
-                            .count_pages = seed % 2 == 0});
+                            .count_pages = seed % 2 == 0,
+                            .small_maps = small_maps});
     ASSERT_EQ(explorer.Run(), "") << "seed " << seed;
     done += explorer.points();
     if (std::getenv("FIRN_CRASH_VERBOSE") != nullptr) {
       const StoreStats& stats = explorer.stats();
       std::printf(
           "seed %lu: %lu records, %lu segments, %lu compactions, %lu flushes, %lu "
-          "demotions, %lu fetches, %lu warm hits\n",
+          "demotions, %lu fetches, %lu warm hits, %lu keys unmapped\n",
           seed, stats.appended_lsn, stats.log_segments, stats.compactions, stats.index_flushes,
-          stats.demotions, stats.fetches, stats.warm.hits);
+          stats.demotions, stats.fetches, stats.warm.hits, stats.unmapped_keys);
     }
   }
   double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
@@ -64,6 +65,9 @@ void Explore(SyncPolicy policy, uint64_t first_seed) {
 TEST(StoreCrashTest, SurvivesCrashesUnderAlways) { Explore(SyncPolicy::kAlways, 1000); }
 TEST(StoreCrashTest, SurvivesCrashesUnderEverySecond) { Explore(SyncPolicy::kEverySecond, 2000); }
 TEST(StoreCrashTest, SurvivesCrashesUnderNo) { Explore(SyncPolicy::kNo, 3000); }
+TEST(StoreCrashTest, SurvivesCrashesWithKeysLeftToTheIndex) {
+  Explore(SyncPolicy::kEverySecond, 4000, true);
+}
 
 // Half of one is nothing, and leaves no page behind.
 TEST(StoreCrashTest, WhatIsBuiltBesideTheOthersIsWholeOrAbsent) {
