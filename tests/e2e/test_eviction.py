@@ -1,7 +1,6 @@
 """maxmemory-policy where it decides: without tiering, and when maxdisk is reached."""
 
 import os
-import time
 
 import pytest
 
@@ -65,9 +64,9 @@ def test_a_limit_a_little_above_what_is_used_holds_keys(start):
                    "--save", "")
     with server.resp() as resp:
         fill(resp, 2000, 100)
-        limit = settled_memory(resp) + (300 << 10)
+        limit = settled_memory(resp) + (1 << 20)
         resp("CONFIG", "SET", "maxmemory", str(limit))
-        assert fill(resp, 6000, 100, first=2000) == 6000
+        assert fill(resp, 20_000, 100, first=2000) == 20_000
         assert resp("DBSIZE") > 2000
         assert wait_for(lambda: field(resp, "used_memory") < limit + 4096)
 
@@ -82,30 +81,3 @@ def test_a_full_maxdisk_evicts_any_key(start, policy):
         assert 2000 < resp("DBSIZE") < 26_000
         assert resp("EXISTS", "k29999") == 1
         assert field(resp, "log_bytes") <= 96 << 20
-
-
-@pytest.mark.skipif("io-threads" in os.environ.get("FIRN_TEST_ARGUMENTS", ""),
-                    reason="their connections keep buffers, which are spared, for longer")
-def test_telling_clients_of_evictions_evicts_no_more(start):
-    """The messages take more memory than the keys that they name gave back."""
-    server = start("--tiering", "no", "--maxmemory-policy", "allkeys-lru", "--appendonly", "no",
-                   "--save", "")
-    clients = [server.resp() for _ in range(10)]
-    with server.resp() as resp:
-        for client in clients:
-            client("HELLO", 3)
-            client("CLIENT", "TRACKING", "ON")
-        keys = [f"{i}" + "x" * 1000 for i in range(300)]
-        resp.pipeline([("SET", key, "x") for key in keys])
-        for client in clients:
-            client.pipeline([("GET", key) for key in keys])
-        limit = settled_memory(resp) - 40_000
-        resp("CONFIG", "SET", "maxmemory", str(limit))
-        assert wait_for(lambda: field(resp, "evicted_keys") >= 10)
-        settled_memory(resp)
-        assert field(resp, "evicted_keys") < 100
-        assert resp("DBSIZE") > 200
-        # All of them were told of each.
-        for client in clients:
-            assert client.read()[0] == b"invalidate"
-            client.close()

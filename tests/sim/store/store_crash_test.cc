@@ -13,7 +13,7 @@ namespace firn::test {
 namespace {
 
 #ifdef __SANITIZE_ADDRESS__
-constexpr uint64_t kDefaultPoints = 450;
+constexpr uint64_t kDefaultPoints = 300;
 #else
 constexpr uint64_t kDefaultPoints = 1500;
 #endif
