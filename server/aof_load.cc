@@ -117,6 +117,13 @@ Result<std::vector<std::string>> ReadManifest(io::FileSystem* files, const AofNa
   return paths;
 }
 
+// From a connection, Redis takes whatever follows a CR for the LF; in a file the line goes on.
+bool LinesEndRight(std::string_view request, std::span<const std::string_view> args) {
+  if (request[request.find('\r') + 1] != '\n') return false;
+  return std::all_of(args.begin(), args.end(),
+                     [](std::string_view argument) { return argument.data()[-1] == '\n'; });
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> FindAofFiles(io::FileSystem* files, const AofNames& names) {
@@ -179,8 +186,9 @@ AofReader::Outcome AofReader::Next() {
       auto outcome = parser_.Parse(rest, {});
       if (outcome == RequestParser::Outcome::kRequest) {
         end_ = begin_ + parser_.consumed();
-        if (!parser_.args().empty()) return Outcome::kRequest;
-        return Fail("an empty request");
+        if (parser_.args().empty()) return Fail("an empty request");
+        if (!LinesEndRight(rest, parser_.args())) return Fail("a line has a wrong end");
+        return Outcome::kRequest;
       }
       if (outcome != RequestParser::Outcome::kNeedMore) return Fail(parser_.error());
       if (at_end_) return Outcome::kTruncated;

@@ -5,6 +5,7 @@
 
 #include "engine/base/check.h"
 #include "server/server.h"
+#include "tiering/io/durable_directories.h"
 #include "tiering/io/workers.h"
 #include "tiering/snapshot/backup.h"
 
@@ -45,7 +46,7 @@ void Backups::Begin(std::string directory, Done done) {
 // Another thread.
 Status Backups::Start(Job* job) {
   io::FileSystem& files = server_.files();
-  FIRN_RETURN_IF_ERROR(files.CreateDirectories(job->directory));
+  FIRN_RETURN_IF_ERROR(io::CreateDurableDirectories(&files, job->directory));
   auto names = files.List(job->directory);
   if (!names) return names.error();
   if (!names->empty()) return Status::Invalid(job->directory + " is not empty");

@@ -1,6 +1,7 @@
 #include "server/client.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -17,6 +18,8 @@ constexpr size_t kLookAhead = 64;
 constexpr uint64_t kMinOutputShare = 1 << 20;
 // Input buffers that grew beyond this are given back once empty.
 constexpr size_t kKeepInputBytes = 32 * 1024;
+// Longer requests are not copied when they have to wait.
+constexpr size_t kLongRequestBytes = 128 * 1024;
 // A connection that is silent for so long gives its buffers back.
 constexpr int64_t kIdleMicros = 2'000'000;
 // What a prefix of CLIENT TRACKING takes beside its bytes.
@@ -234,6 +237,19 @@ void Client::ProcessInput() {
     input_.erase(0, used);
   }
 }
+
+bool Client::EndsInput(std::span<const std::string_view> args) const {
+  constexpr std::string_view kEnd = "\r\n";
+  if (input_.size() < kLongRequestBytes || parser_.is_inline()) return false;
+  const std::less_equal<const char*> not_after;
+  const std::string_view first = args.front(), last = args.back();
+  return not_after(input_.data(), first.data()) &&
+         last.data() + last.size() + kEnd.size() == input_.data() + input_.size() &&
+         first.data() + first.size() <= last.data() + last.size() &&
+         static_cast<size_t>(first.data() - input_.data()) < kKeepInputBytes;
+}
+
+std::string Client::TakeInput() { return std::exchange(input_, {}); }
 
 void Client::Pump() {
   if (closing_) return;

@@ -21,6 +21,11 @@ constexpr uint64_t kStrangersOutputBytes = 256 << 10;
 void Client::NoteReplies() {
   uint64_t total = sent_total_ + output_.pending_bytes();
   if (total == allowed_total_) return;
+  // What these acknowledge is lost, and nothing that follows them may carry them along.
+  if (server_.store().LogFailed() && !marks_.empty() &&
+      !server_.store().MayReply(marks_.back().lsn)) {
+    return;
+  }
   uint64_t lsn = server_.store().executed_lsn();
   if (server_.store().MayReply(lsn)) {
     allowed_total_ = total;

@@ -138,7 +138,12 @@ void Dispatcher::Enqueue(Client* client, std::span<const std::string_view> args,
                          const Command* command) {
   auto request = std::make_unique<Request>();
   request->serial = client->next_serial_++;
-  CopyArguments(args, request.get());
+  if (client->EndsInput(args)) {
+    request->args.assign(args.begin(), args.end());
+    request->bytes = client->TakeInput();
+  } else {
+    CopyArguments(args, request.get());
+  }
   request->command = command;
   bool is_ahead = !client->queue_.empty();
   Request* raw = request.get();

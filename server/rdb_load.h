@@ -23,7 +23,7 @@
 namespace firn::server {
 
 // What a dump that is read has its values made with. It may serve several dumps.
-class RdbLoader final : public RdbBuilder {
+class RdbLoader final : public ElementBuilder {
  public:
   struct Options {
     Store* store = nullptr;
@@ -55,21 +55,12 @@ class RdbLoader final : public RdbBuilder {
   Status SelectDb(uint64_t db) override;
   Status Function(std::string_view code) override;
   Status BeginKey(const RdbKey& key) override;
-  Status String(std::string_view value) override { return Add({.name = value}); }
-  Status ListElement(std::string_view element) override { return Add({.name = element}); }
-  Status SetMember(std::string_view member) override { return Add({.name = member}); }
-  Status ZsetMember(std::string_view member, double score) override {
-    return Add({.name = member, .score = score});
-  }
-  Status HashField(std::string_view field, std::string_view value, int64_t expiry_ms) override {
-    return Add({.name = field, .value = value, .expiry_ms = expiry_ms});
-  }
   Status Stream(const StreamPiece& piece) override;
   Status EndKey() override;
   Status SkipEmptyKey() override;
 
  private:
-  Status Add(const RestoredValue::Element& element);
+  Status Add(const RestoredValue::Element& element) override;
   Status Create();
   Status AddPart();
   Status Complete();

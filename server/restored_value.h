@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/base/byte_blocks.h"
+#include "engine/rdb/rdb_reader.h"
 #include "engine/types/hash_value.h"
 #include "engine/types/list_value.h"
 #include "engine/types/set_value.h"
@@ -89,6 +90,23 @@ class RestoredValue {
   std::vector<StreamPiece> pieces_;
   uint64_t bytes_ = 0;
   ByteBlocks blocks_;  // the bytes of the elements
+};
+
+// Makes elements of what a dump's collections and strings consist of.
+class ElementBuilder : public RdbBuilder {
+ public:
+  Status String(std::string_view value) final { return Add({.name = value}); }
+  Status ListElement(std::string_view element) final { return Add({.name = element}); }
+  Status SetMember(std::string_view member) final { return Add({.name = member}); }
+  Status ZsetMember(std::string_view member, double score) final {
+    return Add({.name = member, .score = score});
+  }
+  Status HashField(std::string_view field, std::string_view value, int64_t expiry_ms) final {
+    return Add({.name = field, .value = value, .expiry_ms = expiry_ms});
+  }
+
+ protected:
+  virtual Status Add(const RestoredValue::Element& element) = 0;
 };
 
 }  // namespace firn::server

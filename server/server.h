@@ -248,7 +248,8 @@ class Server : public StoreListener {
   void NoteLoadedBytes(uint64_t bytes);
   void BeginFirstLoad(const FirstLoad& load);
   void ServeWhileLoading();
-  Status LoadAofFile(const std::string& path, bool is_last, AofFeed* feed);
+  Status LoadAofFile(const FirstLoad& load, size_t number, AofFeed* feed);
+  Status LoadBase(const std::string& path, io::File* file, bool is_only, uint64_t* end);
   Status AtCutEnd(const std::string& where, bool is_last);
   Status Feed(std::string_view requests, AofFeed* feed);
   void RewriteIfGrown();

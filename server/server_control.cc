@@ -172,9 +172,11 @@ void Server::RequestShutdown(ShutdownRequest request, std::move_only_function<vo
   }
   const bool underway = switch_step_ != SwitchStep::kNone && switch_step_ != SwitchStep::kWanted;
   if (underway && options_->appendonly) {
-    Log(kLogWarning, request.force ? "Not all data is durable yet. Exiting all the same."
-                                   : "Writing initial AOF, can't exit.");
-    if (!request.force) return done(Status(StatusCode::kBusy, "not all data is durable yet"));
+    // A script that doesn't end keeps that from ever being done.
+    const bool exits = request.force || (request.nosave && scripting_->runner().busy());
+    Log(kLogWarning, exits ? "Not all data is durable yet. Exiting all the same."
+                           : "Writing initial AOF, can't exit.");
+    if (!exits) return done(Status(StatusCode::kBusy, "not all data is durable yet"));
   }
   saver_->Abandon();
   if (!request.save && (options_->save.empty() || request.nosave)) {

@@ -145,7 +145,7 @@ Status Server::LoadAof(const FirstLoad& load) {
   Status status;
   store_->HoldExpiry(true);
   for (size_t i = 0; i < load.aof_paths().size() && status.ok(); ++i) {
-    status = LoadAofFile(load.aof_paths()[i], i + 1 == load.aof_paths().size(), &feed);
+    status = LoadAofFile(load, i, &feed);
   }
   store_->HoldExpiry(false);
   while (!feed.closed()) {
@@ -155,7 +155,9 @@ Status Server::LoadAof(const FirstLoad& load) {
   return status;
 }
 
-Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed) {
+Status Server::LoadAofFile(const FirstLoad& load, size_t number, AofFeed* feed) {
+  const std::string& path = load.aof_paths()[number];
+  const bool is_last = number + 1 == load.aof_paths().size();
   Log(kLogNotice, "Loading the append-only file " + path);
   auto file = files_->Open(path, {.writable = false});
   if (!file) return file.error();
@@ -163,7 +165,9 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
   auto read = (*file)->ReadAt(0, magic);
   if (!read) return read.error();
   uint64_t begin = 0;
-  if (RdbReader::IsDump({magic, *read})) FIRN_RETURN_IF_ERROR(LoadRdb(path, {.end = &begin}));
+  if (RdbReader::IsDump({magic, *read})) {
+    FIRN_RETURN_IF_ERROR(LoadBase(path, file->get(), load.aof_paths().size() == 1, &begin));
+  }
   AofReader reader(file->get(), begin);
   std::string requests;
   uint64_t transaction = kNoTransaction;
@@ -201,6 +205,27 @@ Status Server::LoadAofFile(const std::string& path, bool is_last, AofFeed* feed)
     }
     return Status::Ok();
   }
+}
+
+// A dump, and what may follow it in the file, from `end` on. If nothing does, and no file either,
+// it is a dump like any other: what has expired is left out, and counted. Who reads the file's end
+// can only guess that; if it was wrong, all begins again.
+Status Server::LoadBase(const std::string& path, io::File* file, bool is_only, uint64_t* end) {
+  auto size = file->Size();
+  if (!size) return size.error();
+  char last[2] = {};
+  auto read = file->ReadAt(*size - std::min<uint64_t>(*size, sizeof last), last);
+  if (!read) return read.error();
+  if (!is_only || std::string_view(last, *read) == "\r\n") return LoadRdb(path, {.end = end});
+  const LoadTotals before = load_totals_;
+  store_->HoldExpiry(false);
+  const Status status = LoadRdb(path, {.end = end});
+  store_->HoldExpiry(true);
+  if (!status.ok() || *end == *size) return status;
+  Log(kLogNotice, path + " holds commands behind the dump: reading it again");
+  FlushEverything();
+  load_totals_ = before;
+  return LoadRdb(path, {.end = end});
 }
 
 // What is cut off may be left out at the end of the last file only.

@@ -210,9 +210,13 @@ void Collection::Drop(PageNumber page) {
 
 void Collection::DeleteValue() {
   CHECK(exists_);
-  // What was changed before counts first: the pages that are to be freed are those of the root.
+  // What was changed before counts first: the pages that are to be freed are those of the root. A
+  // crash in between must not leave what no command made.
+  const bool changed = dirty_;
+  if (changed) store_.BeginGroup();
   Commit();
   store_.DeleteKey(keyspace_, key_);
+  if (changed) store_.EndGroup();
   read_ = {};
   exists_ = false;
   SetRoot(nullptr);

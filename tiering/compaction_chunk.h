@@ -20,6 +20,9 @@ namespace firn {
 inline constexpr int kLasting = 0;
 inline constexpr int kExpiring = 1;
 inline constexpr int kCompactionFiles = 2;
+inline int LifetimeOf(const log::RecordView& record) {
+  return record.expiry_ms == log::kNoExpiry ? kLasting : kExpiring;
+}
 
 // A file of the cold stream that is being filled.
 struct CompactionFile {
@@ -45,7 +48,7 @@ struct CompactionChunk {
     bool keep = false;
     bool ask_index = false;  // whether the record is the newest of its key
     // What expires lies together, so that its segments die as a whole.
-    int lifetime() const { return record.expiry_ms == log::kNoExpiry ? kLasting : kExpiring; }
+    int lifetime() const { return LifetimeOf(record); }
   };
   std::vector<Item> items;
   std::string bytes;

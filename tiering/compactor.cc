@@ -418,7 +418,7 @@ void Compactor::EndChunk(const Chunk& chunk) {
   }
 }
 
-// So that only a chunk's stubs are in RAM at a time.
+// What this chunk brought into the table leaves before the next chunk is read.
 void Compactor::AwaitMoves(std::shared_ptr<Chunk> chunk) {
   store_.indexer_->WhenIndexed({}, [this, chunk](Status) {
     for (const Chunk::Item& item : chunk->items) {

@@ -307,8 +307,10 @@ Status Fetcher::InstallRoot(Keyspace& keyspace, const Read& read, const IndexRoo
   const PackedPosition position = store_.segments_->Pack(root.position);
   if (position == kNoPosition) {
     ++store_.stats_.read_errors;
-    return Status::Corruption("index: a root points into segment " +
-                              std::to_string(root.position.segment_id) + ", which is not there");
+    return Status::Corruption("index: a root points into " +
+                              log::SegmentFileName(root.position.segment_id) + " at offset " +
+                              std::to_string(root.position.offset) +
+                              ", which is not there, or has a damaged header");
   }
   store_.InstallStub(keyspace, {read.key, read.hash}, position, root);
   if (!keyspace.IsCounted(read.hash)) store_.AddLive(keyspace, position, root.logical_size);
@@ -393,14 +395,19 @@ void Fetcher::Pin(Keyspace& keyspace, const HashedKey& key, Entry* entry, Ticket
   if (ticket->pin_index_ != nullptr) {
     (*ticket->pin_index_)[id] = static_cast<uint32_t>(ticket->pins_.size() - 1);
   }
-  ++pins_[id];
+  Pinned& pinned = pins_[id];
+  if (pinned.tickets++ == 0) {
+    pinned.bytes = entry->MemoryBytes();
+    pinned_bytes_ += pinned.bytes;
+  }
   entry->Set(Entry::kPinned);
 }
 
 void Fetcher::Unpin(const Ticket::Pin& pin) {
   auto it = pins_.find(PinId(pin.keyspace, pin.hash));
   CHECK(it != pins_.end());
-  if (--it->second > 0) return;
+  if (--it->second.tickets > 0) return;
+  pinned_bytes_ -= it->second.bytes;
   pins_.erase(it);
   Keyspace* keyspace = store_.KeyspaceById(pin.keyspace);
   if (keyspace == nullptr) return;

@@ -47,6 +47,8 @@ class Fetcher {
   // has candidates.
   bool KnownAbsent(uint32_t keyspace, uint64_t hash) const;
   const LatencyHistogram& latency() const { return latency_; }
+  // About what entries take that nobody may demote, since a command waits with them.
+  uint64_t pinned_bytes() const { return pinned_bytes_; }
   bool idle() const { return reads_.empty() && lookups_.empty(); }
 
  private:
@@ -90,7 +92,12 @@ class Fetcher {
   std::unordered_map<PackedPosition, Read> reads_;
   std::unordered_map<std::string, Read> lookups_;
   std::unordered_map<uint64_t, Ticket*> waiting_;
-  std::unordered_map<uint64_t, uint32_t> pins_;
+  struct Pinned {
+    uint32_t tickets = 0;
+    uint64_t bytes = 0;  // when the first pinned it
+  };
+  std::unordered_map<uint64_t, Pinned> pins_;
+  uint64_t pinned_bytes_ = 0;
   // Serials of tickets that wait: writers for room or memory, readers for reads in flight. What
   // holds writers up says nothing to readers, who may be all that keeps memory from being freed.
   std::deque<uint64_t> writers_;

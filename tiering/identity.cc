@@ -9,6 +9,8 @@ namespace {
 constexpr char kMagic[] = "FIRNDATA";
 constexpr size_t kSize = 48;
 constexpr size_t kChecksummedFrom = 16;
+constexpr size_t kLsnAt = 43;
+constexpr size_t kLsnBytes = kSize - kLsnAt;
 
 }  // namespace
 
@@ -40,6 +42,9 @@ Result<Identity> ReadIdentity(io::FileSystem* file_system, const std::string& di
   identity.durable = bytes[40] != 0;
   identity.segment_size_log2 = static_cast<uint8_t>(bytes[41]);
   identity.may_be_left = bytes[42] != 0;
+  for (size_t i = kLsnBytes; i-- > 0;) {
+    identity.reaches_lsn = identity.reaches_lsn << 8 | static_cast<uint8_t>(bytes[kLsnAt + i]);
+  }
   if (identity.segment_size_log2 < 20 || identity.segment_size_log2 > 30) {
     return std::unexpected(Status::Corruption(path + ": impossible segment size at offset 41"));
   }
@@ -57,6 +62,10 @@ Status WriteIdentity(io::FileSystem* file_system, const std::string& directory,
   bytes[40] = identity.durable ? 1 : 0;
   bytes[41] = static_cast<char>(identity.segment_size_log2);
   bytes[42] = identity.may_be_left ? 1 : 0;
+  const bool fits = identity.reaches_lsn >> (8 * kLsnBytes) == 0;
+  for (size_t i = 0; fits && i < kLsnBytes; ++i) {
+    bytes[kLsnAt + i] = static_cast<char>(identity.reaches_lsn >> (8 * i));
+  }
   StoreFixed(bytes + 12, Crc32c(0, bytes + kChecksummedFrom, kSize - kChecksummedFrom));
 
   std::string temporary = directory + "/IDENTITY.new";

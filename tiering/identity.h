@@ -12,7 +12,8 @@
 //   41     1    log2 of the segment size
 //   42     1    1 if `appendonly` was switched off since: a start without it may leave the data
 //               behind
-//   43     5    zero
+//   43     5    of a backup: the LSN that its log reaches, as nothing behind the end proves it;
+//   else 0
 #pragma once
 
 #include <cstdint>
@@ -32,6 +33,7 @@ struct Identity {
   bool durable = true;
   uint8_t segment_size_log2 = 26;
   bool may_be_left = false;  // for a start without durability
+  uint64_t reaches_lsn = 0;  // a log that ends before is damaged; kept if less than 2^40
 };
 
 // kNotFound if there is none, kUnsupported for a newer format (named), kCorruption for damage.

@@ -1,10 +1,14 @@
 #include "tiering/index_rebuild.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <optional>
+#include <span>
 #include <unordered_map>
 
 #include "engine/base/coding.h"
+#include "tiering/compaction_chunk.h"
 #include "tiering/index_meta.h"
 #include "tiering/log/splice_effect.h"
 #include "tiering/store_impl.h"
@@ -22,21 +26,16 @@ class Rebuilder {
   }
 
   Status ReadCold(const std::vector<log::ReadableSegment>& segments) {
-    // The segment that was being written when the process died or the power failed may be torn: of
-    // each epoch that is the last. What lies behind the tear was in no index.
-    std::map<uint32_t, uint64_t> last_of_epoch;
-    std::map<uint64_t, std::pair<uint32_t, std::string>> broken;
+    std::vector<ColdSegment> read;
     for (const log::ReadableSegment& segment : segments) {
       log::LogReader reader({segment}, log::kSegmentHeaderSize, {});
-      std::string tear;
-      FIRN_RETURN_IF_ERROR(ReadColdSegment(&reader, &tear));
-      uint32_t epoch = reader.header().epoch;
-      uint64_t& last = last_of_epoch[epoch];
-      last = std::max(last, segment.id);
-      if (!tear.empty()) broken[segment.id] = {epoch, tear};
+      FIRN_RETURN_IF_ERROR(ReadColdSegment(&reader, &read.emplace_back()));
+      read.back().epoch = reader.header().epoch;
     }
-    for (const auto& [id, tear] : broken) {
-      if (last_of_epoch[tear.first] != id) return Status::Corruption(tear.second);
+    for (size_t i = 0; i < read.size(); ++i) {
+      if (!read[i].tear.empty() && !MayBeTorn(std::span(read).subspan(i))) {
+        return Status::Corruption(read[i].tear);
+      }
     }
     return WriteBatch();
   }
@@ -89,6 +88,11 @@ class Rebuilder {
   }
 
  private:
+  struct ColdSegment {
+    uint32_t epoch = 0;
+    std::optional<int> lifetime;  // of its records; none if none is sound
+    std::string tear;             // where sound records end, if the segment doesn't end there
+  };
   struct Source {
     bool is_cold = false;
   };
@@ -118,15 +122,27 @@ class Rebuilder {
     return {LoadFixed<uint32_t>(id.data()), SipHash13(secret_, key), key};
   }
 
-  // `*tear` says where sound records end, if the segment doesn't end there.
-  Status ReadColdSegment(log::LogReader* reader, std::string* tear) {
+  // The segments that were being written when the process died or the power failed may be torn: the
+  // last of their epoch, one for each lifetime of records. What lies behind the tear was in no
+  // index.
+  static bool MayBeTorn(std::span<const ColdSegment> from) {
+    std::array<bool, kCompactionFiles> later{};
+    for (const ColdSegment& segment : from.subspan(1)) {
+      if (segment.epoch == from[0].epoch && segment.lifetime) later[*segment.lifetime] = true;
+    }
+    if (from[0].lifetime) return !later[*from[0].lifetime];
+    return std::find(later.begin(), later.end(), false) != later.end();
+  }
+
+  Status ReadColdSegment(log::LogReader* reader, ColdSegment* segment) {
     log::RecordView record;
     log::LogReader::Outcome outcome;
     while ((outcome = reader->Next(&record)) == log::LogReader::Outcome::kRecord) {
+      if (!segment->lifetime) segment->lifetime = LifetimeOf(record);
       FIRN_RETURN_IF_ERROR(Take(record, reader->position(), {.is_cold = true}));
     }
     if (outcome == log::LogReader::Outcome::kError) return reader->status();
-    if (outcome == log::LogReader::Outcome::kInvalid) *tear = reader->message();
+    if (outcome == log::LogReader::Outcome::kInvalid) segment->tear = reader->message();
     return Status::Ok();
   }
 

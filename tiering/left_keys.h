@@ -4,8 +4,7 @@
 // told of a state that is over when the answer comes. Three things keep answers right:
 //   - An entry leaves the table only once the index has just what it says.
 //   - A hash that somebody holds does not leave: a look-up of one key holds it, and whoever was
-//   told
-//     that a key is absent, until he is done.
+//     told that a key is absent, until he is done.
 //   - A reading of many keys is told which hashes have left since it began.
 // Stubs and tombstones that may not leave yet are tried again, in the order in which the index gets
 // to them.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tiering/compactor.h"
+#include "tiering/io/durable_directories.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -45,7 +46,7 @@ Status KeepSegment(io::FileSystem* files, const SegmentToKeep& segment,
 Status LogArchiver::Begin(std::string directory, uint64_t last_lsn) {
   if (directory.empty()) return {};
   io::FileSystem& files = *store_.environment_.file_system;
-  FIRN_RETURN_IF_ERROR(files.CreateDirectories(directory));
+  FIRN_RETURN_IF_ERROR(io::CreateDurableDirectories(&files, directory));
   auto names = files.List(directory);
   if (!names) return names.error();
   uint64_t last = 0;

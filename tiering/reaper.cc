@@ -17,13 +17,24 @@ namespace {
 constexpr uint32_t kPagesAtOnce = 64;
 constexpr uint32_t kFewPages = 4;
 constexpr uint64_t kDeleteRecordBytes = 128;
-// The notes' keys are told from those of pages by their length.
+// The notes' keys are told from those of pages by their length: a prefix with a value's id; another
+// one with the segment and offset of a root's record.
 constexpr char kNotePrefix = 'R';
 constexpr size_t kNoteKeySize = 9;
+constexpr char kRecordNotePrefix = 'Q';
+constexpr size_t kRecordNoteKeySize = 17;
+constexpr uint32_t kRootGuessBytes = 4096;
 
 std::string NoteKey(uint64_t value_id) {
   std::string key(kNoteKeySize, kNotePrefix);
   StoreBig64(key.data() + 1, value_id);
+  return key;
+}
+
+std::string RecordNoteKey(const log::LogPosition& position) {
+  std::string key(kRecordNoteKeySize, kRecordNotePrefix);
+  StoreBig64(key.data() + 1, position.segment_id);
+  StoreBig64(key.data() + 9, position.offset);
   return key;
 }
 
@@ -44,10 +55,14 @@ void Reaper::AddJob(Job job) {
 }
 
 void Reaper::AddRoot(Keyspace& keyspace, std::string_view root_bytes) {
+  if (keyspace.pages != nullptr) AddRootTo(*keyspace.pages, root_bytes);
+}
+
+void Reaper::AddRootTo(Keyspace& pages, std::string_view root_bytes) {
   if (!RootView::Validate(root_bytes)) return;
   RootView root(root_bytes);
-  if (root.small() || keyspace.pages == nullptr) return;
-  Job job{.keyspace = keyspace.pages->id,
+  if (root.small()) return;
+  Job job{.keyspace = pages.id,
           .note = NoteKey(root.value_id()),
           .value_id = root.value_id(),
           .next = kRootPage + 1,
@@ -55,8 +70,8 @@ void Reaper::AddRoot(Keyspace& keyspace, std::string_view root_bytes) {
   store_.page_watchers_.OnValueGone(job.value_id);
   char end[4];
   StoreFixed(end, job.end);
-  HashedKey key{job.note, keyspace.pages->table.HashOf(job.note)};
-  store_.WriteValue(*keyspace.pages, key,
+  HashedKey key{job.note, pages.table.HashOf(job.note)};
+  store_.WriteValue(pages, key,
                     {.type = ValueType::kReapNote, .bytes = {end, 4}, .known_new = true});
   AddJob(std::move(job));
 }
@@ -94,29 +109,124 @@ void Reaper::Reap(Keyspace& pages, uint64_t value_id, uint32_t end) {
 }
 
 void Reaper::AddRecord(Keyspace& keyspace, PackedPosition position) {
-  log::Segment* segment = store_.segments_->Of(position);
-  if (segment == nullptr) return;
+  if (keyspace.pages == nullptr || store_.segments_->Of(position) == nullptr) return;
+  Keyspace& pages = *keyspace.pages;
+  log::RecordView record;
+  uint64_t needed = 0;
+  const std::string_view warm = store_.log_->Warm(position);
+  if (!warm.empty() && log::DecodeRecord(warm, &record, &needed) == log::DecodeOutcome::kOk) {
+    if (const auto root = log::UncompressPayload(record)) return AddRootTo(pages, *root);
+  }
+  const log::LogPosition at = store_.segments_->Unpack(position);
+  std::string note = RecordNoteKey(at);
+  const HashedKey key{note, pages.table.HashOf(note)};
+  store_.WriteValue(pages, key, {.type = ValueType::kReapNote, .bytes = {}, .known_new = true});
+  ReadRoot(pages.id, std::move(note), at);
+}
+
+// The segment stays until the root has been taken.
+void Reaper::ReadRoot(uint32_t pages_keyspace, std::string note, const log::LogPosition& position) {
+  log::Segment* segment = store_.segments_->ById(position.segment_id);
+  if (segment == nullptr) {
+    // What came of the note was durable.
+    roots_.push_back({.keyspace = pages_keyspace, .note = std::move(note)});
+    return;
+  }
   ++segment->holds;
   ++reads_;
-  StartRecordFetch(&store_, {.position = position, .size_guess_bytes = 4096},
-                   [this, id = keyspace.id, segment_id = segment->id](Result<FetchedRecord> read) {
-                     --reads_;
-                     if (log::Segment* held = store_.segments_->ById(segment_id)) --held->holds;
-                     Keyspace* keyspace = store_.KeyspaceById(id);
-                     if (keyspace == nullptr) return;
-                     if (!read) {
-                       store_.Log(3, "The pages of a deleted key stay: its root can't be read: " +
-                                         read.error().message());
-                       return;
-                     }
-                     auto root = log::UncompressPayload(read->record);
-                     if (root) AddRoot(*keyspace, *root);
-                   });
+  StartRecordFetch(
+      &store_,
+      {.position = store_.segments_->Pack(*segment, position.offset),
+       .size_guess_bytes = kRootGuessBytes},
+      [this,
+       root = Root{.keyspace = pages_keyspace, .note = std::move(note), .segment_id = segment->id}](
+          Result<FetchedRecord> read) mutable {
+        --reads_;
+        const auto bytes = read ? log::UncompressPayload(read->record)
+                                : Result<std::string>(std::unexpected(read.error()));
+        if (!bytes) {
+          // The note stays, for the next start.
+          store_.Log(3, "The pages of a deleted key stay: its root can't be read: " +
+                            bytes.error().message());
+          return Unhold(root.segment_id);
+        }
+        root.bytes = *bytes;
+        roots_.push_back(std::move(root));
+      });
+}
+
+void Reaper::Unhold(uint64_t segment_id) {
+  if (log::Segment* held = store_.segments_->ById(segment_id)) --held->holds;
+}
+
+void Reaper::EndHolds() {
+  while (!holds_.empty() &&
+         (!store_.LogsChanges() || store_.log_->durable_lsn() >= holds_.front().lsn)) {
+    Unhold(holds_.front().segment_id);
+    holds_.pop_front();
+  }
+}
+
+bool Reaper::HasNote(Keyspace& pages, const HashedKey& note) {
+  const KeyAccess access{pages.db(), note, Access::kReplace, true};
+  if (!Plan({&access, 1})) return false;
+  const Entry* entry = store_.FindEntry(pages, note);
+  return entry != nullptr && entry->kind() != Entry::Kind::kTombstone;
+}
+
+// What a start has found may be done with: the log went on.
+bool Reaper::StepFound() {
+  if (found_.empty()) return false;
+  Root& root = found_.front();
+  if (Keyspace* pages = store_.KeyspaceById(root.keyspace)) {
+    const bool is_there = HasNote(*pages, {root.note, pages->table.HashOf(root.note)});
+    if (waiting_) return false;
+    store_.fetcher_->Release(&ticket_);
+    const log::LogPosition position{
+        .segment_id = LoadBig64(root.note.data() + 1),
+        .offset = static_cast<uint32_t>(LoadBig64(root.note.data() + 9))};
+    if (is_there) ReadRoot(root.keyspace, root.note, position);
+  }
+  if (root.segment_id != 0) Unhold(root.segment_id);
+  found_.pop_front();
+  return !found_.empty();
+}
+
+bool Reaper::StepRoots() {
+  if (roots_.empty()) return false;
+  Root& root = roots_.front();
+  if (Keyspace* pages = store_.KeyspaceById(root.keyspace)) {
+    const HashedKey note{root.note, pages->table.HashOf(root.note)};
+    const bool is_there = HasNote(*pages, note);
+    if (waiting_) return false;
+    if (is_there) {
+      store_.BeginGroup();
+      AddRootTo(*pages, root.bytes);
+      store_.DeleteKey(*pages, note);
+      store_.EndGroup();
+    }
+    store_.fetcher_->Release(&ticket_);
+  }
+  if (root.segment_id != 0) holds_.push_back({store_.log_->appended_lsn(), root.segment_id});
+  roots_.pop_front();
+  return !roots_.empty();
 }
 
 void Reaper::NoteFound(uint32_t pages_keyspace, std::string_view key) {
-  if (key.size() != kNoteKeySize || key[0] != kNotePrefix) return;
   if (store_.Has(PlantedBug::kForgetReapNotes)) return;
+  if (key.size() == kRecordNoteKeySize && key[0] == kRecordNotePrefix) {
+    for (const Root& known : found_) {
+      if (known.keyspace == pages_keyspace && known.note == key) return;
+    }
+    Root root{.keyspace = pages_keyspace, .note = std::string(key)};
+    if (log::Segment* segment = store_.segments_->ById(LoadBig64(key.data() + 1))) {
+      ++segment->holds;
+      root.segment_id = segment->id;
+    }
+    found_.push_back(std::move(root));
+    return;
+  }
+  if (key.size() != kNoteKeySize || key[0] != kNotePrefix) return;
   AddJob({.keyspace = pages_keyspace,
           .note = std::string(key),
           .value_id = LoadBig64(key.data() + 1),
@@ -140,12 +250,17 @@ bool Reaper::Plan(std::span<const KeyAccess> keys) {
 }
 
 bool Reaper::Step() {
-  if (jobs_.empty() || waiting_ || store_.closing_ || !store_.map_rebuild_->complete()) {
-    return false;
-  }
+  EndHolds();
+  if (waiting_ || store_.closing_ || !store_.map_rebuild_->complete()) return false;
   auto room = store_.log_->CheckRoom(kPagesAtOnce * kDeleteRecordBytes,
                                      log::LogWriter::Urgency::kFreesSpace);
   if (room != log::LogWriter::Room::kReady) return false;
+  if (StepFound() || waiting_ || StepRoots() || waiting_) return !waiting_;
+  return StepJobs();
+}
+
+bool Reaper::StepJobs() {
+  if (jobs_.empty()) return false;
   // Somebody may still read the pages of a value that has gone.
   size_t held = 0;
   while (held < jobs_.size() && store_.page_watchers_.HoldPages(jobs_.front().value_id)) {

@@ -206,6 +206,7 @@ Status Recovery::OpenIndex() {
   FIRN_RETURN_IF_ERROR(store_.environment_.file_system->SyncDirectory(store_.options_.directory));
   auto bytes = store_.index_->ReadMeta();
   if (!bytes) return bytes.error();
+  if (bytes->empty()) FIRN_RETURN_IF_ERROR(CutAtUnprovenGap());
   if (bytes->empty() && !Readable(log::Stream::kFresh, 0).empty()) {
     store_.Log(2, "The index is empty: making it from the log");
     // The index may reach the disk before what a dead process left in the page cache.
@@ -232,7 +233,58 @@ Status Recovery::OpenIndex() {
     meta_.replay_lsn = 1;
   }
   AdoptKeyspaces(meta_);
+  return has_meta_ && !broken_headers_.empty() ? CheckBrokenHeaders() : Status::Ok();
+}
+
+// The index holds only what was synced: a header of a segment that it points into is no torn one.
+// Nobody else would miss such a segment before one of its keys is asked for.
+Status Recovery::CheckBrokenHeaders() {
+  Status damage;
+  for (const Keyspace* keyspace : store_.slots_) {
+    const Status status = store_.index_->Visit(keyspace->id, 0, [&](const Index::Visited& visited) {
+      const uint64_t id = visited.root.position.segment_id;
+      if (!broken_headers_.contains(id)) return true;
+      damage =
+          Status::Corruption(log_directory_ + "/" + log::SegmentFileName(id) +
+                             ": the header at offset 0 is damaged. firn-log verify tells more");
+      return false;
+    });
+    FIRN_RETURN_IF_ERROR(status);
+    if (!damage.ok()) break;
+  }
+  if (damage.ok() || !store_.options_.skip_damage) return damage;
+  store_.Log(3, damage.message());
   return Status::Ok();
+}
+
+// Without an index nothing says which segments compaction has removed. One that is missing had been
+// synced, and a record behind it says so; else a power cut has taken its name before it was durable
+// and kept that of a later one.
+Status Recovery::CutAtUnprovenGap() {
+  std::vector<log::ReadableSegment> left = Readable(log::Stream::kFresh, 0);
+  log::LogPosition end;
+  while (!left.empty()) {
+    const log::ReadableSegment front = left.front();
+    const bool is_broken = broken_headers_.contains(front.id);
+    if (!is_broken && headers_[front.id].previous_id != end.segment_id && !IsProven(left)) {
+      return Cut(end);
+    }
+    end = {front.id, static_cast<uint32_t>(front.end_offset)};
+    left.erase(left.begin());
+  }
+  return Status::Ok();
+}
+
+// Whether what lies before the first of these segments is known to have been durable.
+bool Recovery::IsProven(const std::vector<log::ReadableSegment>& segments) {
+  log::LogReader reader(segments, log::kSegmentHeaderSize, {.allow_gaps = true});
+  log::RecordView record;
+  uint64_t first_lsn = 0;
+  while (reader.Next(&record) == log::LogReader::Outcome::kRecord) {
+    if (first_lsn == 0) first_lsn = record.lsn;
+    if (record.durable_lsn + 1 >= first_lsn) return true;
+  }
+  return first_lsn != 0 && reader.FindProofOfDamage(first_lsn - 1).has_value();
 }
 
 void Recovery::AdoptKeyspaces(const IndexMeta& meta) {
@@ -347,7 +399,9 @@ Status Recovery::TakeRecord(const log::RecordView& record, const log::LogPositio
 
 Status Recovery::StopAt(log::LogReader* reader, log::LogReader::Outcome outcome) {
   if (outcome == log::LogReader::Outcome::kError) return reader->status();
-  if (auto proof = reader->FindProofOfDamage(last_lsn_ + 1)) {
+  // The index follows what was synced.
+  const uint64_t least = std::max(store_.identity_.reaches_lsn, has_meta_ ? meta_.counts_lsn : 0);
+  if (last_lsn_ < least || reader->FindProofOfDamage(last_lsn_ + 1)) {
     std::string where = log_directory_ + "/" + log::SegmentFileName(reader->position().segment_id) +
                         " at offset " + std::to_string(reader->position().offset);
     std::string why = reader->message().empty() ? "records are missing" : reader->message();

@@ -49,6 +49,9 @@ class Recovery {
   Result<Entry*> LoadValue(Keyspace& keyspace, const HashedKey& key, uint64_t before_lsn);
   Status StopAt(log::LogReader* reader, log::LogReader::Outcome outcome);
   Status Cut(const log::LogPosition& position);
+  Status CheckBrokenHeaders();
+  Status CutAtUnprovenGap();
+  static bool IsProven(const std::vector<log::ReadableSegment>& segments);
   Status StartLog();
   Status FindLastCrc();
   void ReportProgress();

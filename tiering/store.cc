@@ -217,8 +217,10 @@ void Store::FlushDatabase(uint32_t db) { impl_->FlushDatabase(db); }
 // --- reply
 
 uint64_t Store::executed_lsn() const {
-  // Once the log has failed, commands can only read: what they answer acknowledges nothing.
-  return LogFailed() ? impl_->log_->durable_lsn() : impl_->log_->appended_lsn();
+  // Since the log has failed, commands can only read: what they answer acknowledges nothing. Those
+  // that ran in the iteration in which it failed may have changed something.
+  return impl_->iterations_since_failure_ > 1 ? impl_->log_->durable_lsn()
+                                              : impl_->log_->appended_lsn();
 }
 bool Store::MayReply(uint64_t lsn) const { return impl_->MayReply(lsn); }
 bool Store::LogFailed() const { return !impl_->log_->poison().ok(); }

@@ -265,6 +265,7 @@ class Store {
 
   // --- reply
 
+  // What the replies to the commands of this iteration wait for, to be asked after EndIteration.
   uint64_t executed_lsn() const;
   // Whether replies to commands up to `lsn` may be sent now. When not, `on_may_reply` is called
   // when that has changed.

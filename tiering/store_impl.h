@@ -352,6 +352,8 @@ class StoreImpl {
   StoreListener* listener_ = nullptr;
   bool tell_moves_ = false;
   int64_t sync_began_micros_ = 0;  // 0: none is under way
+  // Calls of EndIteration since the log has failed; it counts to 2.
+  int iterations_since_failure_ = 0;
   Status run_error_;
   uint64_t spared_memory_ = 0;
   int64_t transient_memory_ = 0;  // of entries that fetches brought and nobody has admitted yet

@@ -180,6 +180,7 @@ int64_t StoreImpl::EndIteration() {
     fetcher_->Step();
     return kOpenGroupMicros;
   }
+  if (!log_->poison().ok() && iterations_since_failure_ < 2) ++iterations_since_failure_;
   int64_t now = environment_.loop->NowMicros();
   uint64_t appended = log_->appended_lsn();
   if (appended > published_lsn_) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "tiering/fetcher.h"
 #include "tiering/indexer.h"
 #include "tiering/latency_timer.h"
 #include "tiering/left_keys.h"
@@ -351,15 +352,21 @@ bool Sweeper::CanNeverFit() const {
   return allocated > temporary && allocated - temporary > limit;
 }
 
+// Whether hardly any of the memory could leave it: what a command waits with can't.
+bool Sweeper::HardlyAnyToDemote() const {
+  const int64_t limit = static_cast<int64_t>(store_.options_.max_memory_bytes);
+  const int64_t pinned = static_cast<int64_t>(store_.fetcher_->pinned_bytes());
+  return store_.memory_.entries() - pinned < limit / kNothingToDemoteShare;
+}
+
 bool Sweeper::MayWrite() const {
   uint64_t limit = store_.options_.max_memory_bytes;
   if (limit == 0) return true;
   if (CanNeverFit()) return true;  // to be refused
   uint64_t used = store_.GateMemory();
   if (static_cast<double>(used) < static_cast<double>(limit) * kWriterShare) return true;
-  // Waiting is in vain if hardly any of the memory is entries.
-  return !store_.options_.tiering ||
-         store_.memory_.entries() < static_cast<int64_t>(limit) / kNothingToDemoteShare;
+  // Waiting would be in vain.
+  return !store_.options_.tiering || HardlyAnyToDemote();
 }
 
 Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
@@ -373,9 +380,7 @@ Sweeper::MemoryGate Sweeper::CheckMemory(uint64_t bytes) {
   if (!pressed) return MemoryGate::kOk;
   if (CanNeverFit()) return MemoryGate::kFull;
   if (!MayWrite()) return MemoryGate::kWait;
-  if (store_.memory_.entries() < static_cast<int64_t>(limit) / kNothingToDemoteShare) {
-    return MemoryGate::kOk;
-  }
+  if (HardlyAnyToDemote()) return MemoryGate::kOk;
   if (write_credit_bytes_ <= 0) return MemoryGate::kWait;
   write_credit_bytes_ -= static_cast<int64_t>(bytes) + 64;
   return MemoryGate::kOk;

@@ -62,6 +62,7 @@ class Sweeper {
   bool EvictSome();
   bool MayExpire() const;
   bool CanNeverFit() const;
+  bool HardlyAnyToDemote() const;
 
   StoreImpl& store_;
   std::vector<Entry*> visited_;

@@ -338,27 +338,6 @@ int Verify(io::FileSystem* files, const Arguments& arguments) {
   return report.HasDamage() ? kDamaged : kTorn;
 }
 
-int Mend(io::FileSystem* files, const Arguments& arguments) {
-  if (arguments.skip == arguments.cut.has_value())
-    return Fail("mend needs --cut SEG:OFF or --skip");
-  auto lock = files->Lock(arguments.directory + "/LOCK");
-  if (!lock) return Fail("a server seems to be running: " + lock.error().message());
-  auto lines = arguments.skip ? SkipDamage(files, arguments.log_directory())
-                              : CutLog(files, arguments.log_directory(), *arguments.cut);
-  if (!lines) {
-    Fail(lines.error().message());
-    return lines.error().code() == StatusCode::kCorruption ? kDamaged : kUsage;
-  }
-  for (const std::string& line : *lines) std::printf("%s\n", line.c_str());
-  if (lines->empty()) {
-    std::printf("There is no damage that could be left out.\n");
-  } else {
-    std::printf("The index may still name what is gone: firn-log rebuild-index %s\n",
-                arguments.directory.c_str());
-  }
-  return Verify(files, arguments);
-}
-
 int RemakeIndex(io::FileSystem* files, const Arguments& arguments) {
   auto lock = files->Lock(arguments.directory + "/LOCK");
   if (!lock) return Fail("a server seems to be running: " + lock.error().message());
@@ -380,6 +359,39 @@ int RemakeIndex(io::FileSystem* files, const Arguments& arguments) {
   }
   std::printf("The index was made anew from %zu segments.\n", found->size());
   return kClean;
+}
+
+// Of a backup: how far its log reached when it was made.
+Status ForgetEnd(io::FileSystem* files, const std::string& directory) {
+  auto identity = ReadIdentity(files, directory);
+  if (!identity || identity->reaches_lsn == 0) return {};
+  identity->reaches_lsn = 0;
+  return WriteIdentity(files, directory, *identity);
+}
+
+int Mend(io::FileSystem* files, const Arguments& arguments) {
+  if (arguments.skip == arguments.cut.has_value())
+    return Fail("mend needs --cut SEG:OFF or --skip");
+  auto lock = files->Lock(arguments.directory + "/LOCK");
+  if (!lock) return Fail("a server seems to be running: " + lock.error().message());
+  auto lines = arguments.skip ? SkipDamage(files, arguments.log_directory())
+                              : CutLog(files, arguments.log_directory(), *arguments.cut);
+  if (!lines) {
+    Fail(lines.error().message());
+    return lines.error().code() == StatusCode::kCorruption ? kDamaged : kUsage;
+  }
+  for (const std::string& line : *lines) std::printf("%s\n", line.c_str());
+  if (lines->empty()) {
+    std::printf("There is no damage that could be left out.\n");
+  } else if (const Status status = ForgetEnd(files, arguments.directory); !status.ok()) {
+    return Fail(status.message());
+  }
+  lock->reset();
+  // The index may name what is gone: a start would take the log for damaged still.
+  if (!lines->empty() && files->Exists(arguments.directory + "/index")) {
+    if (const int code = RemakeIndex(files, arguments); code != kClean) return code;
+  }
+  return Verify(files, arguments);
 }
 
 struct Command {

@@ -336,6 +336,11 @@ class Server:
         for group in self.groups:
             group.join()
 
+    def signal_kill(self):
+        """SIGKILL, and doesn't wait."""
+        if self.running:
+            self.process.kill()
+
     def kill(self):
         """SIGKILL, and waits for the end."""
         if self.process is not None:

@@ -18,9 +18,10 @@ ONLY_FIRN = {"maxmemory": 0}
 class Comparison:
     """Tests that run on both servers in turn, some rounds; the median counts."""
 
-    def __init__(self, run, persistence="off"):
+    def __init__(self, run, persistence="off", depth=pipes.DEPTH):
         self.run = run
         self.persistence = persistence
+        self.depth = depth
         self.samples = {}
 
     def rounds(self, count, tests, prepare=None, check=None):
@@ -42,7 +43,7 @@ class Comparison:
         pipe = pipes.Pipes(server.port)
         for test, commands, lines in tests():
             before = benchlib.cpu_seconds(server.pid)
-            pipe.run(commands, lines)
+            pipe.run(commands, lines, self.depth)
             cpu = (benchlib.cpu_seconds(server.pid) - before) * 1e6 / len(commands)
             self.samples.setdefault(test, {}).setdefault(name, []).append(cpu)
         if check is not None:

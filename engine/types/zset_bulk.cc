@@ -199,6 +199,10 @@ void ZsetValue::Build(std::span<ZsetElement> elements, const ZsetLimits& limits)
   }
   bool listpack =
       elements.size() <= limits.max_listpack_entries && longest <= limits.max_listpack_value;
+  for (ZsetElement& element : elements) {
+    // As Redis' listpacks have it.
+    if (listpack && element.score == 0) element.score = 0;
+  }
   std::vector<NewLeaf> leaves = CutIntoLeaves(
       PackedKind::kZset, elements.size(),
       [&](size_t i) { return PackedRow{.bytes = elements[i].member, .score = elements[i].score}; },

@@ -217,13 +217,18 @@ void ZsetValue::CreateEmpty(uint8_t flags) {
   space_.CreateRoot({root, sizeof root});
 }
 
-// An element is about to be added: has the set become too large to be shown as a listpack?
-void ZsetValue::NoteAdded(std::string_view member, const ZsetLimits& limits) {
-  uint8_t flags = RootView(space_.Root()).flags();
+// Whether the set is shown as a listpack once it has the element, too.
+bool ZsetValue::StaysListpack(std::string_view member, bool present, const ZsetLimits& limits) {
+  const uint64_t count = space_.exists() ? tree_.count() : 0;
+  if (count > 0 && (RootView(space_.Root()).flags() & kSkiplist) != 0) return false;
+  return present ||
+         (count < limits.max_listpack_entries && member.size() <= limits.max_listpack_value);
+}
+
+// REQUIRES: the value exists.
+void ZsetValue::BecomeSkiplist() {
+  const uint8_t flags = RootView(space_.Root()).flags();
   if ((flags & kSkiplist) != 0) return;
-  if (tree_.count() < limits.max_listpack_entries && member.size() <= limits.max_listpack_value) {
-    return;
-  }
   PageEdit edit;
   edit.Overwrite(1, static_cast<uint8_t>(flags | kSkiplist));
   space_.Edit(kRootPage, edit);
@@ -252,13 +257,16 @@ ZsetValue::AddResult ZsetValue::Add(const ZsetElement& element, const AddOptions
   }
   if (new_score != nullptr) *new_score = added.score;
   if (present && added.score == spot.score) return AddResult::kSame;
+  const bool listpack = StaysListpack(added.member, present, limits);
+  // Redis' listpacks have the integer, without a sign.
+  if (listpack && added.score == 0) added.score = 0;
   if (!space_.exists()) CreateEmpty(0);
   if (!FindPlace(added, &target)) return AddResult::kMissing;
   if (present) {
     MoveElement(spot, target, added);
     return AddResult::kChanged;
   }
-  NoteAdded(added.member, limits);
+  if (!listpack) BecomeSkiplist();
   bool indexed = !small();
   InsertRow(target, added);
   if (indexed) InsertIndexRow(spot, added.score);

@@ -196,7 +196,8 @@ class ZsetValue {
   bool ScanWhole(ScanBatch* batch);
 
   void CreateEmpty(uint8_t flags);
-  void NoteAdded(std::string_view member, const ZsetLimits& limits);
+  bool StaysListpack(std::string_view member, bool present, const ZsetLimits& limits);
+  void BecomeSkiplist();
   bool InsertRow(const Leaf& leaf, const ZsetElement& element);
   void RemoveRow(CountedTree* tree, const Leaf& leaf, uint32_t row);
   void RemoveEmptied(CountedTree* tree, std::vector<std::string>* keys);

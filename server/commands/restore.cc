@@ -29,7 +29,7 @@ constexpr std::string_view kBadPayloadError = "ERR DUMP payload version or check
 constexpr std::string_view kBadFormatError = "ERR Bad data format";
 
 // Collects the one value of a payload.
-class PayloadBuilder final : public RdbBuilder {
+class PayloadBuilder final : public ElementBuilder {
  public:
   explicit PayloadBuilder(RestoredValue* value) : value_(*value) {}
 
@@ -38,15 +38,6 @@ class PayloadBuilder final : public RdbBuilder {
   Status BeginKey(const RdbKey& key) override {
     value_.Begin(key.type);
     return {};
-  }
-  Status String(std::string_view value) override { return Add({.name = value}); }
-  Status ListElement(std::string_view element) override { return Add({.name = element}); }
-  Status SetMember(std::string_view member) override { return Add({.name = member}); }
-  Status ZsetMember(std::string_view member, double score) override {
-    return Add({.name = member, .score = score});
-  }
-  Status HashField(std::string_view field, std::string_view value, int64_t expiry_ms) override {
-    return Add({.name = field, .value = value, .expiry_ms = expiry_ms});
   }
   Status Stream(const StreamPiece& piece) override {
     value_.Add(piece);
@@ -59,7 +50,7 @@ class PayloadBuilder final : public RdbBuilder {
 
  private:
   static Status Unexpected() { return Status::Corruption("this is no single value"); }
-  Status Add(const RestoredValue::Element& element) {
+  Status Add(const RestoredValue::Element& element) override {
     value_.Add(element);
     return {};
   }

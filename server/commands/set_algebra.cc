@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/commands/set_common.h"
+#include "server/commands/set_replies.h"
 #include "server/commands/set_slices.h"
 #include "server/commands/sets.h"
 
@@ -249,6 +250,14 @@ bool Subtract(Operands& operands, const SetLimits& limits, Found* found) {
 
 using Operation = SetOperation;
 
+// A union has no fewer members than its largest set.
+bool CheckUnionSize(CommandContext& context, Operands& operands) {
+  for (OpenSet& set : operands.distinct()) {
+    if (!CheckReplySize(context, {.members = set.value().count()})) return false;
+  }
+  return true;
+}
+
 // False: pages are missing, or an error was answered.
 bool Compute(CommandContext& context, Operation operation, Operands& operands, Found* found) {
   const SetLimits limits = SetLimitsOf(context);
@@ -259,9 +268,7 @@ bool Compute(CommandContext& context, Operation operation, Operands& operands, F
       return true;
     case Operation::kUnite:
       // What the largest set alone makes too large need not be fetched.
-      for (OpenSet& set : operands.distinct()) {
-        if (!CheckReplySize(context, {.members = set.value().count()})) return false;
-      }
+      if (!CheckUnionSize(context, operands)) return false;
       return Unite(operands, limits, found);
     case Operation::kSubtract:
       return Subtract(operands, limits, found);
@@ -275,20 +282,44 @@ bool CheckSize(CommandContext& context, const Found& found) {
   return CheckReplySize(context, size);
 }
 
-void ReplyResult(CommandContext& context, Operation operation) {
+// A difference from which the first set itself is taken is nothing.
+bool IsWorthSlices(CommandContext& context, Operation operation, Operands& operands) {
+  std::span<OpenSet* const> sets = operands.in_order();
+  const bool itself = std::find(sets.begin() + 1, sets.end(), sets[0]) != sets.end();
+  if (operation == Operation::kSubtract && itself) return false;
+  std::vector<uint64_t> counts;
+  for (OpenSet& set : operands.distinct()) counts.push_back(set.value().count());
+  return SetMerge::IsWorthSlices(context, operation, counts);
+}
+
+// False if it is to be answered in slices instead.
+bool ReplyAtOnce(CommandContext& context, Operation operation, bool whole) {
   Operands operands;
-  if (!operands.OpenOr(context, context.keys)) return;
+  if (!operands.OpenOr(context, context.keys)) return true;
+  if (!whole && IsWorthSlices(context, operation, operands)) {
+    return operation == Operation::kUnite && !CheckUnionSize(context, operands);
+  }
   if (operation == Operation::kUnite && operands.distinct().size() == 1) {
     ReplyAllMembers(context, operands.distinct()[0].value());
-    return;
+    return true;
   }
   Found found;
-  if (!Compute(context, operation, operands, &found) || !CheckSize(context, found)) return;
+  if (!Compute(context, operation, operands, &found) || !CheckSize(context, found)) return true;
   // As they come out of an intset. What an intersection goes over keeps its own order.
   const bool sorted = operation != Operation::kIntersect && found.encoding == SetEncoding::kIntset;
   if (sorted) SortIntegers(&found.members);
   context.reply.SetHeader(static_cast<int64_t>(found.members.size()));
   for (std::string_view member : found.members) context.reply.Bulk(member);
+  return true;
+}
+
+template <Operation kOperation>
+void ReplyResult(CommandContext& context) {
+  if (ReplyAtOnce(context, kOperation, false)) return;
+  ReplyInSlices(context,
+                {.operation = kOperation,
+                 .encoding = kOperation == Operation::kIntersect ? nullptr : EncodingOf,
+                 .whole = [](CommandContext& context) { ReplyAtOnce(context, kOperation, true); }});
 }
 
 // Copies the members one behind the other, and points the views there.
@@ -303,16 +334,6 @@ void CopyMembers(Found* found, std::string* copy) {
   }
 }
 
-// A difference from which the first set itself is taken is nothing.
-bool StoresInSlices(CommandContext& context, Operation operation, Operands& operands) {
-  std::span<OpenSet* const> sets = operands.in_order();
-  const bool itself = std::find(sets.begin() + 1, sets.end(), sets[0]) != sets.end();
-  if (operation == Operation::kSubtract && itself) return false;
-  std::vector<uint64_t> counts;
-  for (OpenSet& set : operands.distinct()) counts.push_back(set.value().count());
-  return StoresInSlices(context, operation, counts);
-}
-
 // False if it is to be stored in slices instead.
 bool Store(CommandContext& context, const SetStore& store, bool whole) {
   Found found;
@@ -320,7 +341,9 @@ bool Store(CommandContext& context, const SetStore& store, bool whole) {
   {
     Operands operands;
     if (!operands.OpenOr(context, context.keys.subspan(1))) return true;
-    if (!whole && StoresInSlices(context, store.operation, operands)) return false;
+    if (!whole && StoresInSlices(context) && IsWorthSlices(context, store.operation, operands)) {
+      return false;
+    }
     if (!Compute(context, store.operation, operands, &found) || !CheckSize(context, found)) {
       return true;
     }
@@ -359,11 +382,41 @@ bool ParseLimitOr(CommandContext& context, size_t first_option, uint64_t* limit)
   return true;
 }
 
+// numkeys and LIMIT of SINTERCARD.
+bool ParseCardOr(CommandContext& context, uint64_t* limit) {
+  int64_t keys;
+  if (!ParseRangeOr(context, context.args[1], {1, std::numeric_limits<int64_t>::max()}, &keys,
+                    "ERR numkeys should be greater than 0")) {
+    return false;
+  }
+  if (static_cast<uint64_t>(keys) > context.args.size() - 2) {
+    context.reply.Error("ERR Number of keys can't be greater than number of args");
+    return false;
+  }
+  return ParseLimitOr(context, 2 + static_cast<size_t>(keys), limit);
+}
+
+// False if they are to be counted in slices instead.
+bool CountAtOnce(CommandContext& context, uint64_t limit, bool whole) {
+  Operands operands;
+  if (!operands.OpenOr(context, context.keys)) return true;
+  if (!whole && IsWorthSlices(context, Operation::kIntersect, operands)) return false;
+  Found found;
+  if (!Intersect(operands, limit, &found)) return true;
+  context.reply.Integer(static_cast<int64_t>(found.members.size()));
+  return true;
+}
+
+void CountWhole(CommandContext& context) {
+  uint64_t limit = 0;
+  if (ParseCardOr(context, &limit)) CountAtOnce(context, limit, true);
+}
+
 }  // namespace
 
-void SInterCommand(CommandContext& context) { ReplyResult(context, Operation::kIntersect); }
-void SUnionCommand(CommandContext& context) { ReplyResult(context, Operation::kUnite); }
-void SDiffCommand(CommandContext& context) { ReplyResult(context, Operation::kSubtract); }
+void SInterCommand(CommandContext& context) { ReplyResult<Operation::kIntersect>(context); }
+void SUnionCommand(CommandContext& context) { ReplyResult<Operation::kUnite>(context); }
+void SDiffCommand(CommandContext& context) { ReplyResult<Operation::kSubtract>(context); }
 
 void SInterStoreCommand(CommandContext& context) {
   StoreResult(context, Operation::kIntersect, "sinterstore");
@@ -376,21 +429,12 @@ void SDiffStoreCommand(CommandContext& context) {
 }
 
 void SInterCardCommand(CommandContext& context) {
-  int64_t keys;
-  if (!ParseRangeOr(context, context.args[1], {1, std::numeric_limits<int64_t>::max()}, &keys,
-                    "ERR numkeys should be greater than 0")) {
-    return;
-  }
-  if (static_cast<uint64_t>(keys) > context.args.size() - 2) {
-    return context.reply.Error("ERR Number of keys can't be greater than number of args");
-  }
   uint64_t limit = 0;
-  if (!ParseLimitOr(context, 2 + static_cast<size_t>(keys), &limit)) return;
-  Operands operands;
-  if (!operands.OpenOr(context, context.keys)) return;
-  Found found;
-  if (!Intersect(operands, limit, &found)) return;
-  context.reply.Integer(static_cast<int64_t>(found.members.size()));
+  if (!ParseCardOr(context, &limit) || CountAtOnce(context, limit, false)) return;
+  ReplyInSlices(context, {.operation = Operation::kIntersect,
+                          .count_only = true,
+                          .limit = limit,
+                          .whole = CountWhole});
 }
 
 }  // namespace firn::server

@@ -1,9 +1,8 @@
 // SUNIONSTORE, SINTERSTORE and SDIFFSTORE of large sets: in slices, one an iteration, so that
 // nobody but who gave the command waits for their size.
 //
-// Sets of one server lie in the order of one keyed hash. So the operands are read leaf by leaf, as
-// they were when it began; what comes out is in that order, too, and is made a set leaf by leaf. If
-// an operand has changed when the last leaf is made, all of it was in vain and begins anew; after
+// What comes out of a SetMerge is in the order of a set's tree, and is made one leaf by leaf. If an
+// operand has changed when the last leaf is made, all of it was in vain and begins anew; after
 // a few times the command runs in one go.
 #pragma once
 
@@ -13,10 +12,9 @@
 
 #include "engine/types/set_value.h"
 #include "server/command.h"
+#include "server/commands/set_merge.h"
 
 namespace firn::server {
-
-enum class SetOperation : uint8_t { kIntersect, kUnite, kSubtract };
 
 struct SetStore {
   SetOperation operation = SetOperation::kUnite;
@@ -27,11 +25,11 @@ struct SetStore {
   void (*whole)(CommandContext& context, const SetStore& store);
 };
 
-// Whether it is worth it. `counts` are those of the operands, in their order.
-bool StoresInSlices(const CommandContext& context, SetOperation operation,
-                    std::span<const uint64_t> counts);
+// Whether it can be done, with the limits that are set.
+bool StoresInSlices(const CommandContext& context);
 // The last thing that the command's function does: context.keys are the key that is stored to and
-// the operands, sets or absent. No object on a collection of theirs lives.
+// the operands, sets or absent. No object on a collection of theirs lives. REQUIRES:
+// StoresInSlices, SetMerge::IsWorthSlices.
 void StoreInSlices(CommandContext& context, const SetStore& store);
 
 }  // namespace firn::server

@@ -29,8 +29,8 @@ class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
 
  protected:
   // A slice: the last thing that it does is to call one of the functions below, or to answer. A
-  // page that is missing ends it as it ends a command's function: it is fetched, and the slice runs
-  // again from its beginning.
+  // page that is missing ends it as it ends a command's function, with nothing called or answered:
+  // it is fetched, and the slice runs again from its beginning.
   virtual void Step(CommandContext& context) = 0;
 
   // Others have their turn; then the next slice.

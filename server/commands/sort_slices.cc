@@ -117,10 +117,10 @@ void SortSlices::Copy(CommandContext& context) {
     items_.push_back({.element = bytes_.Copy(row.bytes)});
     copied_bytes_ += row.bytes.size();
   });
+  if (!resident) return;
   if (copied_bytes_ + items_.size() * kElementOverhead > max_bytes_) {
     return context.reply.Error(kOutOfMemoryError);
   }
-  if (!resident) return;
   if (!rows_->ended()) return AwaitTurn(context);
   // What is answered is what it was, whatever comes now.
   if (!sort_.store) {

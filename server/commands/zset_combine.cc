@@ -51,17 +51,14 @@ struct CombineRequest {
   size_t count_at = 1;  // the place of numkeys
   bool store = false;
   bool count_only = false;  // ZINTERCARD
-  bool whole = false;       // in one go, however large
+  // The command in one go, however large; null: this is it.
+  void (*whole)(CommandContext& context) = nullptr;
 
   std::vector<double> weights = {};
   ZsetAggregate aggregate = ZsetAggregate::kSum;
   bool with_scores = false;
   uint64_t limit = std::numeric_limits<uint64_t>::max();
 };
-
-// The command in one go.
-using WholeCommand = void (*)(CommandContext& context);
-WholeCommand WholeOf(Operation operation);
 
 class Combination {
  public:
@@ -83,8 +80,8 @@ class Combination {
   void Take(const ZsetElement& element) { result_.push_back(element); }
   bool CheckSizeOr();
   void Reply();
-  bool StoresInSlices();
-  void StoreInSlices();
+  bool IsWorthSlices();
+  void CombineInSlices();
 
   CommandContext& context_;
   CombineRequest request_;
@@ -265,8 +262,8 @@ void Combination::Reply() {
   }
 }
 
-bool Combination::StoresInSlices() {
-  if (!request_.store || request_.whole || RunsAtomically(context_)) return false;
+bool Combination::IsWorthSlices() {
+  if (request_.whole == nullptr || RunsAtomically(context_)) return false;
   uint64_t total = 0;
   uint64_t least = std::numeric_limits<uint64_t>::max();
   for (const auto& input : inputs_) {
@@ -285,19 +282,25 @@ bool Combination::StoresInSlices() {
   return false;
 }
 
-void Combination::StoreInSlices() {
-  ZsetStore store{.operation = request_.operation,
-                  .aggregate = request_.aggregate,
-                  .event = kEvents[static_cast<size_t>(request_.operation)],
-                  .whole = WholeOf(request_.operation)};
-  for (const ZsetSource& source : sources_) store.weights.push_back(source.weight);
+void Combination::CombineInSlices() {
+  using Use = ZsetCombination::Use;
+  ZsetCombination combination{.operation = request_.operation,
+                              .aggregate = request_.aggregate,
+                              .use = request_.store        ? Use::kStore
+                                     : request_.count_only ? Use::kCount
+                                                           : Use::kReply,
+                              .event = kEvents[static_cast<size_t>(request_.operation)],
+                              .with_scores = request_.with_scores,
+                              .limit = request_.limit,
+                              .whole = request_.whole};
+  for (const ZsetSource& source : sources_) combination.weights.push_back(source.weight);
   inputs_.clear();
-  StoreZsetInSlices(context_, std::move(store));
+  CombineZsetsInSlices(context_, std::move(combination));
 }
 
 void Combination::Run() {
   if (!OpenOr() || !ParseOptionsOr()) return;
-  if (StoresInSlices()) return StoreInSlices();
+  if (IsWorthSlices()) return CombineInSlices();
   if (request_.operation != Operation::kDifference) {
     // The smallest first, as Redis adds scores up: the order shows in sums of infinities.
     std::stable_sort(sources_.begin(), sources_.end(),
@@ -320,43 +323,35 @@ void Combination::Run() {
   if (complete) Reply();
 }
 
-void Combine(CommandContext& context, Operation operation) {
-  Combination(context, {.operation = operation}).Run();
+template <Operation kOperation, bool kStore = false, bool kCountOnly = false>
+CombineRequest Request() {
+  return {.operation = kOperation,
+          .count_at = kStore ? 2 : 1,
+          .store = kStore,
+          .count_only = kCountOnly};
 }
-void CombineAndStore(CommandContext& context, Operation operation) {
-  Combination(context, {.operation = operation, .count_at = 2, .store = true}).Run();
-}
-template <Operation kOperation>
-void CombineWhole(CommandContext& context) {
-  Combination(context, {.operation = kOperation, .count_at = 2, .store = true, .whole = true})
-      .Run();
-}
-WholeCommand WholeOf(Operation operation) {
-  switch (operation) {
-    case Operation::kUnion:
-      return CombineWhole<Operation::kUnion>;
-    case Operation::kIntersection:
-      return CombineWhole<Operation::kIntersection>;
-    case Operation::kDifference:
-      break;
-  }
-  return CombineWhole<Operation::kDifference>;
+
+template <Operation kOperation, bool kStore = false, bool kCountOnly = false>
+void Combine(CommandContext& context) {
+  CombineRequest request = Request<kOperation, kStore, kCountOnly>();
+  request.whole = [](CommandContext& context) {
+    Combination(context, Request<kOperation, kStore, kCountOnly>()).Run();
+  };
+  Combination(context, std::move(request)).Run();
 }
 
 }  // namespace
 
-void ZUnionCommand(CommandContext& context) { Combine(context, Operation::kUnion); }
-void ZInterCommand(CommandContext& context) { Combine(context, Operation::kIntersection); }
-void ZDiffCommand(CommandContext& context) { Combine(context, Operation::kDifference); }
-void ZUnionStoreCommand(CommandContext& context) { CombineAndStore(context, Operation::kUnion); }
+void ZUnionCommand(CommandContext& context) { Combine<Operation::kUnion>(context); }
+void ZInterCommand(CommandContext& context) { Combine<Operation::kIntersection>(context); }
+void ZDiffCommand(CommandContext& context) { Combine<Operation::kDifference>(context); }
+void ZUnionStoreCommand(CommandContext& context) { Combine<Operation::kUnion, true>(context); }
 void ZInterStoreCommand(CommandContext& context) {
-  CombineAndStore(context, Operation::kIntersection);
+  Combine<Operation::kIntersection, true>(context);
 }
-void ZDiffStoreCommand(CommandContext& context) {
-  CombineAndStore(context, Operation::kDifference);
-}
+void ZDiffStoreCommand(CommandContext& context) { Combine<Operation::kDifference, true>(context); }
 void ZInterCardCommand(CommandContext& context) {
-  Combination(context, {.operation = Operation::kIntersection, .count_only = true}).Run();
+  Combine<Operation::kIntersection, false, true>(context);
 }
 
 }  // namespace firn::server

@@ -194,7 +194,7 @@ void StoreRange(CommandContext& context, Manner manner) {
     }
   }
   if (!in_slices) return StoreZset(context, context.key(0), copies, "zrangestore");
-  StoreZsetInSlices(
+  CombineZsetsInSlices(
       context, {.ranks = [request](ZsetValue& value,
                                    RankRange* ranks) { return Locate(request, value, ranks); },
                 .event = "zrangestore",

@@ -26,9 +26,12 @@ constexpr int kMostAttempts = 3;
 // A slice: a millisecond.
 constexpr size_t kLookupsAtOnce = 2048;
 // Pages that are missing are fetched together for so many.
-constexpr size_t kLookupsInBatch = 256;
+constexpr size_t kLookupsInBatch = 64;
 // Elements that are looked up in others are sorted so many at a time.
 constexpr size_t kMostSorted = 256 << 10;
+// A slice of a reply.
+constexpr size_t kRepliedAtOnce = 4096;
+constexpr uint64_t kBytesAtOnce = 256 << 10;
 // What an element of the result takes in RAM besides its bytes, about.
 constexpr uint64_t kElementOverhead = 48;
 
@@ -50,7 +53,7 @@ struct Element {
 
 class ZsetSlices final : public SlicedCommand {
  public:
-  explicit ZsetSlices(ZsetStore store) : store_(std::move(store)) {}
+  explicit ZsetSlices(ZsetCombination request) : request_(std::move(request)) {}
 
   // REQUIRES: all keys are planned.
   void Begin(CommandContext& context);
@@ -59,7 +62,10 @@ class ZsetSlices final : public SlicedCommand {
   void Step(CommandContext& context) override;
 
  private:
-  enum class Stage : uint8_t { kCopy, kLookUp, kWrite };
+  using Use = ZsetCombination::Use;
+  enum class Stage : uint8_t { kCopy, kLookUp, kWrite, kReply };
+
+  bool Stores() const { return request_.use == Use::kStore; }
 
   std::shared_ptr<ZsetSlices> Self() {
     return std::static_pointer_cast<ZsetSlices>(shared_from_this());
@@ -67,7 +73,7 @@ class ZsetSlices final : public SlicedCommand {
   bool OpenOr(CommandContext& context);
   Operand* OperandOf(CommandContext& context, const KeyAccess& access);
   bool ChooseRowsOr(CommandContext& context);
-  bool JoinsAll() const { return store_.operation == ZsetOperation::kUnion; }
+  bool JoinsAll() const { return request_.operation == ZsetOperation::kUnion; }
   bool TakesItselfAway() const;
   bool IsWithinMemory(uint64_t elements, uint64_t bytes) const {
     return bytes + elements * kElementOverhead <= max_bytes_;
@@ -78,21 +84,26 @@ class ZsetSlices final : public SlicedCommand {
   void LookUp(CommandContext& context);
   bool LookUpBatch(size_t end);
   void BuildNext(CommandContext& context);
+  // No input is read from now on.
+  void LetGo();
 
   // --- on another thread
   void SortByHash();
   std::vector<ZsetElement> Join();
   double JoinedScore(std::span<const Element> same) const;
   void Build(const std::atomic<bool>* stop);
+  void Sort(std::vector<ZsetElement> joined);
 
   // --- the end
+  void ReplyCount(CommandContext& context);
+  void ReplyPiece(CommandContext& context);
   bool IsInVain(CommandContext& context);
   bool IsAsItWas(CommandContext& context, const Operand& operand);
   void Restart(CommandContext& context);
   void Install(CommandContext& context);
   void Reset();
 
-  const ZsetStore store_;
+  const ZsetCombination request_;
   int attempts_ = 1;
   Stage stage_ = Stage::kCopy;
   HashSecret secret_;
@@ -109,10 +120,15 @@ class ZsetSlices final : public SlicedCommand {
   uint64_t copied_bytes_ = 0;  // of the present operand
   uint64_t all_bytes_ = 0;
   size_t looked_up_ = 0;  // of elements_
+  bool fetches_ = false;  // what the next of them need
   // What an intersection or difference has found.
   std::deque<ZsetElement> found_;
   ByteBlocks found_bytes_;
   uint64_t found_size_ = 0;
+  uint64_t found_count_ = 0;
+  // What is answered.
+  std::vector<ZsetElement> sorted_;
+  size_t replied_ = 0;
   std::optional<DetachedValue> result_;
   uint64_t result_count_ = 0;
   bool too_large_ = false;
@@ -129,9 +145,10 @@ void ZsetSlices::Reset() {
   found_.clear();
   bytes_.Clear();
   found_bytes_.Clear();
-  copied_bytes_ = all_bytes_ = found_size_ = result_count_ = 0;
+  copied_bytes_ = all_bytes_ = found_size_ = found_count_ = result_count_ = 0;
   copied_operand_ = 0;
   looked_up_ = 0;
+  fetches_ = false;
   stage_ = Stage::kCopy;
 }
 
@@ -154,17 +171,17 @@ Operand* ZsetSlices::OperandOf(CommandContext& context, const KeyAccess& access)
 }
 
 bool ZsetSlices::OpenOr(CommandContext& context) {
-  const auto keys = context.keys.subspan(1);
+  const auto keys = context.keys.subspan(Stores() ? 1 : 0);
   for (size_t i = 0; i < keys.size(); ++i) {
     Operand* operand = OperandOf(context, keys[i]);
     if (operand == nullptr) {
       context.reply.Error(kWrongTypeError);
       return false;
     }
-    const double weight = store_.weights.empty() ? 1 : store_.weights[i];
+    const double weight = request_.weights.empty() ? 1 : request_.weights[i];
     sources_.push_back({.input = &operand->input, .weight = weight});
   }
-  if (store_.operation != ZsetOperation::kDifference) {
+  if (request_.operation != ZsetOperation::kDifference) {
     // As in one go: the order shows in sums of infinities.
     std::stable_sort(sources_.begin(), sources_.end(),
                      [](const ZsetSource& a, const ZsetSource& b) {
@@ -180,7 +197,7 @@ bool ZsetSlices::OpenOr(CommandContext& context) {
 }
 
 bool ZsetSlices::TakesItselfAway() const {
-  return store_.operation == ZsetOperation::kDifference &&
+  return request_.operation == ZsetOperation::kDifference &&
          std::ranges::count(operand_of_, operand_of_[0]) > 1;
 }
 
@@ -193,13 +210,13 @@ bool ZsetSlices::ChooseRowsOr(CommandContext& context) {
   for (uint32_t i = copied_operand_; i < end_operand_; ++i) {
     Operand& operand = operands_[i];
     RankRange ranks{.first = 0, .end = operand.input.count()};
-    if (operand.frozen != nullptr && store_.ranks) {
+    if (operand.frozen != nullptr && request_.ranks) {
       ZsetValue value(operand.frozen.get(), secret_);
       if (operand.type != ValueType::kZset) {
         context.reply.Error(kWrongTypeError);
         return false;
       }
-      if (!store_.ranks(value, &ranks)) return false;
+      if (!request_.ranks(value, &ranks)) return false;
     }
     total += ranks.size();
     if (JoinsAll() && !(IsWithinMemory(ranks.size(), 0) && IsWithinMemory(total / 2, 0))) {
@@ -217,14 +234,14 @@ void ZsetSlices::Begin(CommandContext& context) {
   limits_ = ZsetLimitsOf(context);
   max_bytes_ = MaxReplyBytes(context);
   if (!OpenOr(context) || !ChooseRowsOr(context)) return;
-  result_.emplace(context.db());
+  if (Stores()) result_.emplace(context.db());
   AwaitTurn(context);
 }
 
 // --- slices
 
 void ZsetSlices::Step(CommandContext& context) {
-  if (IsInVain(context)) return Restart(context);
+  if (stage_ != Stage::kReply && IsInVain(context)) return Restart(context);
   if (too_large_) return context.reply.Error(kOutOfMemoryError);
   switch (stage_) {
     case Stage::kCopy:
@@ -236,6 +253,8 @@ void ZsetSlices::Step(CommandContext& context) {
       // The keys again, as they are when all is done.
       return RunWithKeys(context, {context.keys.begin(), context.keys.end()},
                          [self = Self()](CommandContext& context) { self->Install(context); });
+    case Stage::kReply:
+      return ReplyPiece(context);
   }
 }
 
@@ -257,12 +276,20 @@ void ZsetSlices::Copy(CommandContext& context) {
     copied_bytes_ += row.bytes.size();
     all_bytes_ += row.bytes.size();
   });
+  if (!resident) return;
   // A union has no less than each of its sources, and they are in RAM together.
   if (JoinsAll() && (!IsWithinMemory(0, copied_bytes_) ||
                      !IsWithinMemory(elements_.size() / 2, all_bytes_ / 2))) {
     return context.reply.Error(kOutOfMemoryError);
   }
-  if (resident) AwaitTurn(context);
+  AwaitTurn(context);
+}
+
+void ZsetSlices::LetGo() {
+  for (Operand& operand : operands_) {
+    operand.rows.reset();
+    operand.frozen.reset();
+  }
 }
 
 // What was copied goes to another thread, to be sorted for looking it up, or for the result.
@@ -276,14 +303,23 @@ void ZsetSlices::BuildNext(CommandContext& context) {
     stage_ = Stage::kLookUp;
     return AwaitTurn(context);
   }
-  stage_ = Stage::kWrite;
+  if (request_.use == Use::kCount) return ReplyCount(context);
+  stage_ = Stores() ? Stage::kWrite : Stage::kReply;
+  // What is answered is what it was, whatever comes now.
+  if (!Stores()) LetGo();
   Compute(context, [this](const std::atomic<bool>* stop) { Build(stop); });
 }
 
 void ZsetSlices::LookUp(CommandContext& context) {
   for (size_t i = 0; i < kLookupsAtOnce && looked_up_ < elements_.size(); i += kLookupsInBatch) {
-    if (!LookUpBatch(std::min(looked_up_ + kLookupsInBatch, elements_.size()))) return;
+    if (!LookUpBatch(std::min(looked_up_ + kLookupsInBatch, elements_.size()))) {
+      fetches_ = true;
+      return;
+    }
+    // What was fetched may go before more is.
+    if (std::exchange(fetches_, false)) break;
   }
+  if (found_count_ >= request_.limit) return ReplyCount(context);
   if (!IsWithinMemory(found_.size(), found_size_)) return context.reply.Error(kOutOfMemoryError);
   if (looked_up_ == elements_.size()) {
     elements_.clear();
@@ -296,13 +332,13 @@ void ZsetSlices::LookUp(CommandContext& context) {
 
 // False: pages are missing; those of the whole batch are wanted then, and nothing is found yet.
 bool ZsetSlices::LookUpBatch(size_t end) {
-  const bool intersects = store_.operation == ZsetOperation::kIntersection;
+  const bool intersects = request_.operation == ZsetOperation::kIntersection;
   std::vector<ZsetElement> found;
   bool resident = true;
   for (size_t i = looked_up_; i < end; ++i) {
     ZsetElement element{elements_[i].member, elements_[i].score};
     double score = element.score;
-    const Lookup lookup = intersects ? FindInOthers(sources_, store_.aggregate, element, &score)
+    const Lookup lookup = intersects ? FindInOthers(sources_, request_.aggregate, element, &score)
                                      : FindInAnyOther(sources_, element);
     resident &= lookup != Lookup::kMissing;
     if (lookup == (intersects ? Lookup::kPresent : Lookup::kAbsent)) {
@@ -310,6 +346,8 @@ bool ZsetSlices::LookUpBatch(size_t end) {
     }
   }
   if (!resident) return false;
+  found_count_ += found.size();
+  if (request_.use == Use::kCount) found.clear();
   for (const ZsetElement& element : found) {
     found_.push_back({found_bytes_.Copy(element.member), element.score});
     found_size_ += element.member.size();
@@ -334,7 +372,7 @@ double ZsetSlices::JoinedScore(std::span<const Element> same) const {
     for (const Element& element : same) {
       if (element.operand != operand_of_[i]) continue;
       const double score = WeightedScore(sources_[i].weight, element.score);
-      joined = joined ? JoinScores(store_.aggregate, *joined, score) : score;
+      joined = joined ? JoinScores(request_.aggregate, *joined, score) : score;
     }
   }
   return *joined;
@@ -366,18 +404,47 @@ void ZsetSlices::Build(const std::atomic<bool>* stop) {
   std::exchange(elements_, {});
   result_count_ = joined.size();
   if (too_large_ || joined.empty() || stop->load()) return;
+  if (!Stores()) return Sort(std::move(joined));
   ZsetValue(&result_->pages(), secret_).Build(joined, limits_);
   bytes_.Clear();
   found_bytes_.Clear();
   std::exchange(found_, {});
 }
 
+void ZsetSlices::Sort(std::vector<ZsetElement> joined) {
+  std::sort(joined.begin(), joined.end(), [](const ZsetElement& a, const ZsetElement& b) {
+    return a.score != b.score ? a.score < b.score : a.member < b.member;
+  });
+  sorted_ = std::move(joined);
+}
+
 // --- the end
 
+void ZsetSlices::ReplyCount(CommandContext& context) {
+  LetGo();
+  context.reply.Integer(static_cast<int64_t>(std::min(found_count_, request_.limit)));
+}
+
+void ZsetSlices::ReplyPiece(CommandContext& context) {
+  if (replied_ == 0) {
+    ReplyElementsHeader(context, sorted_.size(), request_.with_scores);
+    context.client.set_reply_open(true);
+  }
+  const size_t end = std::min(replied_ + kRepliedAtOnce, sorted_.size());
+  for (uint64_t bytes = 0; replied_ < end && bytes < kBytesAtOnce; ++replied_) {
+    bytes += sorted_[replied_].member.size();
+    ReplyElement(context, sorted_[replied_], request_.with_scores);
+  }
+  if (replied_ < sorted_.size()) return AwaitSent(context);
+  context.client.set_reply_open(false);
+}
+
+// A reply needn't be that of the moment in which it ends.
 bool ZsetSlices::IsInVain(CommandContext& context) {
-  if (!context.db().HasBuilt(result_->build())) return true;
-  return std::ranges::any_of(operands_, [](const Operand& operand) {
-    return operand.frozen != nullptr && (operand.frozen->lost() || operand.frozen->changed());
+  if (Stores() && !context.db().HasBuilt(result_->build())) return true;
+  return std::ranges::any_of(operands_, [&](const Operand& operand) {
+    return operand.frozen != nullptr &&
+           (operand.frozen->lost() || (Stores() && operand.frozen->changed()));
   });
 }
 
@@ -394,7 +461,7 @@ void ZsetSlices::Restart(CommandContext& context) {
   const bool whole = ++attempts_ > kMostAttempts;
   RunWithKeys(context, {context.keys.begin(), context.keys.end()},
               [self = Self(), whole](CommandContext& context) {
-                whole ? self->store_.whole(context) : self->Begin(context);
+                whole ? self->request_.whole(context) : self->Begin(context);
               });
 }
 
@@ -406,22 +473,22 @@ void ZsetSlices::Install(CommandContext& context) {
   if (in_vain) return Restart(context);
   const HashedKey& key = context.key();
   operands_.clear();
-  if (!result_->pages().exists()) return StoreZset(context, key, {}, store_.event);
+  if (!result_->pages().exists()) return StoreZset(context, key, {}, request_.event);
   // Its expiry passes away with it, and may be told.
   LookupForWrite(context, key);
   context.store.BeginGroup();
   result_->Install(context.db(), key, ValueType::kZset);
   context.store.EndGroup();
-  NoteZsetChange(context, key, store_.event, false);
+  NoteZsetChange(context, key, request_.event, false);
   SignalReady(context, key);
   context.reply.Integer(static_cast<int64_t>(result_count_));
 }
 
 }  // namespace
 
-void StoreZsetInSlices(CommandContext& context, ZsetStore store) {
+void CombineZsetsInSlices(CommandContext& context, ZsetCombination request) {
   if (!context.LeavePlace()) return;
-  std::make_shared<ZsetSlices>(std::move(store))->Begin(context);
+  std::make_shared<ZsetSlices>(std::move(request))->Begin(context);
 }
 
 }  // namespace firn::server

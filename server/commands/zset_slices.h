@@ -6,10 +6,14 @@
 // difference looks those of the first source up in the others, slice by slice, in the order in
 // which they lie there. Then the pages are written, slice by slice. If a source has changed by
 // then, all of it was in vain and begins anew; after a few times the command runs in one go.
+//
+// ZUNION, ZINTER, ZDIFF and ZINTERCARD go the same way up to the joined and sorted elements, which
+// they give in pieces: those of the moment in which it began, whatever changes.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -22,19 +26,25 @@ namespace firn::server {
 // What takes fewer elements and look-ups is done at once.
 inline constexpr uint64_t kManyZsetElements = 10'000;
 
-struct ZsetStore {
+struct ZsetCombination {
   ZsetOperation operation = ZsetOperation::kUnion;
   std::vector<double> weights;  // of the sources in the order of their keys; empty: all are 1
   ZsetAggregate aggregate = ZsetAggregate::kSum;
   // The ranks of a single source that are stored, if given: false if pages are missing.
   std::function<bool(ZsetValue& value, RankRange* ranks)> ranks = {};
-  std::string_view event;  // of the keyspace notification
+  // What becomes of the elements.
+  enum class Use : uint8_t { kStore, kReply, kCount };
+  Use use = Use::kStore;
+  std::string_view event = {};  // of the keyspace notification, if they are stored
+  bool with_scores = false;     // of a reply
+  uint64_t limit = std::numeric_limits<uint64_t>::max();  // of what is counted
   // The command in one go: called with all keys planned.
   void (*whole)(CommandContext& context) = nullptr;
 };
 
-// The last thing that the command's function does: context.keys are the key that is stored to and
-// the sources. No object on a collection of theirs lives. Not within transactions and scripts.
-void StoreZsetInSlices(CommandContext& context, ZsetStore store);
+// The last thing that the command's function does: context.keys are the key that is stored to, if
+// one is, and the sources. No object on a collection of theirs lives. Not within transactions and
+// scripts.
+void CombineZsetsInSlices(CommandContext& context, ZsetCombination combination);
 
 }  // namespace firn::server

@@ -3,6 +3,7 @@ help, so that a test sees replies exactly as they were sent."""
 
 import ctypes
 import os
+import select
 import shutil
 import signal
 import socket
@@ -259,6 +260,19 @@ def redis_server():
     if binary is None:
         return None
     return Server("--save", "", "--appendonly", "no", "--daemonize", "no", binary=binary)
+
+
+def run_beside(busy, other, *command):
+    """What `busy` is answered to a command on much, while `other` is served as well. Were it done in
+    one go, that would be two PINGs; bench/no-stall measures how long they wait."""
+    busy.send(*command)
+    pings = 0
+    while not select.select([busy.socket], [], [], 0)[0]:
+        assert other("PING") == "PONG"
+        pings += 1
+    reply = busy.read()
+    assert pings > 5, (command[0], pings)
+    return reply
 
 
 def wait_for(condition, seconds=PATIENCE_SECONDS, interval=0.02):

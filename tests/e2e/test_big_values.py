@@ -1,10 +1,9 @@
 """Big values are copied and moved in slices, and nobody else notices."""
 
-import select
 
 import pytest
 
-from harness import wait_for
+from harness import run_beside, wait_for
 
 # Some slices of 64 pages each.
 COUNT = 40_000
@@ -210,14 +209,7 @@ def test_a_copy_needs_no_more_memory_than_a_slice(start):
 def test_others_go_on_while_big_values_are_copied(server, resp):
     fill(resp, "from", "zset", 200_000)
     with server.resp() as other:
-        other.send("COPY", "from", "to")
-        pings = 0
-        while not select.select([other.socket], [], [], 0)[0]:
-            assert resp("PING") == "PONG"
-            pings += 1
-        assert other.read() == 1
-    # Two if it were copied in one go; bench/no-stall measures how long they wait.
-    assert pings > 5
+        assert run_beside(other, resp, "COPY", "from", "to") == 1
 
 
 # --- sets that are stored in slices
@@ -329,14 +321,8 @@ def test_others_are_served_while_a_set_is_stored(server, resp):
             resp("SADD", key, *[f"{key}:{i}" for i in range(first, first + 5000)])
     for command in ("SUNIONSTORE", "SDIFFSTORE"):
         with server.resp() as other:
-            resp.send(command, "target", "a", "b")
-            pings = 0
-            while not select.select([resp.socket], [], [], 0)[0]:
-                assert other("PING") == "PONG"
-                pings += 1
-            assert resp.read() == (600_000 if command == "SUNIONSTORE" else 300_000)
-            # Two if it were done in one go; bench/no-stall measures how long they wait.
-            assert pings > 20, (command, pings)
+            count = 600_000 if command == "SUNIONSTORE" else 300_000
+            assert run_beside(resp, other, command, "target", "a", "b") == count
             resp("DEL", "target")
 
 
@@ -369,14 +355,7 @@ def test_others_are_served_while_a_big_value_is_restored(server, resp, kind):
     payload = resp("DUMP", "from")
     resp("SET", "to", "a string")
     with server.resp() as other:
-        resp.send("RESTORE", "to", 5_000_000, payload, "REPLACE")
-        pings = 0
-        while not select.select([resp.socket], [], [], 0)[0]:
-            assert other("PING") == "PONG"
-            pings += 1
-        assert resp.read() == "OK"
-        # Two if it were done in one go.
-        assert pings > 20, pings
+        assert run_beside(resp, other, "RESTORE", "to", 5_000_000, payload, "REPLACE") == "OK"
     assert everything(resp, "to", kind) == everything(resp, "from", kind)
     assert 4_000_000 < resp("PTTL", "to") <= 5_000_000
     assert resp("OBJECT", "ENCODING", "to") == resp("OBJECT", "ENCODING", "from")
@@ -472,14 +451,8 @@ def test_others_are_served_while_a_value_is_sorted(server, resp):
     fill(resp, "k", "list", 200_000)
     for command in [("SORT", "k", "ALPHA", "DESC", "STORE", "to"), ("SORT", "k", "ALPHA")]:
         with server.resp() as other:
-            resp.send(*command)
-            pings = 0
-            while not select.select([resp.socket], [], [], 0)[0]:
-                assert other("PING") == "PONG"
-                pings += 1
-            # Two if it were done in one go.
-            assert pings > 20, (command, pings)
-            assert resp.read() == 200_000 if "STORE" in command else len(resp.read()) == 200_000
+            reply = run_beside(resp, other, *command)
+            assert (reply if "STORE" in command else len(reply)) == 200_000
 
 
 def test_what_is_sorted_may_change_meanwhile(server, resp):

@@ -17,8 +17,8 @@ WRONG = [b"string"]
 SETS = [b"set1", b"set2"]
 # All scores are equal: only here ranges of strings mean something.
 LEX = b"lex"
-SCORES = [b"0", b"1", b"-1", b"2.5", b"0.5", b"-3.25", b"1e3", b"inf", b"-inf", b"+inf", b"100",
-          b"4096", b"1000000", b"0x10", b"1.25e-1"]
+SCORES = [b"0", b"-0", b"1", b"-1", b"2.5", b"0.5", b"-3.25", b"1e3", b"inf", b"-inf", b"+inf",
+          b"100", b"4096", b"1000000", b"0x10", b"1.25e-1"]
 BAD_SCORES = [b"x", b"", b"nan", b" 1", b"1 ", b"1e400", b"(1"]
 BOUNDS = SCORES + [b"(0", b"(1", b"(-1", b"(2.5", b"(inf", b"(-inf", b"(", b"50", b"(50", b"150"]
 LEX_BOUNDS = [b"-", b"+", b"[", b"(", b"[a", b"(a", b"[m1", b"(m2", b"[m15", b"(m150", b"[m2999",

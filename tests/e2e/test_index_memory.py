@@ -1,6 +1,6 @@
 """tier-index-memory: the map of cold keys stays within it, and the index answers for the rest."""
 
-import time
+from harness import wait_for
 
 KEYS = 200_000
 BOUND = 64 << 10
@@ -15,19 +15,10 @@ def tiering(client):
             (line.partition(":") for line in client("INFO", "tiering").decode().split("\r\n"))}
 
 
-def wait_until(what, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if what():
-            return
-        time.sleep(0.1)
-    assert what()
-
-
 def demote_all(client):
     for begin in range(0, KEYS, 2000):
         client("TIER", "DEMOTE", *[f"key:{i}" for i in range(begin, begin + 2000)])
-    wait_until(lambda: int(tiering(client)["index_map_bytes"]) <= BOUND)
+    assert wait_for(lambda: int(tiering(client)["index_map_bytes"]) <= BOUND)
 
 
 def run(client, commands):
@@ -60,11 +51,11 @@ def test_the_map_stays_within_its_bound(start):
 
     server.restart("kill")
     with server.resp() as client:
-        wait_until(lambda: tiering(client)["index_map_complete"] == "1")
+        assert wait_for(lambda: tiering(client)["index_map_complete"] == "1")
         # The slice that reaches the bound may be beyond it for a moment.
-        wait_until(lambda: int(tiering(client)["index_map_bytes"]) <= BOUND)
+        assert wait_for(lambda: int(tiering(client)["index_map_bytes"]) <= BOUND)
         assert client("DBSIZE") == KEYS * 9 // 10
         check(client, expected)
         assert client("CONFIG", "SET", "tier-index-memory", "0") == "OK"
-        wait_until(lambda: tiering(client)["index_map_left_keys"] == "0")
+        assert wait_for(lambda: tiering(client)["index_map_left_keys"] == "0")
         check(client, expected, step=7)

@@ -1,8 +1,11 @@
 """What is shipped beside the server: its configuration, and what it tells systemd."""
+import ctypes.util
 import os
 import socket
 
-from harness import wait_for
+import pytest
+
+from harness import firn_binary, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -39,3 +42,54 @@ def test_a_supervisor_that_is_not_there_does_no_harm(start, monkeypatch):
     wait_for(lambda: "supervised systemd" in firn.log())
     monkeypatch.setenv("NOTIFY_SOCKET", "x" * 500)
     start("--supervised", "auto")
+
+
+# Runs what it is given under the profile, as Docker does.
+CONFINED = """#!/usr/bin/python3
+import ctypes, json, os, sys
+ALLOW, ERRNO = 0x7fff0000, 0x00050000
+ACTIONS = {"SCMP_ACT_ALLOW": ALLOW}
+library = ctypes.CDLL("libseccomp.so.2")
+library.seccomp_init.restype = ctypes.c_void_p
+with open(PROFILE) as file:
+    profile = json.load(file)
+assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+context = ctypes.c_void_p(library.seccomp_init(ERRNO | profile["defaultErrnoRet"]))
+for rule in profile["syscalls"]:
+    assert rule.keys() == {"names", "action"}, rule
+    for name in rule["names"]:
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        assert number != -1, name
+        assert library.seccomp_rule_add(context, ACTIONS[rule["action"]], number, 0) == 0, name
+assert library.seccomp_load(context) == 0
+# What a container may not do.
+assert ctypes.CDLL(None, use_errno=True).unshare(0) == -1 and ctypes.get_errno() == 1
+os.execv(SERVER, [SERVER, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(not ctypes.util.find_library("seccomp"), reason="no libseccomp")
+def test_the_seccomp_profile_forbids_nothing_that_is_needed(start, tmp_path):
+    confined = tmp_path / "confined"
+    confined.write_text(
+        CONFINED.replace("PROFILE", repr(os.path.join(ROOT, "tools/packaging/seccomp.json")))
+        .replace("SERVER", repr(os.path.abspath(firn_binary()))))
+    confined.chmod(0o755)
+    config = tmp_path / "firn.conf"
+    config.write_text("maxmemory 16mb\nlog-segment-size 4mb\n")
+    (tmp_path / "users.acl").touch()
+    firn = start("--io-backend", "io_uring", "--aclfile", str(tmp_path / "users.acl"), "--io-threads", "2", "--save", "900 1",
+                 "--unixsocket", str(tmp_path / "socket"), "--dbfilename", "dump.rdb",
+                 binary=str(confined), config=str(config))
+    values = {f"k{i}": os.urandom(10_000) for i in range(4000)}
+    for _ in range(2):
+        with firn.redis() as client:
+            for key, value in values.items():
+                client.set(key, value)
+            assert all(client.get(key) == value for key, value in values.items())
+            assert client.eval("return redis.call('STRLEN', KEYS[1])", 1, "k7") == 10_000
+            client.bgsave()
+            assert wait_for(lambda: client.info("persistence")["rdb_bgsave_in_progress"] == 0)
+            assert client.info("persistence")["rdb_last_bgsave_status"] == "ok"
+            assert client.config_rewrite() and client.acl_save()
+        firn.restart()

@@ -219,10 +219,15 @@ def test_busy_scripts_can_be_killed(server, client):
         client.config_set("busy-reply-threshold", 5000)
 
 
-def test_shutdown_ends_a_busy_script(start):
-    server = start("--busy-reply-threshold", "10")
+@pytest.mark.parametrize("becoming_durable", [False, True])
+def test_shutdown_ends_a_busy_script(start, becoming_durable):
+    server = start("--busy-reply-threshold", "10",
+                   *(("--appendonly", "no") if becoming_durable else ()))
     with server.resp() as runner, server.resp() as other:
         other("SET", "before", "1")
+        if becoming_durable:
+            assert other("SAVE") == "OK"
+            runner.send("CONFIG", "SET", "appendonly", "yes")
         runner.send("EVAL", "redis.call('SET', 'half', 1) " + LOOP, "0")
         wait_until_busy(other)
         other.send("SHUTDOWN", "NOSAVE")

@@ -166,3 +166,13 @@ def test_a_limit_that_the_server_alone_exceeds_refuses_writes(resp):
     assert resp("DEL", "k") == 1
     resp("CONFIG", "SET", "maxmemory", "0")
     assert resp("SET", "k", "w") == "OK"
+
+
+def test_a_command_that_waits_with_all_there_is_goes_on(start):
+    # The process alone takes about so much, and each command needs nearly every page of the set.
+    server = start("--maxmemory", "24mb")
+    draw = random.Random(1)
+    with server.resp() as resp:
+        for _ in range(60):
+            resp("SADD", "set", *(f"{draw.getrandbits(64):016x}{'x' * 94}" for _ in range(500)))
+        assert resp("SCARD", "set") == 30_000

@@ -323,6 +323,43 @@ def test_peers_that_send_no_handshake(encrypted, backend):
         wait_for(lambda: b"connected_clients:1\r\n" in plain("INFO", "clients"))
 
 
+def test_clients_are_ended_amid_a_handshake(encrypted, backend):
+    server = encrypted("--io-backend", backend)
+    kept = server.connect()
+    kept.sendall(b"PING\r\n")
+    assert kept.recv(100) == b"+PONG\r\n"
+    greeting = ssl.MemoryBIO()
+    handshake = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), greeting,
+                                                      server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        handshake.do_handshake()
+    hello = greeting.read()
+    with server.server.resp() as plain:
+        for half in (0, 1, 5, len(hello) // 2, len(hello) - 1, len(hello)):
+            half_way = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(5)]
+            for connection in half_way:
+                connection.sendall(hello[:half])
+            listed = plain("CLIENT", "LIST").decode()
+            for connection in half_way:
+                address = f"127.0.0.1:{connection.getsockname()[1]}"
+                plain("CLIENT", "KILL", "ADDR", address)
+                plain("CLIENT", "KILL", address)
+            for line in listed.splitlines():
+                if "cmd=NULL" in line:
+                    plain("CLIENT", "KILL", "ID", line.split()[0].split("=")[1])
+            for connection in half_way:
+                try:
+                    connection.sendall(hello[half:])
+                except OSError:
+                    pass
+                connection.close()
+            assert plain("PING") == "PONG"
+        kept.sendall(b"PING\r\n")
+        assert kept.recv(100) == b"+PONG\r\n"
+        kept.close()
+        assert wait_for(lambda: b"connected_clients:1\r\n" in plain("INFO", "clients"))
+
+
 def test_a_peer_that_says_nothing_is_disconnected(encrypted):
     server = encrypted()
     with socket.create_connection(("127.0.0.1", server.port), timeout=120) as silent:

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,7 +29,9 @@ class Cache;
 class DB;
 class Env;
 class Snapshot;
+class Status;
 class WriteBufferManager;
+struct Options;
 }  // namespace rocksdb
 
 namespace firn {
@@ -60,6 +63,7 @@ struct IndexBatch {
     uint64_t hash = 0;
   };
   std::vector<Hint> spent_hints;
+  // Their numbers are never used again: what they held may be read until it is compacted away.
   std::vector<uint32_t> dropped_keyspaces;
   std::string meta;  // empty: unchanged
 };
@@ -130,6 +134,13 @@ class Index {
                  const std::function<bool(const Visited&)>& visit,
                  const rocksdb::Snapshot* snapshot) const;
 
+  Status ReadFailure(const rocksdb::Status& status, const char* what) const;
+  std::string FindDamagedTables() const;
+
+  std::unique_ptr<rocksdb::Options> table_options_;
+  // The paths of damaged tables, once they were looked for.
+  mutable std::mutex damaged_mutex_;
+  mutable std::string damaged_tables_;
   std::shared_ptr<rocksdb::Cache> cache_;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers_;
   std::unique_ptr<rocksdb::DB> db_;

@@ -111,10 +111,14 @@ Result<int> ListenUnix(const ListenOptions& options) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return std::unexpected(Status::FromErrno(errno, "listen on " + path));
   int error = 0;
+  // The file begins with what these and the umask allow.
+  if (options.unix_permissions != 0) {
+    static_cast<void>(::fchmod(fd, static_cast<mode_t>(options.unix_permissions)));
+  }
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     error = errno;
   } else {
-    // Before listen() every connect is refused, so nobody slips in under the umask's permissions.
+    // Before listen() every connect is refused, so nobody slips in under other permissions.
     const bool permitted =
         options.unix_permissions == 0 || ::chmod(address.sun_path, options.unix_permissions) == 0;
     if (permitted && ::listen(fd, options.backlog) == 0) return fd;

@@ -12,6 +12,7 @@
 #include "engine/base/check.h"
 #include "tiering/io/loop_base.h"
 #include "tiering/io/posix_file.h"
+#include "tiering/io/read_buffers.h"
 #include "tiering/io/uring_ring.h"
 #include "tiering/io/uring_sockets.h"
 
@@ -24,6 +25,10 @@ constexpr uint32_t kReadsBeforeSends = 4;
 constexpr uint32_t kReadsAtOnce = 16;
 // A device that has so many reads to do is busy. (Decision 0017.)
 constexpr size_t kFullBatch = 8;
+
+// Of long reads no more are submitted at once than take a millisecond or two.
+constexpr uint64_t kBatchBytes = 2 << 20;
+constexpr uint32_t kLongReadBytes = 12 * 1024;
 
 // From so many on some may be long.
 constexpr uint32_t kManyCompletions = 16;
@@ -62,11 +67,12 @@ class UringLoop final : public LoopBase {
     return sockets_.Adopt(fd, std::move(address));
   }
   char* AllocateReadBuffer(uint32_t size_bytes) override {
+    if (size_bytes >= kLongReadBytes) return long_buffers_.Take(kDirectAlignment, size_bytes);
     char* buffer = ring_->TakeReadBuffer(size_bytes);
     return buffer != nullptr ? buffer : Loop::AllocateReadBuffer(size_bytes);
   }
   void FreeReadBuffer(char* buffer) override {
-    if (!ring_->GiveBackReadBuffer(buffer)) Loop::FreeReadBuffer(buffer);
+    if (!ring_->GiveBackReadBuffer(buffer)) long_buffers_.GiveBack(buffer);
   }
 
  private:
@@ -93,6 +99,7 @@ class UringLoop final : public LoopBase {
   uint64_t batch_ = 0;                      // the latest
   size_t batch_size_ = 0;
   bool batch_answered_ = true;  // one of its reads is done
+  ReadBuffers long_buffers_;
 };
 
 UringLoop::UringLoop(const NetLoopOptions& options, std::unique_ptr<UringRing> ring)
@@ -163,13 +170,16 @@ bool UringLoop::MayStartBatch() const { return batch_answered_ || batch_size_ < 
 
 void UringLoop::StartBatch() {
   ++batch_;
-  batch_size_ = held_reads_.size();
+  batch_size_ = 0;
   batch_answered_ = false;
-  for (DiskOperation* operation : held_reads_) {
+  uint64_t bytes = 0;
+  while (batch_size_ < held_reads_.size() && bytes < kBatchBytes) {
+    DiskOperation* operation = held_reads_[batch_size_++];
     operation->batch = batch_;
+    bytes += operation->size;
     SubmitDisk(operation);
   }
-  held_reads_.clear();
+  held_reads_.erase(held_reads_.begin(), held_reads_.begin() + static_cast<ptrdiff_t>(batch_size_));
 }
 
 // The device goes on before what it brought is handled.
@@ -266,6 +276,7 @@ void UringLoop::RunOnce(int64_t max_wait_micros) {
   }
   sockets_.Flush();
   const bool idle = !sockets_.has_deliveries() && ring_->CompletionsReady() == 0;
+  if (idle && free_disk_operations_.size() == disk_operations_.size()) long_buffers_.Clear();
   int64_t wait_micros = idle ? WaitUntilTimer(max_wait_micros) : 0;
   if (wait_micros != 0 && !mailbox().PrepareToSleep()) wait_micros = 0;
   ring_->Enter(wait_micros);

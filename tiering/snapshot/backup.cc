@@ -72,6 +72,7 @@ void StoreBackup::TakeLog() {
   StoreImpl& store = **alive;
   CHECK_MSG(store.group_depth_ == 0, "a backup was to be made amid a transaction");
   const log::LogPosition end = store.log_->tail();
+  last_lsn_ = store.log_->appended_lsn();
   for (const auto& [id, segment] : store.segments_->all()) {
     const bool is_last = id == end.segment_id;
     const uint64_t bytes = is_last ? end.offset : segment->end_offset;
@@ -88,6 +89,7 @@ Status StoreBackup::CopyLog() {
   FIRN_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
   Identity identity = identity_;
   identity.may_be_left = false;
+  identity.reaches_lsn = last_lsn_;
   FIRN_RETURN_IF_ERROR(WriteIdentity(&files_, directory_, identity));
   return files_.SyncDirectory(directory_);
 }

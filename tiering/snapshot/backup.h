@@ -54,6 +54,7 @@ class StoreBackup {
   const Identity identity_;
   std::shared_ptr<const Index> index_;
   std::vector<Part> parts_;
+  uint64_t last_lsn_ = 0;
 };
 
 // A hard link, or a copy where there can be none; durable but for the directory's entry. REQUIRES:

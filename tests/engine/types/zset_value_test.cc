@@ -463,6 +463,29 @@ TEST(ZsetValueTest, BuildsWhatAddingMakes) {
   }
 }
 
+TEST(ZsetValueTest, ZeroHasASignInASkiplistAlone) {
+  for (const bool listpack : {true, false}) {
+    const ZsetLimits limits{.max_listpack_entries = listpack ? 128u : 2u};
+    MemoryPageSpace space;
+    ZsetValue value(&space, kSecret);
+    for (std::string member : {"a", "b", "c"}) value.Add({member, 1}, {}, limits);
+    value.Add({"b", -0.0}, {}, limits);
+    value.Add({"new", -0.0}, {}, limits);
+    MemoryPageSpace built_space;
+    ZsetValue built(&built_space, kSecret);
+    std::vector<ZsetElement> elements{{"b", -0.0}, {"c", 1}, {"new", -0.0}};
+    built.Build(elements, limits);
+    for (ZsetValue* each : {&value, &built}) {
+      for (std::string member : {"b", "new"}) {
+        double score = 1;
+        ASSERT_EQ(each->Score(member, &score), Lookup::kPresent);
+        EXPECT_EQ(score, 0);
+        EXPECT_EQ(std::signbit(score), !listpack);
+      }
+    }
+  }
+}
+
 TEST(ZsetValueTest, StaysASkiplistOnceItWasOne) {
   MemoryPageSpace space;
   ZsetValue value(&space, kSecret);

@@ -126,8 +126,11 @@ std::string CrashModel::Describe(const FoundState& found, uint32_t least, uint32
             std::to_string(version.op) + (version.fingerprint == 0 ? " to absent" : "") +
             ", found " + (value.fingerprint == 0 ? "absent" : "another");
     for (const Version& other : history) {
-      if (value.fingerprint == 0 || !Matches(other, value, found.now_ms)) continue;
+      if (value.fingerprint == 0 || other.fingerprint != value.fingerprint) continue;
       text += ", that of command " + std::to_string(other.op);
+      if (other.expiry_ms == value.expiry_ms) continue;
+      text += " that expires at " + std::to_string(other.expiry_ms) + ", not " +
+              std::to_string(value.expiry_ms);
     }
   }
   return text;

@@ -86,6 +86,28 @@ bool ReadStream(Database& database, const HashedKey& key, bool with_contents,
 
 }  // namespace
 
+bool CrashWorld::ReadValue(uint32_t db, const HashedKey& key, bool with_bytes,
+                           FoundState::Value* value) {
+  Database& database = store().database(db);
+  Database::KeyInfo info = database.Lookup(key);
+  if (!info.exists()) return true;
+  value->expiry_ms = info.expiry_ms;
+  if (info.type == ValueType::kSet) return ReadSet(database, key, with_bytes, value);
+  if (info.type == ValueType::kStream) return ReadStream(database, key, with_bytes, value);
+  if (!database.WantString(key, {})) return false;
+  const std::string bytes = database.ReadString(key, {});
+  value->fingerprint = CrashModel::Fingerprint(bytes);
+  if (with_bytes) value->bytes = bytes;
+  return true;
+}
+
+Status CrashWorld::ReadKey(const std::string& key, uint32_t db, FoundState::Value* value) {
+  return driver_->Run({driver_->Wants(key, Access::kRead, db)}, [&] {
+    *value = {};
+    return ReadValue(db, store().Key(key), false, value);
+  });
+}
+
 std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool with_bytes,
                                      FoundState* found) {
   std::vector<KeyAccess> accesses;
@@ -93,28 +115,10 @@ std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool 
     accesses.push_back({.db = db, .key = store().Key(key), .access = Access::kRead});
   }
   Status status = driver_->Run(accesses, [&] {
-    Database& database = store().database(db);
     bool complete = true;
     for (size_t key = 0; key < model.keys().size(); ++key) {
-      Database::KeyInfo info = database.Lookup(accesses[key].key);
-      if (!info.exists()) continue;
       FoundState::Value& value = found->values[model.Slot(db, key)];
-      value.expiry_ms = info.expiry_ms;
-      if (info.type == ValueType::kSet) {
-        complete &= ReadSet(database, accesses[key].key, with_bytes, &value);
-        continue;
-      }
-      if (info.type == ValueType::kStream) {
-        complete &= ReadStream(database, accesses[key].key, with_bytes, &value);
-        continue;
-      }
-      if (!database.WantString(accesses[key].key, {})) {
-        complete = false;
-        continue;
-      }
-      const std::string bytes = database.ReadString(accesses[key].key, {});
-      value.fingerprint = CrashModel::Fingerprint(bytes);
-      if (with_bytes) value.bytes = bytes;
+      complete &= ReadValue(db, accesses[key].key, with_bytes, &value);
     }
     return complete;
   });

@@ -55,6 +55,8 @@ class CrashWorld {
 
   // Both say what is wrong, "" if nothing.
   std::string ReadState(const CrashModel& model, bool with_bytes, FoundState* found);
+  // Of one key, without its bytes. Fails if it can't be read.
+  Status ReadKey(const std::string& key, uint32_t db, FoundState::Value* value);
   // Key counts and scans against what ReadState found; then, when all is indexed, the parts of the
   // store against each other and the index against the log.
   std::string CheckWhole(const CrashModel& model);
@@ -65,6 +67,8 @@ class CrashWorld {
  private:
   std::string ReadDatabase(const CrashModel& model, uint32_t db, bool with_bytes,
                            FoundState* found);
+  // False if pages are missing.
+  bool ReadValue(uint32_t db, const HashedKey& key, bool with_bytes, FoundState::Value* value);
   std::string FindPresent(const CrashModel& model, uint32_t db, std::set<std::string>* present);
 
   io::SimDisk* const disk_;

@@ -6,8 +6,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <set>
+#include <string>
 
 #include "crash_explorer.h"
+#include "support/string_set.h"
+#include "tiering/collection.h"
 
 namespace firn::test {
 namespace {
@@ -93,6 +97,102 @@ TEST(StoreCrashTest, ALongStringComesIntoBeingAtOnce) {
                           .points = 200,
                           .long_strings = true});
   EXPECT_EQ(explorer.Run(), "");
+}
+
+// Compaction writes what lasts and what expires to files of their own: a crash may tear both. This
+// seed has such a one.
+TEST(StoreCrashTest, TwoFilesOfCopiesMayBeTorn) {
+  CrashExplorer explorer({.seed = 1494712,
+                          .policy = SyncPolicy::kEverySecond,
+                          .commands = 500,
+                          .points = 200,
+                          .long_strings = true,
+                          .count_pages = true});
+  EXPECT_EQ(explorer.Run(), "");
+}
+
+// Wherever the log ends, a command that takes the elements of a value one by one until none is left
+// has happened or has not.
+TEST(StoreCrashTest, AValueThatIsEmptiedIsWholeOrGone) {
+  const std::string segment = std::string(kDirectory) + "/log/0000000000000001.seg";
+  const std::string key = "set";
+  const std::set<std::string> strings = {"one", "two", "three", "four"};
+  const StoreOptions options = SmallStore(SyncPolicy::kAlways, 1);
+  io::SimDisk disk;
+  ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
+  CrashWorld world(&disk, options, {.seed = 1});
+  ASSERT_TRUE(world.Open().ok());
+  auto change = [&](auto change_one) {
+    const KeyAccess access = world.driver().Wants(key, Access::kUpdate);
+    ASSERT_TRUE(world.driver()
+                    .Run({access},
+                         [&] {
+                           Collection pages(world.store().database(0), access.key, ValueType::kSet);
+                           for (const std::string& text : strings) {
+                             ASSERT_TRUE(change_one(&pages, text));
+                           }
+                         })
+                    .ok());
+    const uint64_t lsn = world.store().Stats().appended_lsn;
+    ASSERT_TRUE(world.driver().RunUntil([&] { return world.store().Stats().durable_lsn >= lsn; }));
+  };
+  auto log_end = [&] {
+    const auto file = disk.Open(segment, {.writable = false});
+    std::string bytes(options.segment_size_bytes, '\0');
+    EXPECT_TRUE((*file)->ReadAt(0, bytes).has_value());
+    return bytes.find_last_not_of('\0') + 1;
+  };
+  change(InsertString);
+  const uint64_t begin = log_end();
+  change(EraseString);
+  const uint64_t end = log_end();
+  ASSERT_GT(end, begin);
+  uint32_t whole = 0, gone = 0;
+  for (uint64_t cut = begin; cut < end + 8; cut += 8) {
+    const auto image =
+        disk.CrashImage(disk.event_count(), {.kind = io::CrashPolicy::Kind::kAll}, 1);
+    ASSERT_TRUE(image->Damage(segment, cut, std::string(end + 16 - cut, '\0')).ok());
+    CrashWorld found(image.get(), options, {.seed = 2});
+    ASSERT_TRUE(found.Open().ok()) << found.log();
+    const KeyAccess access = found.driver().Wants(key, Access::kRead);
+    std::set<std::string> left;
+    Status status = found.driver().Run({access}, [&] {
+      Collection pages(found.store().database(0), access.key, ValueType::kSet);
+      ASSERT_TRUE(ReadStrings(&pages, &left));
+    });
+    ASSERT_TRUE(status.ok()) << status.message();
+    ASSERT_TRUE(left.empty() || left == strings) << left.size() << " are left, cut at " << cut;
+    left.empty() ? ++gone : ++whole;
+  }
+  EXPECT_GT(whole, 0u);
+  EXPECT_GT(gone, 0u);
+}
+
+// The name of a later segment may reach the disk before that of the first.
+TEST(StoreCrashTest, ALogThatLacksItsBeginBeginsAnewUnlessItWasDurable) {
+  for (const SyncPolicy policy : {SyncPolicy::kNo, SyncPolicy::kAlways}) {
+    StoreOptions options = SmallStore(policy, 1);
+    options.replay_limit_bytes = 64 << 20;
+    options.replay_limit_records = 1'000'000;
+    io::SimDisk disk;
+    ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
+    CrashWorld world(&disk, options, {.seed = 1});
+    ASSERT_TRUE(world.Open().ok());
+    for (int i = 0; i < 200; ++i) {
+      world.driver().Set("key:" + std::to_string(i), std::string(8000, 'x'));
+      if (policy == SyncPolicy::kAlways) {
+        const uint64_t lsn = world.store().Stats().appended_lsn;
+        ASSERT_TRUE(
+            world.driver().RunUntil([&] { return world.store().Stats().durable_lsn >= lsn; }));
+      }
+    }
+    const auto image = disk.ProcessDeathImage(disk.event_count());
+    ASSERT_TRUE(image->Remove(std::string(kDirectory) + "/log/0000000000000001.seg").ok());
+    CrashWorld found(image.get(), options, {.seed = 2});
+    ASSERT_TRUE(found.Open().ok()) << found.log();
+    const uint64_t keys = found.driver().Count(0);
+    EXPECT_EQ(keys == 0, policy == SyncPolicy::kNo) << keys;
+  }
 }
 
 // The log of a store without durability is only its cold tier: while it runs it answers right, and

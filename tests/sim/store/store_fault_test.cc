@@ -1,9 +1,8 @@
-// The store on disks that fail, are full, or turn bits over.
+// The store on disks that fail, or are full.
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "crash_explorer.h"
 
@@ -150,6 +149,22 @@ TEST_F(StoreFaultTest, AFailedSyncAcknowledgesNothingAndReadsGoOn) {
   EXPECT_TRUE(driver().Sync().ok());
 }
 
+TEST_F(StoreFaultTest, NothingIsAcknowledgedThatRanInTheIterationInWhichASyncFailed) {
+  disk_->Inject({.call = Call::kSync, .path_part = "/log/"});
+  driver().Set("a", "1");
+  world_->store().EndIteration();  // asks for the sync that will fail
+  const uint64_t before = world_->store().Stats().appended_lsn;
+  driver().Set("b", "2");
+  ASSERT_GT(world_->store().Stats().appended_lsn, before);
+  for (int i = 0; i < 1000 && !world_->store().LogFailed(); ++i) world_->loop().RunOnce(1000);
+  ASSERT_TRUE(world_->store().LogFailed());
+  world_->store().EndIteration();
+  EXPECT_FALSE(world_->store().MayReply(world_->store().executed_lsn()));
+  // Whoever only reads from now on is answered.
+  world_->store().EndIteration();
+  EXPECT_TRUE(world_->store().MayReply(world_->store().executed_lsn()));
+}
+
 TEST_F(StoreFaultTest, AReadErrorConcernsItsKeyAlone) {
   for (int i = 0; i < 20; ++i) driver().Set(Key(i), Text(i));
   std::vector<std::string> cold;
@@ -242,110 +257,6 @@ TEST(StoreDiskErrorTest, DisksThatAreFullNowAndThen) {
                             .capacity_bytes = (6 + seed) << 20});
     ASSERT_EQ(explorer.Run(), "");
   }
-}
-
-// --- bits turned over
-
-// Of each kind of file. A long run is for what tools/test has no time for.
-int BitFlips() {
-  const char* text = std::getenv("FIRN_BIT_FLIPS");
-  return text != nullptr ? std::atoi(text) : 150;
-}
-
-// A closed store of hot, cold, expiring and long values.
-class BitFlipTest : public StoreFaultTest {
- protected:
-  static constexpr int kKeys = 400;
-
-  void Fill() {
-    for (int i = 0; i < kKeys; ++i) driver().Set(Key(i), Text(i, i % 20 == 0 ? 20000 : 300));
-    std::vector<std::string> keys;
-    for (int i = 0; i < kKeys; i += 2) keys.push_back(Key(i));
-    driver().Demote(keys);
-    for (int round = 0; round < 8; ++round) {
-      for (int i = 0; i < kKeys; i += 3) driver().Set(Key(i), Text(i + 1000 * round, 2000));
-      for (int i = 0; i < 30; ++i) driver().Turn(50'000);
-    }
-    for (int i = 0; i < kKeys; i += 5) driver().Delete(Key(i));
-    ASSERT_TRUE(driver().Close().ok());
-  }
-  std::optional<std::string> Expected(int i) {
-    if (i % 5 == 0) return std::nullopt;
-    return i % 3 == 0 ? Text(i + 7000, 2000) : Text(i, i % 20 == 0 ? 20000 : 300);
-  }
-
-  // Opens the store on an image with one bit turned over. What is wrong with what it answers.
-  std::string Check(const std::string& path, uint64_t offset, int bit) {
-    auto image = disk_->CrashImage(disk_->event_count(), {}, 1);
-    EXPECT_TRUE(image->FlipBit(path, offset, bit).ok());
-    CrashWorld world(image.get(), SmallStore(policy_, 9), {.seed = 9});
-    Status status = world.Open();
-    std::string name = path.substr(path.rfind('/') + 1);
-    if (!status.ok()) {
-      ++refused_;
-      bool named = status.message().find(name) != std::string::npos ||
-                   status.message().find("index") != std::string::npos;
-      return named ? "" : "refused without a name: " + status.message();
-    }
-    for (int i = 0; i < kKeys; ++i) {
-      std::optional<std::string> found = world.driver().Get(Key(i));
-      if (found == Expected(i)) continue;
-      if (found && found->starts_with("!")) {
-        ++errors_;
-        bool named =
-            found->find("offset") != std::string::npos || found->find("index") != std::string::npos;
-        if (named) continue;
-      }
-      return "key " + std::to_string(i) + ": " + found.value_or("absent").substr(0, 200);
-    }
-    ++right_;
-    return "";
-  }
-  void FlipBitsOf(const std::string& directory, const std::string& suffix, int flips) {
-    auto names = disk_->List(directory);
-    ASSERT_TRUE(names.has_value());
-    std::sort(names->begin(), names->end());
-    auto image = disk_->CrashImage(disk_->event_count(), {}, 1);
-    std::vector<std::string> paths;
-    for (const std::string& name : *names) {
-      std::string path = directory + "/" + name;
-      auto file = image->Open(path, {.writable = false});
-      if (name.ends_with(suffix) && file && *(*file)->Size() > 0) paths.push_back(path);
-    }
-    ASSERT_FALSE(paths.empty());
-    Random random(11);
-    for (int i = 0; i < flips; ++i) {
-      const std::string& path = paths[random.Below(paths.size())];
-      auto file = image->Open(path, {.writable = false});
-      uint64_t offset = random.Below(*(*file)->Size());
-      int bit = static_cast<int>(random.Below(8));
-      ASSERT_EQ(Check(path, offset, bit), "") << path << " at " << offset << ", bit " << bit;
-    }
-    std::printf("%d flips: %d starts refused, %d keys with errors, %d starts\n", flips, refused_,
-                errors_, right_);
-  }
-
-  int refused_ = 0;
-  int errors_ = 0;
-  int right_ = 0;
-};
-
-TEST_F(BitFlipTest, SegmentsNeverGiveWrongData) {
-  Fill();
-  FlipBitsOf("/data/log", ".seg", BitFlips());
-}
-
-TEST_F(BitFlipTest, TheIndexNeverGivesWrongData) {
-  Fill();
-  FlipBitsOf("/data/index", "", BitFlips());
-}
-
-TEST_F(BitFlipTest, TheIdentityIsRightOrRefused) {
-  Fill();
-  for (uint64_t offset = 0; offset < 48; ++offset) {
-    ASSERT_EQ(Check("/data/IDENTITY", offset, static_cast<int>(offset % 8)), "") << offset;
-  }
-  EXPECT_EQ(refused_, 48);
 }
 
 }  // namespace
