@@ -1,7 +1,6 @@
 #include "server/client.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -241,12 +240,9 @@ void Client::ProcessInput() {
 bool Client::EndsInput(std::span<const std::string_view> args) const {
   constexpr std::string_view kEnd = "\r\n";
   if (input_.size() < kLongRequestBytes || parser_.is_inline()) return false;
-  const std::less_equal<const char*> not_after;
   const std::string_view first = args.front(), last = args.back();
-  return not_after(input_.data(), first.data()) &&
-         last.data() + last.size() + kEnd.size() == input_.data() + input_.size() &&
-         first.data() + first.size() <= last.data() + last.size() &&
-         static_cast<size_t>(first.data() - input_.data()) < kKeepInputBytes;
+  return last.data() + last.size() + kEnd.size() == input_.data() + input_.size() &&
+         first.data() < input_.data() + kKeepInputBytes;
 }
 
 std::string Client::TakeInput() { return std::exchange(input_, {}); }

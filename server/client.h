@@ -199,7 +199,7 @@ class Client : public io::SocketHandler, public RequestHandler {
   // `used` on. kRequest: the batch is full or the bytes are used up.
   RequestParser::Outcome FillBatch(std::string_view bytes, size_t* used, size_t* requests);
   void ProcessInput();
-  // Whether a long request is all that is left in input_, so that it needn't be copied.
+  // Whether a request is nearly all of a long input_, so that it needn't be copied.
   bool EndsInput(std::span<const std::string_view> args) const;
   // Views into it stay good.
   std::string TakeInput();

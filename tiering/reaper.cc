@@ -255,8 +255,9 @@ bool Reaper::Step() {
   auto room = store_.log_->CheckRoom(kPagesAtOnce * kDeleteRecordBytes,
                                      log::LogWriter::Urgency::kFreesSpace);
   if (room != log::LogWriter::Room::kReady) return false;
-  if (StepFound() || waiting_ || StepRoots() || waiting_) return !waiting_;
-  return StepJobs();
+  if (StepFound()) return true;
+  if (!waiting_ && StepRoots()) return true;
+  return !waiting_ && StepJobs();
 }
 
 bool Reaper::StepJobs() {

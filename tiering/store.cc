@@ -333,13 +333,17 @@ uint64_t Store::UsedMemory() const { return impl_->memory_.Allocated(); }
 StoreStats Store::Stats() const {
   const StoreImpl& impl = *impl_;
   StoreStats stats = impl.stats_;
+  const auto warm_ranges = impl.log_->WarmRanges();
   for (const Keyspace* keyspace : impl.slots_) {
     stats.hot.keys += keyspace->resident;
     stats.cold.keys += keyspace->cold.size() + keyspace->left;
+    for (const auto& [begin, end] : warm_ranges)
+      stats.warm.keys += keyspace->cold.CountIn(begin, end);
     stats.unmapped_keys += keyspace->left;
     stats.table_bytes += keyspace->table.MemoryBytes();
     stats.cold_map_bytes += keyspace->cold.MemoryBytes();
   }
+  stats.cold.keys -= stats.warm.keys;
   stats.hot.bytes = static_cast<uint64_t>(std::max<int64_t>(0, impl.memory_.entries()));
   stats.warm.bytes = stats.window_bytes = impl.log_->window_bytes();
   const LatencyHistogram& latency = impl.fetcher_->latency();

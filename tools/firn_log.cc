@@ -291,7 +291,10 @@ void Advise(const LogReport& report, const std::string& directory) {
   if (!report.HasDamage()) {
     std::printf(
         "What a power cut tore was never acknowledged as durable. The next start cuts it off; "
-        "there is nothing to do.\n");
+        "there is nothing to do.\n"
+        "If it stops instead, since the index points into a segment whose header is damaged:\n"
+        "  firn-log rebuild-index %s goes on without what that segment holds.\n",
+        directory.c_str());
     return;
   }
   std::printf(
@@ -299,9 +302,8 @@ void Advise(const LogReport& report, const std::string& directory) {
       "  - If there is a backup, restore it.\n"
       "  - To keep all that is readable:    firn-log mend %s --skip\n"
       "  - To go back to before the damage: firn-log mend %s --cut %s\n"
-      "Copy the directory first. Afterwards: firn-log rebuild-index %s\n",
-      directory.c_str(), directory.c_str(), PositionText(report.findings[0].position).c_str(),
-      directory.c_str());
+      "Copy the directory first.\n",
+      directory.c_str(), directory.c_str(), PositionText(report.findings[0].position).c_str());
 }
 
 int Verify(io::FileSystem* files, const Arguments& arguments) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <numeric>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -133,6 +134,20 @@ void ColdMap::ForgetPage(uint64_t index) {
   ForgetZeroedPage(partitions_ + index);
 }
 
+uint32_t& ColdMap::RegionOf(PackedPosition position) {
+  const uint64_t region = position / kRegionPositions;
+  if (region >= by_region_.size()) by_region_.resize(region + 1);
+  return by_region_[region];
+}
+
+uint64_t ColdMap::CountIn(PackedPosition begin, PackedPosition end) const {
+  const auto from_region = [&](PackedPosition position) {
+    const uint64_t region = (position + kRegionPositions / 2) / kRegionPositions;
+    return by_region_.begin() + static_cast<ptrdiff_t>(std::min(region, by_region_.size()));
+  };
+  return std::accumulate(from_region(begin), from_region(end), uint64_t{0});
+}
+
 uint64_t ColdMap::DropTop(const DropRequest& request) {
   constexpr uint64_t kPartitionsPerPage = kPageBytes / sizeof(SlotArray);
   CHECK(request.floor < request.end && AlignDown(request.floor) == request.floor);
@@ -141,8 +156,10 @@ uint64_t ColdMap::DropTop(const DropRequest& request) {
   const uint64_t begin = next - std::min(next - floor, request.max_partitions);
   while (next > begin) {
     --next;
-    if (partitions_[next].size() != 0) {
-      size_ -= partitions_[next].size();
+    if (const uint32_t size = partitions_[next].size(); size != 0) {
+      const uint64_t* slots = partitions_[next].slots();
+      for (uint32_t i = 0; i < size; ++i) --RegionOf(slots[i] & kPositionMask);
+      size_ -= size;
       partitions_[next].Free(&memory_bytes_);
     }
     if (next % kPartitionsPerPage == 0) ForgetPage(next);
@@ -159,6 +176,7 @@ uint64_t ColdMap::DropTop(const DropRequest& request) {
 void ColdMap::Insert(uint64_t hash, ColdSlot slot) {
   if (partitions_[IndexOf(hash)].size() == 0) Touch(IndexOf(hash));
   partitions_[IndexOf(hash)].Append(Pack(TagOf(hash), slot), &memory_bytes_);
+  ++RegionOf(slot.position);
   ++size_;
 }
 
@@ -178,6 +196,7 @@ bool ColdMap::Remove(uint64_t hash, PackedPosition from) {
   const uint32_t index = SlotIndex(hash, from);
   if (index == partition.size()) return false;
   partition.RemoveAt(index, &memory_bytes_);
+  --RegionOf(from);
   --size_;
   return true;
 }
@@ -187,6 +206,8 @@ bool ColdMap::Move(uint64_t hash, PackedPosition from, ColdSlot to) {
   const uint32_t index = SlotIndex(hash, from);
   if (index == partition.size()) return false;
   partition.slots()[index] = Pack(TagOf(hash), to);
+  --RegionOf(from);
+  ++RegionOf(to.position);
   return true;
 }
 
@@ -267,6 +288,8 @@ void ColdMap::CheckInvariants() const {
     CHECK((partitions_[i].slots() == nullptr) == (partitions_[i].size() == 0));
   }
   CHECK(slots == size_);
+  if (freed_ == 0)
+    CHECK(std::accumulate(by_region_.begin(), by_region_.end(), uint64_t{0}) == slots);
   CHECK(bytes == memory_bytes_);
 }
 

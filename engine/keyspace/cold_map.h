@@ -93,6 +93,9 @@ class ColdMap {
   uint64_t DropTop(const DropRequest& request);
 
   uint64_t size() const { return size_; }
+  // How many slots have positions in [begin, end), to kRegionPositions at each side.
+  static constexpr uint64_t kRegionPositions = uint64_t{1} << 17;
+  uint64_t CountIn(PackedPosition begin, PackedPosition end) const;
   uint64_t MemoryBytes() const { return memory_bytes_; }
   // Frees at most `partitions` partitions; false when nothing is left. For dropping a map in
   // slices: nothing but this and the destructor may be called after the first call.
@@ -106,6 +109,7 @@ class ColdMap {
   uint64_t partition_count() const { return uint64_t{1} << partition_bits_; }
   // The index of the slot in its partition, or its size if there is none.
   uint32_t SlotIndex(uint64_t hash, PackedPosition position) const;
+  uint32_t& RegionOf(PackedPosition position);
   // The directory is going to be written at `index`.
   void Touch(uint64_t index);
   // Nothing is left in the memory page of the directory that begins with partition `index`.
@@ -117,6 +121,8 @@ class ColdMap {
   SlotArray* partitions_ = nullptr;
   uint64_t size_ = 0;
   uint64_t memory_bytes_ = 0;
+  // Slots by the region of the log that they point into: so small that memory_bytes_ leaves it out.
+  std::vector<uint32_t> by_region_;
   uint64_t freed_ = 0;
   // A bit for each memory page of the directory that has been written, if it is mapped.
   std::vector<bool> touched_pages_;

@@ -78,8 +78,8 @@ def test_the_seccomp_profile_forbids_nothing_that_is_needed(start, tmp_path):
     config = tmp_path / "firn.conf"
     config.write_text("maxmemory 16mb\nlog-segment-size 4mb\n")
     (tmp_path / "users.acl").touch()
-    firn = start("--io-backend", "io_uring", "--aclfile", str(tmp_path / "users.acl"), "--io-threads", "2", "--save", "900 1",
-                 "--unixsocket", str(tmp_path / "socket"), "--dbfilename", "dump.rdb",
+    firn = start("--io-backend", "io_uring", "--aclfile", str(tmp_path / "users.acl"),
+                 "--io-threads", "2", "--save", "900 1", "--unixsocket", str(tmp_path / "socket"), "--dbfilename", "dump.rdb",
                  binary=str(confined), config=str(config))
     values = {f"k{i}": os.urandom(10_000) for i in range(4000)}
     for _ in range(2):

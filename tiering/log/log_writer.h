@@ -125,6 +125,8 @@ class LogWriter {
   // window; empty otherwise, and always after lock_failed(). Valid until the next AdvanceWindow or
   // Stop.
   std::string_view Warm(PackedPosition position) const;
+  // The positions that Warm answers for, as ranges [begin, end).
+  std::vector<std::pair<PackedPosition, PackedPosition>> WarmRanges() const;
   // From now on nothing that was appended so far is readable in the window: for tests and for
   // values that are to be cold at once.
   void HideWindow() { hidden_below_ = tail(); }

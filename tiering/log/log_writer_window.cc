@@ -148,6 +148,21 @@ std::string_view LogWriter::Warm(PackedPosition position) const {
   return {mapping->address + offset, segment->end_offset - offset};
 }
 
+std::vector<std::pair<PackedPosition, PackedPosition>> LogWriter::WarmRanges() const {
+  std::vector<std::pair<PackedPosition, PackedPosition>> ranges;
+  if (lock_failed_) return ranges;
+  for (const MappingPtr& mapping : window_) {
+    const Segment& segment = *mapping->segment;
+    if (segment.id < hidden_below_.segment_id) continue;
+    const uint64_t hidden = segment.id == hidden_below_.segment_id ? hidden_below_.offset : 0;
+    const uint64_t begin = std::max(mapping->start, hidden);
+    if (begin >= segment.end_offset) continue;
+    ranges.emplace_back(segments_->Pack(segment, begin),
+                        segments_->Pack(segment, segment.end_offset));
+  }
+  return ranges;
+}
+
 // --- the window's begin
 
 uint64_t LogWriter::WarmBytes() const {

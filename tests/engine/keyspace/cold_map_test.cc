@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -77,6 +78,13 @@ TEST(ColdMapTest, AgreesWithAModelUnderRandomChanges) {
       }
       ASSERT_EQ(map.size(), model.size());
     }
+    const uint64_t begin = 1000 * ColdMap::kRegionPositions,
+                   end = 5'000'000 * ColdMap::kRegionPositions;
+    EXPECT_EQ(map.CountIn(begin, end),
+              static_cast<uint64_t>(std::ranges::count_if(model, [&](const auto& known) {
+                return begin <= known.second.position && known.second.position < end;
+              })));
+    EXPECT_EQ(map.CountIn(0, UINT64_MAX / 2), map.size());
     for (const auto& [hash, slot] : model) {
       ASSERT_TRUE(IsCandidate(map, hash, slot));
       ASSERT_TRUE(map.MayContain(hash));

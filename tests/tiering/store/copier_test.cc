@@ -64,7 +64,7 @@ class CopierTest : public test::CollectionTest {
   }
   uint64_t Entries() {
     StoreStats stats = driver_->store().Stats();
-    return stats.hot.keys + stats.cold.keys;
+    return stats.hot.keys + stats.warm.keys + stats.cold.keys;
   }
   void ExpectConsistent() {
     EXPECT_TRUE(driver_->RunUntil([&] { return Settled(); }));

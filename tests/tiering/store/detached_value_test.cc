@@ -86,7 +86,7 @@ class DetachedValueTest : public CollectionTest {
   }
   uint64_t Entries() {
     const StoreStats stats = driver_->store().Stats();
-    return stats.hot.keys + stats.cold.keys;
+    return stats.hot.keys + stats.warm.keys + stats.cold.keys;
   }
   void ExpectConsistent() {
     EXPECT_TRUE(driver_->RunUntil([&] { return Settled(); }));

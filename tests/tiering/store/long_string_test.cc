@@ -75,7 +75,7 @@ class LongStringStoreTest : public CollectionTest {
   }
   uint64_t Entries() {
     const StoreStats stats = driver_->store().Stats();
-    return stats.hot.keys + stats.cold.keys;
+    return stats.hot.keys + stats.warm.keys + stats.cold.keys;
   }
 
   std::map<std::string, std::string> values_;

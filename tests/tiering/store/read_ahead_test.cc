@@ -64,7 +64,7 @@ TEST_F(ReadAheadTest, AListThatGoesTakesNothingAlong) {
   EXPECT_TRUE(driver_->RunUntil([&] { return Settled(); }));
   auto keys_left = [&] {
     const StoreStats stats = driver_->store().Stats();
-    return stats.hot.keys + stats.cold.keys;
+    return stats.hot.keys + stats.warm.keys + stats.cold.keys;
   };
   EXPECT_TRUE(driver_->RunUntil([&] { return keys_left() == 0; })) << keys_left();
 }
