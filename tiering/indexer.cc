@@ -1,7 +1,7 @@
 #include "tiering/indexer.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <tuple>
 
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
@@ -29,7 +29,7 @@ struct Indexer::Job {
   HashSecret secret;
   std::vector<log::ReadableSegment> segments;
   uint64_t first_offset = 0;
-  log::LogPosition from;
+  uint64_t from_lsn = 0;
   SyncPoint target;
   std::vector<Move> moves;
   IndexBatch last;  // drops, spent hints, meta
@@ -149,7 +149,7 @@ void Indexer::StartJob(SyncPoint target) {
   auto job = std::make_shared<Job>();
   job->index = store_.index_;
   job->secret = store_.identity_.secret;
-  job->from = indexed_position_;
+  job->from_lsn = indexed_lsn_;
   job->first_offset = indexed_position_.offset;
   for (auto it = store_.segments_->all().lower_bound(indexed_position_.segment_id);
        it != store_.segments_->all().end() && it->first <= target.tail.segment_id; ++it) {
@@ -185,10 +185,31 @@ void Indexer::StartJob(SyncPoint target) {
       io::WorkPriority::kBackground, [job] { RunJob(job.get()); }, [this, job] { OnJobDone(job); });
 }
 
+namespace {
+
+auto OrderOf(const IndexBatch::Change& change) {
+  return std::tie(change.key.keyspace, change.key.hash, change.key.key);
+}
+
+// In the order of the index, which makes putting them cheap; of each key its last change.
+void SortChanges(std::vector<IndexBatch::Change>* changes) {
+  std::stable_sort(changes->begin(), changes->end(),
+                   [](const auto& a, const auto& b) { return OrderOf(a) < OrderOf(b); });
+  size_t kept = 0;
+  for (size_t i = 0; i < changes->size(); ++i) {
+    const bool is_last =
+        i + 1 == changes->size() || OrderOf((*changes)[i]) != OrderOf((*changes)[i + 1]);
+    if (is_last && kept++ != i) (*changes)[kept - 1] = std::move((*changes)[i]);
+  }
+  changes->erase(changes->begin() + static_cast<ptrdiff_t>(kept), changes->end());
+}
+
+}  // namespace
+
 // On a worker: reads the records, keeps the last change of each key, writes them in batches.
 void Indexer::RunJob(Job* job) {
-  std::unordered_map<std::string, size_t> place;
   IndexBatch batch;
+  batch.changes.reserve(std::min<size_t>(kChangesAtOnce, job->target.lsn - job->from_lsn));
   auto id_of = [](const IndexKey& key) {
     std::string id(12, '\0');
     StoreFixed(id.data(), key.keyspace);
@@ -196,17 +217,12 @@ void Indexer::RunJob(Job* job) {
     return id + key.key;
   };
   auto flush_batch = [&]() {
-    std::sort(batch.changes.begin(), batch.changes.end(),
-              [](const IndexBatch::Change& a, const IndexBatch::Change& b) {
-                return std::tie(a.key.keyspace, a.key.hash) < std::tie(b.key.keyspace, b.key.hash);
-              });
+    SortChanges(&batch.changes);
     Status status = job->index->Apply(batch);
-    batch = {};
-    place.clear();
+    batch.changes.clear();
     return status;
   };
-  std::unordered_map<std::string, bool>
-      written;  // keys of earlier batches that a move must not undo
+  std::unordered_set<std::string> written;  // keys of earlier batches that a move must not undo
   log::LogReader reader(job->segments, job->first_offset, {});
   log::RecordView record;
   for (;;) {
@@ -232,14 +248,8 @@ void Indexer::RunJob(Job* job) {
                               .type = record.type,
                               .expiry_ms = record.expiry_ms};
     }
-    std::string id = id_of(change.key);
-    if (!job->moves.empty()) written[id] = true;
-    auto [it, inserted] = place.try_emplace(std::move(id), batch.changes.size());
-    if (inserted) {
-      batch.changes.push_back(std::move(change));
-    } else {
-      batch.changes[it->second] = std::move(change);
-    }
+    if (!job->moves.empty()) written.insert(id_of(change.key));
+    batch.changes.push_back(std::move(change));
     if (batch.changes.size() >= kChangesAtOnce) {
       job->status = flush_batch();
       if (!job->status.ok()) return;

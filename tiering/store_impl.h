@@ -266,6 +266,8 @@ class StoreImpl {
   int64_t EndIteration();
   bool MayReply(uint64_t lsn) const;
   void StartSync();
+  // Under `always`: whether a sync now would hardly serve more commands a little later.
+  bool HasGathered(int64_t now) const;
   void OnSynced();
   void SyncNow(std::move_only_function<void(Status)> done);
 
@@ -352,6 +354,8 @@ class StoreImpl {
   StoreListener* listener_ = nullptr;
   bool tell_moves_ = false;
   int64_t sync_began_micros_ = 0;  // 0: none is under way
+  int64_t last_sync_micros_ = 0;   // how long it took
+  uint64_t last_sync_records_ = 0;
   // Calls of EndIteration since the log has failed; it counts to 2.
   int iterations_since_failure_ = 0;
   Status run_error_;
@@ -361,7 +365,7 @@ class StoreImpl {
       0;                       // to be demoted until the next sample, since pages in use are many
   uint64_t fetch_memory_ = 0;  // reserved by fetches in flight
   bool active_expire_ = true;
-  bool paused_ = false;        // nothing expires or is evicted unasked
+  bool paused_ = false;  // nothing expires or is evicted unasked
   bool expiry_held_ = false;
   bool keep_expired_ = false;  // look-ups only hide what has expired
   bool closing_ = false;

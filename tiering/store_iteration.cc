@@ -42,6 +42,12 @@ constexpr uint64_t kSyncAfterShare = 32;
 constexpr int64_t kUrgentSyncMicros = 100'000;
 // everysec: with an acknowledged record unsynced for this long nothing more is acknowledged.
 constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
+// always: a sync costs as much as several commands, so that it waits for those that are about to
+// come: for this many times the last one's duration, but no longer than the second figure.
+constexpr int64_t kGatherSyncs = 2;
+constexpr int64_t kMaxGatherMicros = 2'000;
+// And when nothing comes any more, for this part of it, if fewer wait than the last time.
+constexpr int64_t kGatherQuietShare = 4;
 constexpr int64_t kMemorySampleMicros = 10'000;
 // Near the limit, what clients' buffers take between two samples counts. A sample costs some 100
 // us. Where values only come and go, as with reads, the sum of the engine's own bytes is right for
@@ -115,22 +121,31 @@ int64_t StoreImpl::MemoryPressure() const {
 void StoreImpl::StartSync() {
   if (log_->appended_lsn() > log_->durable_lsn()) {
     indexer_->NoteSyncPoint();
-    if (sync_began_micros_ == 0) sync_began_micros_ = environment_.loop->NowMicros();
+    if (sync_began_micros_ == 0) {
+      sync_began_micros_ = environment_.loop->NowMicros();
+      last_sync_records_ = log_->appended_lsn() - log_->durable_lsn();
+    }
     log_->Sync();
   }
+}
+
+bool StoreImpl::HasGathered(int64_t now) const {
+  const int64_t age = now - unsynced_.front().appended_micros;
+  if (age >= std::min(kGatherSyncs * last_sync_micros_, kMaxGatherMicros)) return true;
+  const int64_t quiet = now - unsynced_.back().appended_micros;
+  const bool as_many = log_->appended_lsn() - log_->durable_lsn() >= last_sync_records_;
+  return quiet > 0 && (as_many || quiet >= last_sync_micros_ / kGatherQuietShare);
 }
 
 void StoreImpl::OnSynced() {
   ++stats_.syncs;
   if (sync_began_micros_ != 0) {
-    NoteLatency(StoreLatency::kLogSync,
-                environment_.loop->NowMicros() - std::exchange(sync_began_micros_, 0));
+    last_sync_micros_ = environment_.loop->NowMicros() - std::exchange(sync_began_micros_, 0);
+    NoteLatency(StoreLatency::kLogSync, last_sync_micros_);
   }
   uint64_t durable = log_->durable_lsn();
   while (!unsynced_.empty() && unsynced_.front().lsn <= durable) unsynced_.pop_front();
   AnswerSyncWaiters();
-  // Under `always` what was appended while that sync ran waits for the next.
-  if (options_.sync_policy == SyncPolicy::kAlways) StartSync();
   if (on_may_reply_) on_may_reply_();
 }
 
@@ -187,9 +202,13 @@ int64_t StoreImpl::EndIteration() {
     published_lsn_ = appended;
     unsynced_.push_back({appended, now});
   }
+  bool gathering = false;
   if (!unsynced_.empty() && log_->poison().ok()) {
     bool due = now - unsynced_.front().appended_micros >= kSyncAfterMicros;
-    if (options_.sync_policy == SyncPolicy::kAlways) due = true;
+    if (options_.sync_policy == SyncPolicy::kAlways && !log_->sync_in_flight()) {
+      due |= HasGathered(now);
+      gathering = !due;
+    }
     uint64_t most = kSyncAfterBytes;
     if (options_.max_memory_bytes != 0) {
       most = std::min(most, options_.max_memory_bytes / kSyncAfterShare);
@@ -246,7 +265,7 @@ int64_t StoreImpl::EndIteration() {
   // What background work could not log concerns no command.
   run_error_ = Status::Ok();
   if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
-  if (busy) return 0;
+  if (busy || gathering) return 0;
   if (sweeper_->waits_for_index() || indexer_->busy() || settler_->busy() || demoter_->busy() ||
       copier_->busy() || evictor_->busy()) {
     return kBusyWaitMicros;
