@@ -156,7 +156,7 @@ size_t Client::Process(std::string_view bytes) {
   while (used < bytes.size() && MayProcess()) {
     size_t requests = 0;
     auto outcome = FillBatch(bytes, &used, &requests);
-    const std::span<const ParsedRequest> batch = server_.dispatcher().batch().first(requests);
+    const std::span<ParsedRequest> batch = server_.dispatcher().batch().first(requests);
     for (size_t i = 0; i < requests;) {
       ++commands_;  // its own reply may tell
       const size_t handled = server_.dispatcher().HandleSome(this, batch.subspan(i));

@@ -33,7 +33,8 @@ struct ParsedRequest {
   size_t end = 0;                    // where it ends in the bytes
   const Command* command = nullptr;  // null if there is none of this name
   bool has_hash = false;
-  bool same_key = false;  // as the request before it
+  bool same_key = false;    // as the request before it
+  bool runs_alone = false;  // merging it with others has been tried
   uint64_t first_key_hash = 0;
   ElementHint element;  // of the first key's value
 };
@@ -62,7 +63,7 @@ class Dispatcher {
   void Handle(Client* client, const ParsedRequest& request);
   // The first of the requests that were prepared, together with those behind it that are merged
   // with it. How many.
-  size_t HandleSome(Client* client, std::span<const ParsedRequest> requests);
+  size_t HandleSome(Client* client, std::span<ParsedRequest> requests);
   // Before Handle: looks the row of the last one up and asks for what its first key leads to. Those
   // before it have been prepared.
   void Prepare(const Client& client, std::span<ParsedRequest> requests);

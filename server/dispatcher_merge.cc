@@ -28,6 +28,7 @@ constexpr MergedCommand kMergedCommands[] = {
     {"lpush", MergedLPush, 3, kManyArgs}, {"rpush", MergedRPush, 3, kManyArgs},
     {"lpop", MergedLPop, 2, 2},           {"rpop", MergedRPop, 2, 2},
     {"append", MergedAppend, 3, 3},       {"xack", MergedXAck, 4, kManyArgs},
+    {"xadd", MergedXAdd, 5, kManyArgs},
 };
 
 }  // namespace
@@ -42,9 +43,13 @@ void Dispatcher::FindMerged() {
   }
 }
 
-size_t Dispatcher::HandleSome(Client* client, std::span<const ParsedRequest> requests) {
-  const size_t alike = CountAlike(requests);
-  if (alike > 1 && MayMerge(*client) && RunMerged(client, requests.first(alike))) return alike;
+size_t Dispatcher::HandleSome(Client* client, std::span<ParsedRequest> requests) {
+  const size_t alike = requests[0].runs_alone ? 0 : CountAlike(requests);
+  if (alike > 1 && MayMerge(*client)) {
+    const auto run = requests.first(alike);
+    if (RunMerged(client, run)) return alike;
+    for (ParsedRequest& request : run) request.runs_alone = true;
+  }
   Handle(client, requests[0]);
   return 1;
 }

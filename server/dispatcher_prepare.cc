@@ -79,7 +79,7 @@ void Dispatcher::Prepare(const Client& client, std::span<ParsedRequest> requests
   // Pipelines like to stay with one command, and with one key.
   const ParsedRequest* before = requests.size() > 1 ? &requests[requests.size() - 2] : nullptr;
   request.has_hash = false;
-  request.same_key = false;
+  request.same_key = request.runs_alone = false;
   request.element.Clear();
   request.command = before != nullptr && before->args[0] == request.args[0]
                         ? before->command

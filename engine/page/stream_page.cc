@@ -118,12 +118,15 @@ StreamId StreamPage::LastId() const {
 }
 
 uint64_t StreamPage::ListpackBytes() const {
+  return FrameListpackBytes() + ListpackSize(int64_t{count()}) + EntryListpackBytes();
+}
+
+uint64_t StreamPage::FrameListpackBytes() const {
   const char* at = bytes_.data() + FieldsOffset();
   uint64_t fields;
   at += LoadVarint(Bytes(at), &fields);
-  uint64_t bytes = kListpackFrame + ListpackSize(int64_t{count()}) +
-                   ListpackSize(int64_t{deleted()}) + ListpackSize(static_cast<int64_t>(fields)) +
-                   ListpackSize(int64_t{0}) + LoadFixed<uint32_t>(bytes_.data() + kListpackAt);
+  uint64_t bytes = kListpackFrame + ListpackSize(int64_t{deleted()}) +
+                   ListpackSize(static_cast<int64_t>(fields)) + ListpackSize(int64_t{0});
   for (; fields > 0; --fields) {
     uint64_t size;
     at += LoadVarint(Bytes(at), &size);
@@ -172,20 +175,18 @@ std::string StreamPage::Void() {
   return page;
 }
 
-std::string StreamPage::First(StreamId id, std::span<const std::string_view> fields) {
-  std::string empty = Header(id, 0);
-  AppendVarint(&empty, fields.size() / 2);
-  for (size_t i = 0; i < fields.size(); i += 2) {
-    AppendVarint(&empty, fields[i].size());
-    empty += fields[i];
+std::string StreamPage::First(const StreamEntry& entry) {
+  std::string page = Header(entry.id, 0);
+  AppendVarint(&page, entry.fields.size() / 2);
+  for (size_t i = 0; i < entry.fields.size(); i += 2) {
+    AppendVarint(&page, entry.fields[i].size());
+    page += entry.fields[i];
   }
-  PageEdit edit;
-  std::string scratch;
-  StreamPage(empty).Append(id, fields, &scratch, &edit);
-  std::string page(static_cast<uint64_t>(static_cast<int64_t>(empty.size()) + edit.SizeChange()),
-                   '\0');
-  CopySpliced(edit.splices(), empty, page.data());
-  return page;
+  std::string bytes;
+  const uint64_t listpack = StreamPage(page).Encode(entry, &bytes);
+  StoreFixed(page.data() + kCountAt, uint32_t{1});
+  StoreFixed(page.data() + kListpackAt, static_cast<uint32_t>(listpack));
+  return page + bytes;
 }
 
 StreamPageBuilder::StreamPageBuilder(StreamId master,
@@ -224,54 +225,69 @@ std::string StreamPageBuilder::Finish(const Rest& rest) {
 
 // --- edits
 
-bool StreamPage::Fits(std::span<const std::string_view> fields, const StreamLimits& limits) const {
-  if (is_void()) return false;
-  uint64_t added = 0;
-  for (std::string_view text : fields) added += text.size();
-  uint64_t max_bytes = limits.node_max_bytes;
-  if (max_bytes == 0 || max_bytes > kMaxListpackBytes) max_bytes = kMaxListpackBytes;
-  if (ListpackBytes() + added >= max_bytes) return false;
-  return limits.node_max_entries == 0 || uint64_t{count()} + deleted() < limits.node_max_entries;
-}
-
-void StreamPage::Append(StreamId id, std::span<const std::string_view> fields, std::string* scratch,
-                        PageEdit* edit) const {
+bool StreamPage::HasMasterFields(std::span<const std::string_view> fields) const {
   const char* at = bytes_.data() + FieldsOffset();
   uint64_t master_fields;
   at += LoadVarint(Bytes(at), &master_fields);
-  bool same = master_fields * 2 == fields.size();
-  for (size_t i = 0; same && i < fields.size(); i += 2) {
+  if (master_fields * 2 != fields.size()) return false;
+  for (size_t i = 0; i < fields.size(); i += 2) {
     uint64_t size;
     at += LoadVarint(Bytes(at), &size);
-    same = std::string_view(at, size) == fields[i];
+    if (std::string_view(at, size) != fields[i]) return false;
     at += size;
   }
-  const uint64_t ms = id.ms - master().ms;
-  const auto seq = static_cast<int64_t>(id.seq - master().seq);
-  std::string& entry = *scratch;
-  entry.clear();
+  return true;
+}
+
+uint64_t StreamPage::Encode(const StreamEntry& entry, std::string* bytes) const {
+  const std::span<const std::string_view> fields = entry.fields;
+  const bool same = HasMasterFields(fields);
+  const StreamId delta{entry.id.ms - master().ms, entry.id.seq - master().seq};
   uint64_t room = 4 * kMaxVarintBytes;
   for (std::string_view text : fields) room += text.size() + 2;
-  entry.reserve(room);
-  AppendHead(&entry, {ms, static_cast<uint64_t>(seq)}, !same);
+  bytes->reserve(bytes->size() + room);
+  AppendHead(bytes, delta, !same);
   const auto pairs = static_cast<int64_t>(fields.size() / 2);
-  if (!same) AppendVarint(&entry, static_cast<uint64_t>(pairs));
-  uint64_t listpack = ListpackSize(int64_t{same ? 2 : 0}) + ListpackSize(static_cast<int64_t>(ms)) +
-                      ListpackSize(seq) + ListpackSize(same ? pairs + 3 : 2 * pairs + 4);
+  if (!same) AppendVarint(bytes, static_cast<uint64_t>(pairs));
+  uint64_t listpack = ListpackSize(int64_t{same ? 2 : 0}) +
+                      ListpackSize(static_cast<int64_t>(delta.ms)) +
+                      ListpackSize(static_cast<int64_t>(delta.seq)) +
+                      ListpackSize(same ? pairs + 3 : 2 * pairs + 4);
   if (!same) listpack += ListpackSize(pairs);
   for (size_t i = same ? 1 : 0; i < fields.size(); i += same ? 2 : 1) {
-    AppendVarint(&entry, fields[i].size());
-    entry += fields[i];
+    AppendVarint(bytes, fields[i].size());
+    *bytes += fields[i];
     listpack += ListpackSize(fields[i]);
   }
-  if ((flags() & kLastDeleted) != 0) {
-    edit->Overwrite(1, static_cast<uint8_t>(flags() & ~kLastDeleted));
+  return listpack;
+}
+
+size_t StreamPage::Append(std::span<const StreamEntry> entries, const StreamLimits& limits,
+                          std::string* scratch, PageEdit* edit) const {
+  if (is_void()) return 0;
+  uint64_t max_bytes = limits.node_max_bytes;
+  if (max_bytes == 0 || max_bytes > kMaxListpackBytes) max_bytes = kMaxListpackBytes;
+  const uint64_t frame = FrameListpackBytes();
+  uint64_t listpack = EntryListpackBytes();
+  uint32_t rows = count();
+  scratch->clear();
+  for (const StreamEntry& entry : entries) {
+    uint64_t bytes = 0;
+    for (std::string_view text : entry.fields) bytes += text.size();
+    if (frame + ListpackSize(int64_t{rows}) + listpack + bytes >= max_bytes) break;
+    const bool full =
+        limits.node_max_entries != 0 && uint64_t{rows} + deleted() >= limits.node_max_entries;
+    if (full) break;
+    listpack += Encode(entry, scratch);
+    ++rows;
   }
-  const uint64_t numbers =
-      (uint64_t{count()} + 1) | (LoadFixed<uint32_t>(bytes_.data() + kListpackAt) + listpack) << 32;
-  edit->Overwrite(kCountAt, numbers);
-  if ((flags() & kLastDeleted) != 0) edit->Add(kHeaderSize, sizeof(StreamId), {});
-  edit->Add(static_cast<uint32_t>(bytes_.size()), 0, entry);
+  const size_t added = rows - count();
+  if (added == 0) return 0;
+  if (last_deleted()) edit->Overwrite(1, static_cast<uint8_t>(flags() & ~kLastDeleted));
+  edit->Overwrite(kCountAt, rows | listpack << 32);
+  if (last_deleted()) edit->Add(kHeaderSize, sizeof(StreamId), {});
+  edit->Add(static_cast<uint32_t>(bytes_.size()), 0, *scratch);
+  return added;
 }
 
 void StreamPage::Remove(const Extent& extent, PageEdit* edit) const {

@@ -40,6 +40,12 @@ struct StreamId {
 inline constexpr StreamId kMinStreamId = {0, 0};
 inline constexpr StreamId kMaxStreamId = {UINT64_MAX, UINT64_MAX};
 
+// An entry to be added; names and values alternate.
+struct StreamEntry {
+  StreamId id;
+  std::span<const std::string_view> fields;
+};
+
 // How large a node of Redis' may get (stream-node-max-bytes, stream-node-max-entries); 0: no limit.
 struct StreamLimits {
   uint64_t node_max_bytes = 4096;
@@ -54,8 +60,8 @@ class StreamPage {
   static bool Validate(std::string_view bytes);
   // The page of a stream without entries.
   static std::string Void();
-  // A page that has one entry; names and values alternate.
-  static std::string First(StreamId id, std::span<const std::string_view> fields);
+  // A page that has one entry.
+  static std::string First(const StreamEntry& entry);
 
   bool is_void() const { return (flags() & kVoid) != 0; }
   uint32_t count() const { return LoadFixed<uint32_t>(bytes_.data() + kCountAt); }
@@ -79,11 +85,10 @@ class StreamPage {
   Cursor begin() const;
 
   // --- edits
-  // Whether Redis would put this entry into the page, and not into a new one.
-  bool Fits(std::span<const std::string_view> fields, const StreamLimits& limits) const;
-  // Adds an entry behind all others. `scratch` must live until the edit is applied.
-  void Append(StreamId id, std::span<const std::string_view> fields, std::string* scratch,
-              PageEdit* edit) const;
+  // Adds entries behind all others, as many of the first ones as Redis would put into the page and
+  // not into a new one; returns how many. `scratch` must live until the edit is applied.
+  size_t Append(std::span<const StreamEntry> entries, const StreamLimits& limits,
+                std::string* scratch, PageEdit* edit) const;
   // Removes `count` entries that lie in [begin, end) of the page.
   struct Extent {
     uint32_t begin = 0;
@@ -109,6 +114,11 @@ class StreamPage {
     return kHeaderSize + ((flags() & kLastDeleted) != 0 ? sizeof(StreamId) : 0);
   }
   static std::string Header(StreamId master, uint8_t flags);
+  // Of the listpack that Redis would have: all but the entries and their number.
+  uint64_t FrameListpackBytes() const;
+  bool HasMasterFields(std::span<const std::string_view> fields) const;
+  // Appends an entry, as the page has it, to `bytes`; returns what it takes in the listpack.
+  uint64_t Encode(const StreamEntry& entry, std::string* bytes) const;
   friend class StreamPageBuilder;
 
   std::string_view bytes_;

@@ -142,32 +142,38 @@ bool StreamValue::WantAppend() {
   return end_known_;
 }
 
-void StreamValue::Append(StreamId id, std::span<const std::string_view> fields,
-                         const StreamLimits& limits) {
-  const IdKey key(id);
+void StreamValue::Append(std::span<const StreamEntry> entries, const StreamLimits& limits) {
+  CHECK(!entries.empty());
+  for (auto left = entries; !left.empty();) left = left.subspan(AppendSome(left, limits));
+  NoteAppended(entries);
+}
+
+// Adds those that belong into one page; returns how many.
+size_t StreamValue::AppendSome(std::span<const StreamEntry> entries, const StreamLimits& limits) {
+  const StreamEntry& first = entries.front();
+  const IdKey key(first.id);
   if (!space_.exists()) {
-    CountedTree::CreateTree(&space_, {.leaf = {.packed = StreamPage::First(id, fields),
+    CountedTree::CreateTree(&space_, {.leaf = {.packed = StreamPage::First(first),
                                                .separator = std::string(key.view())},
                                       .block = NewBlock()});
-    return NoteAppended(id);
+    return 1;
   }
   if (!std::exchange(end_known_, false)) CHECK(tree_.FindLast(&end_));
   Leaf& leaf = end_;
   StreamPage page = Page(leaf);
-  if (page.Fits(fields, limits)) {
-    std::string scratch;
-    PageEdit edit;
-    page.Append(id, fields, &scratch, &edit);
+  std::string scratch;
+  PageEdit edit;
+  if (const size_t added = page.Append(entries, limits, &scratch, &edit); added > 0) {
     space_.Edit(leaf.page, edit);
-    return NoteAppended(id);
+    return added;
   }
   const bool was_void = page.is_void();
-  tree_.AddLeafAfter(leaf, StreamPage::First(id, fields), key.view());
+  tree_.AddLeafAfter(leaf, StreamPage::First(first), key.view());
   if (was_void) {
     CHECK(tree_.FindFirst(&leaf));
     tree_.RemoveLeaf(leaf);
   }
-  NoteAppended(id);
+  return 1;
 }
 
 void StreamValue::AppendPage(std::string_view page) {
@@ -202,15 +208,16 @@ void StreamValue::SetState(const State& state) {
   space_.Edit(kRootPage, edit);
 }
 
-void StreamValue::NoteAppended(StreamId id) {
+void StreamValue::NoteAppended(std::span<const StreamEntry> entries) {
+  const StreamId first = entries.front().id, last = entries.back().id;
   const bool only = length() == 0;
   char numbers[48];
-  StoreFixed(numbers, length() + 1);
-  StoreFixed(numbers + 8, id.ms);
-  StoreFixed(numbers + 16, id.seq);
-  StoreFixed(numbers + 24, entries_added() + 1);
-  StoreFixed(numbers + 32, id.ms);
-  StoreFixed(numbers + 40, id.seq);
+  StoreFixed(numbers, length() + entries.size());
+  StoreFixed(numbers + 8, last.ms);
+  StoreFixed(numbers + 16, last.seq);
+  StoreFixed(numbers + 24, entries_added() + entries.size());
+  StoreFixed(numbers + 32, first.ms);
+  StoreFixed(numbers + 40, first.seq);
   const uint32_t size = only ? sizeof numbers : 32;
   PageEdit edit;
   if (only) edit.Overwrite(1, uint8_t{0});

@@ -84,9 +84,13 @@ class StreamValue {
   // Makes a stream without entries. REQUIRES: the value does not exist.
   void Create();
   bool WantAppend();
-  // Adds an entry, in a stream that needn't exist yet; names and values alternate and lie in no
-  // page. REQUIRES: id > last_id(); WantAppend.
-  void Append(StreamId id, std::span<const std::string_view> fields, const StreamLimits& limits);
+  // Adds entries, in a stream that needn't exist yet; their fields lie in no page. REQUIRES: there
+  // are some; their ids ascend and are greater than last_id(); WantAppend if the stream exists.
+  void Append(std::span<const StreamEntry> entries, const StreamLimits& limits);
+  void Append(StreamId id, std::span<const std::string_view> fields, const StreamLimits& limits) {
+    const StreamEntry entry{id, fields};
+    Append({&entry, 1}, limits);
+  }
   // Adds a page behind all others, in a stream that needn't exist yet, and counts its entries; what
   // else the root knows is for SetState. REQUIRES: all ids are greater than those of the other
   // pages; WantAppend if the stream exists.
@@ -161,7 +165,8 @@ class StreamValue {
   StreamPage::Extent TrimmedExtent(const StreamTrim& trim, const StreamPage& page, uint64_t length);
   void RemovePage(const Leaf& leaf);
   void StoreId(uint32_t at, StreamId id);
-  void NoteAppended(StreamId id);
+  size_t AppendSome(std::span<const StreamEntry> entries, const StreamLimits& limits);
+  void NoteAppended(std::span<const StreamEntry> entries);
   void NoteRemoved(uint64_t entries, bool first_removed);
 
   PageSpace& space_;

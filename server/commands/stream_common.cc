@@ -11,6 +11,14 @@ namespace firn::server {
 namespace {
 
 constexpr size_t kMaxIdText = 127;
+constexpr size_t kIdTextRoom = 48;
+
+std::string_view PutStreamId(StreamId id, char (&text)[kIdTextRoom]) {
+  char* at = std::to_chars(text, text + sizeof text, id.ms).ptr;
+  *at++ = '-';
+  at = std::to_chars(at, text + sizeof text, id.seq).ptr;
+  return {text, at};
+}
 
 // A number as Redis takes it: what strtoull understands, but nothing negative.
 bool ParseUnsigned(const char* text, uint64_t* value) {
@@ -22,6 +30,15 @@ bool ParseUnsigned(const char* text, uint64_t* value) {
   errno = 0;
   *value = std::strtoull(text, &rest, 10);
   return errno == 0 && rest != text && *rest == '\0';
+}
+
+// "<ms>-<seq>" in digits alone, as nearly all ids are given.
+bool ParsePlainId(std::string_view text, StreamId* id) {
+  const char* end = text.data() + text.size();
+  const auto [dash, ms_error] = std::from_chars(text.data(), end, id->ms);
+  if (ms_error != std::errc() || dash == end || *dash != '-') return false;
+  const auto [at, seq_error] = std::from_chars(dash + 1, end, id->seq);
+  return seq_error == std::errc() && at == end;
 }
 
 bool ParseRangeId(CommandContext& context, std::string_view text, uint64_t missing_seq, bool* open,
@@ -72,6 +89,10 @@ void NoteGroupChange(CommandContext& context, uint64_t changes) {
 
 bool ParseStreamId(std::string_view text, const StreamIdSyntax& syntax, ParsedStreamId* parsed) {
   if (text.size() > kMaxIdText) return false;
+  if (ParsePlainId(text, &parsed->id)) {
+    parsed->automatic_seq = false;
+    return true;
+  }
   char buffer[kMaxIdText + 1];
   buffer[text.copy(buffer, kMaxIdText)] = '\0';
   const std::string_view shown(buffer);
@@ -144,14 +165,14 @@ bool ParseRangeEndOr(CommandContext& context, std::string_view text, StreamId* i
 }
 
 std::string StreamIdText(StreamId id) {
-  char text[48];
-  char* at = std::to_chars(text, text + sizeof text, id.ms).ptr;
-  *at++ = '-';
-  at = std::to_chars(at, text + sizeof text, id.seq).ptr;
-  return std::string(text, at);
+  char text[kIdTextRoom];
+  return std::string(PutStreamId(id, text));
 }
 
-void ReplyStreamId(Reply& reply, StreamId id) { reply.Bulk(StreamIdText(id)); }
+void ReplyStreamId(Reply& reply, StreamId id) {
+  char text[kIdTextRoom];
+  reply.Bulk(PutStreamId(id, text));
+}
 
 void ReplyStreamEntry(Reply& reply, const StreamPage::Cursor& entry) {
   reply.ArrayHeader(2);

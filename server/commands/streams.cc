@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/client.h"
+#include "server/dispatcher.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -16,9 +17,9 @@ struct TrimArguments {
   StreamTrim trim;
   bool limit_given = false;
   bool make_stream = true;
-  bool id_given = false;
-  ParsedStreamId id;
-  size_t id_at = 0;  // of XADD
+  // Of XADD:
+  std::optional<ParsedStreamId> id;  // nothing for "*"
+  size_t id_at = 0;
 };
 
 // MAXLEN or MINID at args[*at], of which `*at` becomes the last argument.
@@ -84,13 +85,21 @@ bool FinishTrimOr(CommandContext& context, bool is_add, TrimArguments* parsed) {
   return true;
 }
 
+// The id that XADD is given for its entry.
+bool ParseNewId(std::string_view text, std::optional<ParsedStreamId>* id) {
+  if (text == "*") {
+    id->reset();
+    return true;
+  }
+  return ParseStreamId(text, {.allow_automatic = true}, &id->emplace());
+}
+
 bool ParseTrimArgumentsOr(CommandContext& context, bool is_add, TrimArguments* parsed) {
   const auto args = context.args;
   for (size_t at = 2; at < args.size(); ++at) {
     const std::string_view option = args[at];
     const bool more = at + 1 < args.size();
     parsed->id_at = at;
-    if (is_add && option == "*") break;
     if (more && (EqualsIgnoreCase(option, "maxlen") || EqualsIgnoreCase(option, "minid"))) {
       if (!ParseStrategyOr(context, &at, &parsed->trim)) return false;
     } else if (more && EqualsIgnoreCase(option, "limit")) {
@@ -98,11 +107,10 @@ bool ParseTrimArgumentsOr(CommandContext& context, bool is_add, TrimArguments* p
     } else if (is_add && EqualsIgnoreCase(option, "nomkstream")) {
       parsed->make_stream = false;
     } else if (is_add) {
-      if (!ParseStreamId(option, {.allow_automatic = true}, &parsed->id)) {
+      if (!ParseNewId(option, &parsed->id)) {
         context.reply.Error(kInvalidStreamId);
         return false;
       }
-      parsed->id_given = true;
       break;
     } else {
       context.reply.Error(kSyntaxError);
@@ -114,14 +122,14 @@ bool ParseTrimArgumentsOr(CommandContext& context, bool is_add, TrimArguments* p
 }
 
 // The id of a new entry; nothing if it would not be greater than the last one.
-std::optional<StreamId> ChooseId(const CommandContext& context, const TrimArguments& parsed,
-                                 StreamId last) {
-  StreamId id = parsed.id.id;
-  if (!parsed.id_given) {
-    id = {static_cast<uint64_t>(context.now_ms()), 0};
+std::optional<StreamId> ChooseId(const CommandContext& context,
+                                 const std::optional<ParsedStreamId>& given, StreamId last) {
+  if (!given) {
+    const StreamId id{static_cast<uint64_t>(context.now_ms()), 0};
     return id.ms > last.ms ? id : NextStreamId(last);
   }
-  if (parsed.id.automatic_seq && last.ms == id.ms) {
+  StreamId id = given->id;
+  if (given->automatic_seq && last.ms == id.ms) {
     if (last.seq == UINT64_MAX) return std::nullopt;
     id.seq = last.seq + 1;
   }
@@ -207,7 +215,7 @@ void XAddCommand(CommandContext& context) {
     return ArityError(context);
   }
   const auto fields = context.args.subspan(first_field);
-  if (parsed.id_given && !parsed.id.automatic_seq && parsed.id.id == kMinStreamId) {
+  if (parsed.id && !parsed.id->automatic_seq && parsed.id->id == kMinStreamId) {
     return context.reply.Error("ERR The ID specified in XADD must be greater than 0-0");
   }
   OpenStream stream(context, OpenStream::Use::kWrite);
@@ -218,7 +226,7 @@ void XAddCommand(CommandContext& context) {
     return context.reply.Error(
         "ERR The stream has exhausted the last possible ID, unable to add more items");
   }
-  const std::optional<StreamId> id = ChooseId(context, parsed, last);
+  const std::optional<StreamId> id = ChooseId(context, parsed.id, last);
   if (!id) {
     return context.reply.Error(
         "ERR The ID specified in XADD is equal or smaller than the target stream top item");
@@ -242,6 +250,37 @@ void XAddCommand(CommandContext& context) {
   if (stream.value().Trim(parsed.trim) > 0) {
     context.Notify('t', "xtrim", context.key().bytes);
   }
+}
+
+bool MergedXAdd(CommandContext& context, std::span<const ParsedRequest> requests) {
+  // Copying more than this would take longer than it saves.
+  constexpr uint64_t kMostBytes = 64 << 10;
+  constexpr size_t kFirstField = 3;
+  constexpr Database::LookupOptions kUnseen = {.touch = false, .count_hit = false};
+  const Database::KeyInfo info = context.db().Lookup(context.key(), kUnseen);
+  if (info.exists() && info.type != ValueType::kStream) return false;
+  OpenStream stream(context, OpenStream::Use::kWrite);
+  StreamId last = stream.exists() ? stream.value().last_id() : StreamId();
+  std::vector<StreamEntry> entries;
+  entries.reserve(requests.size());
+  uint64_t bytes = 0;
+  for (const ParsedRequest& request : requests) {
+    std::optional<ParsedStreamId> given;
+    // What stands there may be an option.
+    if (!ParseNewId(request.args[kFirstField - 1], &given)) return false;
+    const auto fields = std::span(request.args).subspan(kFirstField);
+    const std::optional<StreamId> id = ChooseId(context, given, last);
+    if (!id || fields.size() % 2 != 0) return false;
+    for (std::string_view field : fields) bytes += field.size();
+    entries.push_back({*id, fields});
+    last = *id;
+  }
+  if (bytes > kMostBytes || (stream.exists() && !stream.value().WantAppend())) return false;
+  stream.value().Append(entries, StreamLimitsOf(context));
+  context.Modified(context.key());
+  context.server.stats().changes += entries.size() - 1;
+  for (const StreamEntry& entry : entries) ReplyStreamId(context.reply, entry.id);
+  return true;
 }
 
 void XLenCommand(CommandContext& context) {

@@ -110,6 +110,8 @@ struct StreamCounters {
 
 // --- commands
 void XAddCommand(CommandContext& context);
+// XADDs of a pipeline that follow one another on one stream (dispatcher_merge.cc).
+bool MergedXAdd(CommandContext& context, std::span<const struct ParsedRequest> requests);
 void XLenCommand(CommandContext& context);
 void XRangeCommand(CommandContext& context);
 void XRevRangeCommand(CommandContext& context);

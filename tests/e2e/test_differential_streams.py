@@ -85,9 +85,10 @@ class Sequence:
             return []
         return [word() if callable(word) else word for word in words]
 
-    def add(self, key):
-        return ["XADD", key] + self.maybe(b"NOMKSTREAM", chance=0.05) + (
-            self.trimming(key) if self.random.random() < 0.05 else []) + [
+    def add(self, key, options=0.05):
+        """`options`: how often there is one of each."""
+        return ["XADD", key] + self.maybe(b"NOMKSTREAM", chance=options) + (
+            self.trimming(key) if self.random.random() < options else []) + [
                 self.next_id(key)] + self.fields()
 
     def command(self):
@@ -224,7 +225,8 @@ class Runs(Sequence):
                 return super().command()
             key = pick(KEYS[:3]) if self.random.random() < 0.95 else self.key()
             group = pick(GROUPS[:2])
-            self.left += [self.add(key) for _ in range(self.random.randrange(20))]
+            options = pick([0, 0, 0.05])
+            self.left += [self.add(key, options) for _ in range(self.random.randrange(20))]
             self.left += [["XREADGROUP", "GROUP", group, pick(CONSUMERS[:2]), "COUNT", pick(
                 [1, 2, 10]), "STREAMS", key, ">"] for _ in range(self.random.randrange(20))]
             ids = [self.id(key) for _ in range(self.random.randrange(2, 40))]
@@ -238,7 +240,7 @@ class Runs(Sequence):
         return self.left.pop(0)
 
 
-def test_runs_of_acknowledgements_are_equal(pair):  # noqa: F811
+def test_runs_of_additions_and_acknowledgements_are_equal(pair):  # noqa: F811
     ours, theirs = emptied(pair)
     for connection in (ours, theirs):
         for key in KEYS[:3]:
@@ -249,21 +251,51 @@ def test_runs_of_acknowledgements_are_equal(pair):  # noqa: F811
         for group in GROUPS[:2]:
             command = ["XPENDING", key, group, "-", "+", 10_000]
             assert same(command, ours(*command), theirs(*command)), (key, group)
-    ours.pipeline([["XADD", "counted", f"{i}-0", "f", "v"] for i in range(1, 33)])
-    ours("XGROUP", "CREATE", "counted", "g", "0")
-    ours("XREADGROUP", "GROUP", "g", "c", "STREAMS", "counted", ">")
+    ours.close()
+    theirs.close()
 
-    def counts():
+
+def test_each_of_a_run_is_counted(pair):  # noqa: F811
+    ours, theirs = emptied(pair)
+
+    def counts(command):
         def number(section, name):
             line = [line for line in ours("INFO", section).splitlines() if line.startswith(name)]
             return int(line[0].split(b":")[1].removeprefix(b"calls=").split(b",")[0])
-        return number("commandstats", b"cmdstat_xack:"), number("stats", b"keyspace_hits:")
-    before = counts()
+        return [number("commandstats", b"cmdstat_%s:" % command), number("stats", b"keyspace_hits:"),
+                number("persistence", b"rdb_changes_since_last_save:")]
+
+    def changes(command, before):
+        return [after - old for after, old in zip(counts(command), before)]
+    ours("XADD", "counted", "1-0", "f", "v")
+    before = counts(b"xadd")
+    ids = ours.pipeline([["XADD", "counted", f"{i}-0", "f", "v"] for i in range(2, 34)])
+    assert ids == [b"%d-0" % i for i in range(2, 34)]
+    assert changes(b"xadd", before) == [32, 0, 32]
+    ours("XGROUP", "CREATE", "counted", "g", "0")
+    ours("XREADGROUP", "GROUP", "g", "c", "STREAMS", "counted", ">")
+    ours("XACK", "counted", "g", "33-0")
+    before = counts(b"xack")
     replies = ours.pipeline([["XACK", "counted", "g", f"{i // 2}-0"] for i in range(2, 34)])
     assert replies == [1, 0] * 16
-    assert [after - old for after, old in zip(counts(), before)] == [32, 32]
+    assert changes(b"xack", before) == [32, 32, 16]
     ours.close()
     theirs.close()
+
+
+def test_run_of_additions_goes_on_behind_one_that_fails(client):
+    pipe = client.pipeline(transaction=False)
+    for command in (["5-1", "f", "v"], ["5-*", "f", "v"], ["5-1", "f", "v"], ["6-0", "f", "v"],
+                    ["MAXLEN", "3", "7-0", "f", "v"], ["8-0", "f"], ["9-0", "f", "v", "g", "w"]):
+        pipe.execute_command("XADD", "s", *command)
+    replies = [str(reply) if isinstance(reply, Exception) else reply
+               for reply in pipe.execute(raise_on_error=False)]
+    assert [reply for reply in replies if isinstance(reply, bytes)] == [
+        b"5-1", b"5-2", b"6-0", b"7-0", b"9-0"]
+    assert "equal or smaller" in replies[2] and "wrong number of arguments" in replies[5]
+    assert client.xrange("s") == [(b"5-2", {b"f": b"v"}), (b"6-0", {b"f": b"v"}),
+                                  (b"7-0", {b"f": b"v"}), (b"9-0", {b"f": b"v", b"g": b"w"})]
+    assert client.xinfo_stream("s")["entries-added"] == 5
 
 
 def test_key_named_twice_goes_on_where_it_was_left(client):

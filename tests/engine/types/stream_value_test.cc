@@ -150,6 +150,31 @@ TEST_F(StreamValueTest, AgreesWithAModelThroughRandomChanges) {
   CheckRange({.backward = true});
 }
 
+TEST_F(StreamValueTest, EntriesAddedTogetherMakeThePagesOfEntriesAddedAlone) {
+  MemoryPageSpace space;
+  StreamValue alone(&space);
+  limits_.node_max_entries = 30;
+  for (uint64_t i = 1; i < 500; ++i) {
+    std::vector<Fields> fields(1 + random_() % 40);
+    std::vector<std::vector<std::string_view>> views;
+    std::vector<StreamEntry> entries;
+    for (Fields& each : fields) {
+      each = RandomFields(random_() % 20 == 0 ? 2000 : 30);
+      views.push_back(Views(each));
+    }
+    for (size_t j = 0; j < views.size(); ++j) {
+      entries.push_back({{i, j}, views[j]});
+      alone.Append({i, j}, views[j], limits_);
+    }
+    stream_.Append(entries, limits_);
+    if (i % 7 == 0) {
+      // The next one comes behind one that was deleted.
+      ASSERT_TRUE(stream_.Remove(stream_.last_id()) && alone.Remove(alone.last_id()));
+    }
+    ASSERT_EQ(space_.pages(), space.pages());
+  }
+}
+
 TEST_F(StreamValueTest, ReadsAndTrimsTheOldEndWithoutTheNewOne) {
   limits_.node_max_bytes = 0;
   for (int i = 0; i < 20'000; ++i) Append({"a", "0123456789abcdef", "b", "0123456789abcdef"});
