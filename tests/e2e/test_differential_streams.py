@@ -262,7 +262,8 @@ def test_each_of_a_run_is_counted(pair):  # noqa: F811
         def number(section, name):
             line = [line for line in ours("INFO", section).splitlines() if line.startswith(name)]
             return int(line[0].split(b":")[1].removeprefix(b"calls=").split(b",")[0])
-        return [number("commandstats", b"cmdstat_%s:" % command), number("stats", b"keyspace_hits:"),
+        return [number("commandstats", b"cmdstat_%s:" % command),
+                number("stats", b"keyspace_hits:"),
                 number("persistence", b"rdb_changes_since_last_save:")]
 
     def changes(command, before):
