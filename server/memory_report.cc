@@ -8,6 +8,7 @@
 #include <jemalloc/jemalloc.h>
 #endif
 
+#include "engine/base/fine_blocks.h"
 #include "server/server.h"
 
 namespace firn::server {
@@ -36,7 +37,8 @@ void AskAllocator(MemoryReport* report) {
   uint64_t epoch = 1;
   size_t size = sizeof epoch;
   mallctl("epoch", &epoch, &size, &epoch, size);
-  report->allocator_allocated = AllocatorNumber("stats.allocated");
+  report->allocator_allocated =
+      AllocatorNumber("stats.allocated") - FineBlocks::Shared().free_bytes();
   report->allocator_active = AllocatorNumber("stats.active");
   report->allocator_resident = AllocatorNumber("stats.resident");
 #else

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "engine/base/fine_blocks.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -32,12 +33,22 @@ void Defragmenter::ClassUse::Meet(const SlabUse& slab) {
   inverse_use += (inverse - inverse_use) * kMeanWeight;
 }
 
-// Four classes for each power of two.
+// Sixteen classes for each power of two, as fine blocks have them.
 Defragmenter::ClassUse& Defragmenter::ClassOf(const SlabUse& slab) {
-  uint64_t bytes = std::max<uint64_t>(slab.region_bytes, 8);
+  const uint64_t bytes = slab.region_bytes;
+  if (bytes < 16) return classes_[bytes];  // 0: alone
   int log = std::bit_width(bytes) - 1;
-  uint64_t quarter = (bytes >> (log - 2)) & 3;
-  return classes_[(static_cast<uint64_t>(log) * 4 + quarter) % classes_.size()];
+  uint64_t sixteenth = (bytes >> (log - 4)) & 15;
+  return classes_[(static_cast<uint64_t>(log) * 16 + sixteenth) % classes_.size()];
+}
+
+bool Defragmenter::QueryBlocks() {
+  if (!QuerySlabs(blocks_, &slabs_)) return false;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const uint64_t bytes = entries_[i]->BlockSize();
+    if (IsFineBlock(bytes)) slabs_[i] = FineBlocks::Shared().UseOf(entries_[i], bytes);
+  }
+  return true;
 }
 
 bool Defragmenter::WantsWork() {
@@ -98,7 +109,7 @@ bool Defragmenter::Step() {
       break;
   }
   if (!blocks_.empty()) {
-    if (!QuerySlabs(blocks_, &slabs_)) {
+    if (!QueryBlocks()) {
       rests_until_micros_ = INT64_MAX;  // this allocator can't tell
       active_ = false;
       return false;

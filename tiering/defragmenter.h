@@ -54,6 +54,8 @@ class Defragmenter {
   void MoveEntries(Keyspace& keyspace);
   void MoveArrays();
   ClassUse& ClassOf(const SlabUse& slab);
+  // False if this allocator can't tell.
+  bool QueryBlocks();
 
   StoreImpl& store_;
   bool active_ = false;
@@ -64,7 +66,7 @@ class Defragmenter {
   uint64_t round_visited_ = 0;
   uint64_t round_moved_ = 0;
   uint64_t moved_ = 0;
-  std::array<ClassUse, 64> classes_;
+  std::array<ClassUse, 256> classes_;
   // Of the step under way.
   std::vector<Entry*> entries_;
   std::vector<SlotArray*> arrays_;

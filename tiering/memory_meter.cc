@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "engine/base/fine_blocks.h"
+
 #ifdef FIRN_JEMALLOC
 #include <jemalloc/jemalloc.h>
 #endif
@@ -48,7 +50,7 @@ void MemoryMeter::Sample(uint64_t window_bytes) {
   };
   metadata_ = read("stats.metadata");
   active_ = read("stats.active") + metadata_;
-  allocated_ = read("stats.allocated");
+  allocated_ = read("stats.allocated") - FineBlocks::Shared().free_bytes();
   cached_ = read("stats.arenas.4096.tcache_bytes");
   since_sample_ = 0;
   uint64_t allocator_resident = read("stats.resident");

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "engine/base/allocation.h"
+#include "engine/base/fine_blocks.h"
 
 namespace firn {
 namespace {
@@ -51,7 +51,7 @@ Entry* Entry::Create(const Spec& spec) {
   sizes_size += StoreVarint(sizes + sizes_size, payload_size);
   const uint64_t expiry_size = flags & kHasExpiry ? kWordSize : 0;
   auto* block = static_cast<uint8_t*>(
-      AllocateBlock(kHeaderSize + sizes_size + expiry_size + spec.key.size() + payload_size));
+      AllocateFineBlock(kHeaderSize + sizes_size + expiry_size + spec.key.size() + payload_size));
   block[0] = static_cast<uint8_t>(static_cast<int>(spec.kind) | static_cast<int>(spec.type) << 4);
   block[1] = flags;
   uint8_t* at = block + kHeaderSize;
@@ -70,17 +70,19 @@ Entry* Entry::Create(const Spec& spec) {
 void Entry::Free(Entry* entry) {
   Layout layout = entry->Decode();
   if (entry->Has(kPaged)) LoadFixed<Page*>(layout.payload)->Release();
-  FreeBlock(entry, layout.BlockSize(entry));
+  FreeFineBlock(entry, layout.BlockSize(entry));
 }
 
 Entry* Entry::CopyBlock() const {
   const uint64_t size = Decode().BlockSize(this);
-  return static_cast<Entry*>(std::memcpy(AllocateBlockElsewhere(size), bytes_, size));
+  return static_cast<Entry*>(std::memcpy(AllocateFineBlockElsewhere(size), bytes_, size));
 }
 
 void Entry::FreeCopiedBlock(Entry* entry) {
-  FreeLeftBlock(entry, entry->Decode().BlockSize(entry));
+  FreeLeftFineBlock(entry, entry->Decode().BlockSize(entry));
 }
+
+uint64_t Entry::BlockSize() const { return Decode().BlockSize(this); }
 
 void Entry::set_expiry_ms(int64_t expiry_ms) {
   CHECK(Has(kHasExpiry));
@@ -154,7 +156,7 @@ bool Entry::SpliceInPlace(std::span<const Splice> splices, uint64_t new_size) {
   // Blocks are freed by their size: it must stay in the class that they were allocated in.
   uint64_t old_block = layout.BlockSize(this);
   uint64_t new_block = old_block - layout.payload_size + new_size;
-  if (!FitsBlock(this, old_block, new_block)) return false;
+  if (!FitsFineBlock(this, old_block, new_block)) return false;
   ApplySplices(splices, const_cast<char*>(layout.payload), layout.payload_size);
   uint8_t* at = bytes_ + kHeaderSize + VarintSize(layout.key_size);
   StoreVarint(at, new_size);
@@ -231,7 +233,7 @@ uint64_t Entry::StringLength() const {
 
 uint64_t Entry::MemoryBytes() const {
   Layout layout = Decode();
-  uint64_t bytes = BlockMemoryBytes(this, layout.BlockSize(this));
+  uint64_t bytes = FineBlockMemoryBytes(this, layout.BlockSize(this));
   if (Has(kPaged)) bytes += LoadFixed<Page*>(layout.payload)->MemoryBytes();
   return bytes;
 }

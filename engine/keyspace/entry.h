@@ -101,6 +101,8 @@ class Entry {
   // entry's place, its page included; the old block is freed by FreeCopiedBlock.
   Entry* CopyBlock() const;
   static void FreeCopiedBlock(Entry* entry);
+  // Bytes that the entry's block was allocated with.
+  uint64_t BlockSize() const;
 
   Kind kind() const { return static_cast<Kind>(bytes_[0] & 0x07); }
   // The CLOCK algorithm's bit: set by an access, cleared when the hand passes.
