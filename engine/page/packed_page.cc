@@ -8,11 +8,11 @@
 #include <emmintrin.h>
 #endif
 
+#include "engine/page/packed_few.h"
+#include "engine/page/packed_rows.h"
+
 namespace firn {
 namespace {
-
-constexpr uint8_t kLong = 255;
-constexpr uint32_t kLongPrefix = 4;
 
 #ifdef __SSE2__
 // Sixteen bytes from `kLastBytes + n` on keep the last n of a chunk of sixteen.
@@ -70,50 +70,22 @@ uint32_t FindByte(const uint8_t* bytes, uint32_t first, uint32_t count, uint8_t 
   return count;
 }
 
-uint8_t LengthByte(std::string_view bytes) {
-  return bytes.size() < kLong ? static_cast<uint8_t>(bytes.size()) : kLong;
-}
-bool IsLong(std::string_view bytes) { return bytes.size() >= kLong; }
-uint64_t StoredSize(std::string_view bytes) {
-  return bytes.size() + (IsLong(bytes) ? kLongPrefix : 0);
-}
-
-// Reads bytes whose length byte is `length` at `at`, and steps over them.
-std::string_view TakeBytes(uint8_t length, const char** at) {
-  uint32_t size = length;
-  if (length == kLong) {
-    size = LoadFixed<uint32_t>(*at);
-    *at += kLongPrefix;
-  }
-  std::string_view bytes(*at, size);
-  *at += size;
-  return bytes;
-}
-
 void AddBytes(uint32_t offset, std::string_view bytes, PageEdit* edit) {
   if (IsLong(bytes)) edit->AddNumber(offset, 0, static_cast<uint32_t>(bytes.size()));
   if (!bytes.empty()) edit->Add(offset, 0, bytes);
 }
 
-void AppendBytes(std::string* out, std::string_view bytes) {
-  if (IsLong(bytes)) AppendFixed(out, static_cast<uint32_t>(bytes.size()));
-  out->append(bytes);
-}
-
-bool IsHash(PackedKind kind) { return kind == PackedKind::kHash || kind == PackedKind::kHashTtl; }
-bool HasTag(PackedKind kind) { return kind == PackedKind::kSet || IsHash(kind); }
-
 }  // namespace
 
 const PackedPage::Shape& PackedPage::ShapeOf(PackedKind kind) {
   static constexpr Shape kShapes[] = {
-      {}, {1, {1}}, {2, {1, 1}}, {3, {1, 1, 1}}, {4, {1, 1, 1, 8}}, {2, {8, 1}}, {2, {8, 8}},
+      {}, {1, {1}}, {2, {1, 1}}, {3, {1, 1, 1}}, {4, {1, 1, 1, 8}}, {2, {8, 1}}, {2, {8, 8}}, {},
   };
   return kShapes[static_cast<size_t>(kind)];
 }
 
 uint32_t PackedPage::FixedSize(PackedKind kind) {
-  static constexpr uint32_t kSizes[] = {0, 1, 2, 3, 11, 9, 16};
+  static constexpr uint32_t kSizes[] = {0, 1, 2, 3, 11, 9, 16, 2};
   return kSizes[static_cast<size_t>(kind)];
 }
 
@@ -139,8 +111,9 @@ const uint8_t* PackedPage::ValueLengths() const {
 bool PackedPage::Validate(std::string_view bytes) {
   if (bytes.size() < kHeaderSize) return false;
   auto kind = static_cast<uint8_t>(bytes[0]);
-  if (kind < 1 || kind > static_cast<uint8_t>(PackedKind::kZsetIndex)) return false;
+  if (kind < 1 || kind > static_cast<uint8_t>(PackedKind::kHashFew)) return false;
   PackedPage page(bytes);
+  if (page.few()) return FewFields::Validate(bytes);
   uint64_t offset = kHeaderSize + uint64_t{page.FixedSize(page.kind())} * page.rows();
   if (offset > bytes.size()) return false;
   const uint8_t* lengths = page.Lengths();
@@ -171,12 +144,14 @@ bool PackedPage::Validate(std::string_view bytes) {
 }
 
 std::string PackedPage::Empty(PackedKind kind) {
+  static_assert(FewFields::kEmptySize == kHeaderSize);
   std::string bytes(kHeaderSize, '\0');
   bytes[0] = static_cast<char>(kind);
   return bytes;
 }
 
 uint64_t PackedPage::RowOffset(uint32_t i) const {
+  if (few()) return FewFields(bytes_).RowOffset(i);
   const uint8_t* lengths = Lengths();
   uint64_t offset = BytesOffset();
   if (lengths == nullptr) return offset;
@@ -195,6 +170,7 @@ uint64_t PackedPage::RowOffset(uint32_t i) const {
 }
 
 std::vector<uint32_t> PackedPage::RowOffsets() const {
+  if (few()) return FewFields(bytes_).RowOffsets();
   const uint32_t count = rows();
   std::vector<uint32_t> offsets(count + 1);
   const uint8_t* lengths = Lengths();
@@ -221,6 +197,7 @@ uint32_t PackedPage::CountLong(uint32_t first, uint32_t count) const {
 }
 
 PackedRow PackedPage::Row(uint32_t i) const {
+  if (few()) return FewFields(bytes_).Row(i);
   PackedRow row;
   if (kind() == PackedKind::kZsetIndex) {
     row.hash = Hash(i);
@@ -242,6 +219,10 @@ PackedPage::Cursor::Cursor(const PackedPage& page, uint32_t first)
 }
 
 void PackedPage::Cursor::Load() {
+  if (page_.few()) {
+    row_ = FewFields(page_.bytes_).RowAt(i_, &offset_);
+    return;
+  }
   if (page_.kind() == PackedKind::kZsetIndex) {
     row_ = page_.Row(i_);
     return;
@@ -265,6 +246,7 @@ void PackedPage::Cursor::Next() {
 // --- searches
 
 uint32_t PackedPage::FindTagged(uint8_t tag, std::string_view bytes) const {
+  if (few()) return FewFields(bytes_).Find(bytes);
   uint32_t count = rows();
   const auto* tags = reinterpret_cast<const uint8_t*>(bytes_.data() + kHeaderSize);
   const uint8_t* lengths = Lengths();
@@ -316,6 +298,11 @@ uint8_t PackedPage::LongestLength() const {
 
 // --- edits
 
+bool PackedPage::TakesRow(const PackedRow& row) const {
+  return !few() || (rows() < FewFields::kMaxRows && !IsLong(row.bytes) && !IsLong(row.value));
+}
+bool PackedPage::TakesValue(std::string_view value) const { return !few() || !IsLong(value); }
+
 uint64_t PackedPage::RowSize(PackedKind kind, const PackedRow& row) {
   uint64_t size = FixedSize(kind);
   if (kind == PackedKind::kZsetIndex) return size;
@@ -327,6 +314,7 @@ uint64_t PackedPage::RowSize(PackedKind kind, const PackedRow& row) {
 void PackedPage::Insert(uint32_t i, const PackedRow& row, PageEdit* edit) const {
   uint32_t count = rows();
   CHECK(i <= count && count < kMaxRows);
+  if (few()) return FewFields(bytes_).Insert(i, row, edit);
   bool is_long = kind() != PackedKind::kZsetIndex &&
                  (IsLong(row.bytes) || (IsHash(kind()) && IsLong(row.value)));
   edit->Overwrite(2, static_cast<uint16_t>(count + 1));
@@ -348,6 +336,7 @@ void PackedPage::Insert(uint32_t i, const PackedRow& row, PageEdit* edit) const 
       at += count;
       break;
     case PackedKind::kList:
+    case PackedKind::kHashFew:
       break;
   }
   edit->AddNumber(at + i, 0, LengthByte(row.bytes));
@@ -365,7 +354,7 @@ void PackedPage::Insert(uint32_t i, const PackedRow& row, PageEdit* edit) const 
 void PackedPage::InsertPage(uint32_t i, const PackedPage& other, PageEdit* edit) const {
   uint32_t count = rows();
   uint32_t added = other.rows();
-  CHECK(other.kind() == kind() && i <= count && count + added <= kMaxRows);
+  CHECK(other.kind() == kind() && !few() && i <= count && count + added <= kMaxRows);
   edit->Overwrite(2, static_cast<uint16_t>(count + added));
   if (other.long_rows() > 0) {
     edit->Overwrite(4, static_cast<uint16_t>(long_rows() + other.long_rows()));
@@ -384,6 +373,7 @@ void PackedPage::InsertPage(uint32_t i, const PackedPage& other, PageEdit* edit)
 void PackedPage::Remove(uint32_t first, uint32_t removed, PageEdit* edit) const {
   uint32_t count = rows();
   CHECK(removed > 0 && first + removed <= count);
+  if (few()) return FewFields(bytes_).Remove(first, removed, edit);
   edit->Overwrite(2, static_cast<uint16_t>(count - removed));
   if (uint32_t gone = CountLong(first, removed); gone > 0) {
     edit->Overwrite(4, static_cast<uint16_t>(long_rows() - gone));
@@ -401,6 +391,7 @@ void PackedPage::Remove(uint32_t first, uint32_t removed, PageEdit* edit) const 
 }
 
 void PackedPage::SetValue(uint32_t i, std::string_view value, PageEdit* edit) const {
+  if (few()) return FewFields(bytes_).SetValue(i, value, edit);
   CHECK(IsHash(kind()) && i < rows());
   PackedRow old = Row(i);
   bool was_long = IsLong(old.bytes) || IsLong(old.value);
@@ -482,110 +473,6 @@ void PackedPage::MoveScored(uint32_t i, uint32_t to, double score, std::string_v
     if (stored > 0) edit->Add(from_offset, stored, {});
     AddBytes(to_offset, bytes, edit);
   }
-}
-
-// --- building
-
-void PackedBuilder::Add(const PackedRow& row) {
-  CHECK(rows_ < PackedPage::kMaxRows);
-  ++rows_;
-  switch (kind_) {
-    case PackedKind::kZsetIndex:
-      AppendFixed(&columns_[0], row.hash);
-      AppendFixed(&columns_[1], row.score);
-      return;
-    case PackedKind::kZset:
-      AppendFixed(&columns_[0], row.score);
-      break;
-    case PackedKind::kSet:
-    case PackedKind::kHash:
-    case PackedKind::kHashTtl:
-      AppendFixed(&columns_[0], row.tag);
-      break;
-    case PackedKind::kList:
-      break;
-  }
-  bool is_long = IsLong(row.bytes);
-  AppendFixed(&columns_[1], LengthByte(row.bytes));
-  AppendBytes(&bytes_, row.bytes);
-  if (IsHash(kind_)) {
-    AppendFixed(&columns_[2], LengthByte(row.value));
-    AppendBytes(&bytes_, row.value);
-    is_long |= IsLong(row.value);
-  }
-  if (kind_ == PackedKind::kHashTtl) AppendFixed(&columns_[3], row.expiry_ms);
-  long_rows_ += is_long;
-}
-
-void PackedBuilder::AddRows(const PackedPage& page, uint32_t first, uint32_t count) {
-  CHECK(first + count <= page.rows());
-  if (page.kind() != kind_) {
-    PackedPage::Cursor cursor(page, first);
-    for (uint32_t i = 0; i < count; ++i, cursor.Next()) Add(cursor.row());
-    return;
-  }
-  CHECK(rows_ + count <= PackedPage::kMaxRows);
-  rows_ += count;
-  long_rows_ += page.CountLong(first, count);
-  const PackedPage::Shape& shape = PackedPage::ShapeOf(kind_);
-  // A list's only column is the one of the lengths.
-  const uint32_t skipped = kind_ == PackedKind::kList ? 1 : 0;
-  for (uint32_t i = 0; i < shape.columns; ++i) {
-    const uint32_t width = shape.width[i];
-    columns_[i + skipped].append(page.Column(i) + first * width, count * width);
-  }
-  const uint64_t begin = page.RowOffset(first);
-  const uint64_t end = first + count == page.rows() ? page.size() : page.RowOffset(first + count);
-  bytes_.append(page.bytes_, begin, end - begin);
-}
-
-void PackedBuilder::PickRows(const PackedPage& page, std::span<const uint32_t> rows) {
-  CHECK(page.kind() == kind_ && rows_ + rows.size() <= PackedPage::kMaxRows);
-  rows_ += static_cast<uint32_t>(rows.size());
-  const PackedPage::Shape& shape = PackedPage::ShapeOf(kind_);
-  const uint32_t skipped = kind_ == PackedKind::kList ? 1 : 0;
-  for (uint32_t i = 0; i < shape.columns; ++i) {
-    const uint32_t width = shape.width[i];
-    const char* column = page.Column(i);
-    std::string& out = columns_[i + skipped];
-    const size_t before = out.size();
-    out.resize(before + rows.size() * width);
-    char* to = out.data() + before;
-    for (uint32_t row : rows) {
-      if (width == 1) {
-        *to = column[row];
-      } else {
-        std::memcpy(to, column + 8 * row, 8);
-      }
-      to += width;
-    }
-  }
-  const std::vector<uint32_t> offsets = page.RowOffsets();
-  size_t bytes = bytes_.size();
-  for (uint32_t row : rows) bytes += offsets[row + 1] - offsets[row];
-  bytes_.reserve(bytes);
-  for (uint32_t row : rows) {
-    bytes_.append(page.bytes_, offsets[row], offsets[row + 1] - offsets[row]);
-    if (page.long_rows() > 0) long_rows_ += page.CountLong(row, 1);
-  }
-}
-
-uint64_t PackedBuilder::size() const {
-  uint64_t size = PackedPage::kHeaderSize + bytes_.size();
-  for (const std::string& column : columns_) size += column.size();
-  return size;
-}
-
-std::string PackedBuilder::Finish() const {
-  std::string page;
-  page.reserve(size());
-  page.resize(PackedPage::kHeaderSize);
-  page[0] = static_cast<char>(kind_);
-  StoreFixed(page.data() + 2, static_cast<uint16_t>(rows_));
-  StoreFixed(page.data() + 4, static_cast<uint16_t>(long_rows_));
-  for (const std::string& column : columns_) page += column;
-  page += bytes_;
-  return page;
 }
 
 }  // namespace firn

@@ -10,6 +10,7 @@
 //   kHashTtl    tag, length, value length, i64 expiry (-1: none)
 //   kZset       f64 score, length
 //   kZsetIndex  u64 hash, f64 score; no bytes
+//   kHashFew    length, value length; a header without long rows (packed_few.h)
 //
 // A length of 255 stands for any from 255 on: the true one, 32 bits, precedes the bytes. Rows with
 // such a length are counted, since pages without them (most) find a row's bytes by adding lengths.
@@ -35,6 +36,7 @@ enum class PackedKind : uint8_t {
   kHashTtl = 4,
   kZset = 5,
   kZsetIndex = 6,
+  kHashFew = 7,
 };
 
 // One row. Which fields count depends on the kind; the others are ignored.
@@ -78,7 +80,8 @@ class PackedPage {
   uint8_t LongestLength() const;
 
   // --- searches; rows() if there is none
-  // The row of kSet, kHash, kHashTtl with these bytes; `tag` is the element's.
+  // The row of kSet, kHash, kHashTtl with these bytes; `tag` is the element's. Also of kHashFew,
+  // whatever the tag.
   uint32_t FindTagged(uint8_t tag, std::string_view bytes) const;
   // Where the bytes of the first row with this tag are; null if there is none.
   const char* FirstTagged(uint8_t tag) const;
@@ -97,12 +100,17 @@ class PackedPage {
   // Where the bytes of a row and of those behind it are; null if there is none.
   const char* BytesFrom(uint32_t i) const;
 
+  // Whether Insert and SetValue may be called: a page of kHashFew takes short rows, and not many.
+  bool TakesRow(const PackedRow& row) const;
+  bool TakesValue(std::string_view value) const;
+
   // --- edits. Views in `row` must live until the edit is applied.
+  // REQUIRES: TakesRow(row).
   void Insert(uint32_t i, const PackedRow& row, PageEdit* edit) const;
   // All rows of another page of the same kind, before row i. That page must live as `row` does.
   void InsertPage(uint32_t i, const PackedPage& other, PageEdit* edit) const;
   void Remove(uint32_t first, uint32_t count, PageEdit* edit) const;
-  // REQUIRES: kHash, kHashTtl.
+  // REQUIRES: kHash, kHashTtl, kHashFew.
   void SetValue(uint32_t i, std::string_view value, PageEdit* edit) const;
   // REQUIRES: kHashTtl.
   void SetExpiry(uint32_t i, int64_t expiry_ms, PageEdit* edit) const;
@@ -117,7 +125,7 @@ class PackedPage {
   // Where the bytes of each row begin in the page, and where the last one's end: rows() + 1
   // numbers.
   std::vector<uint32_t> RowOffsets() const;
-  // What every row takes beside its bytes.
+  // What every row takes beside its bytes; of kHashFew at most.
   static uint32_t FixedSize(PackedKind kind);
   // By how many bytes Insert grows the page.
   static uint64_t RowSize(PackedKind kind, const PackedRow& row);
@@ -134,6 +142,7 @@ class PackedPage {
   const uint8_t* Lengths() const;       // null for kZsetIndex
   const uint8_t* ValueLengths() const;  // null unless a hash
   uint32_t BytesOffset() const { return kHeaderSize + FixedSize(kind()) * rows(); }
+  bool few() const { return kind() == PackedKind::kHashFew; }
   // Where the bytes of row i begin, in the page. i may be rows().
   uint64_t RowOffset(uint32_t i) const;
   uint32_t CountLong(uint32_t first, uint32_t count) const;
@@ -161,7 +170,7 @@ class PackedPage::Cursor {
   PackedRow row_;
 };
 
-// Builds a page row by row, in order.
+// Builds a page row by row, in order. Not for kHashFew.
 class PackedBuilder {
  public:
   explicit PackedBuilder(PackedKind kind) : kind_(kind) {}

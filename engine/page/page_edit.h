@@ -44,6 +44,14 @@ class PageEdit {
     scratch_size_ += sizeof value;
     Add(offset, removed, {at, sizeof value});
   }
+  // As many bytes, which the caller fills before the edit is applied.
+  char* AddScratch(uint32_t offset, uint32_t removed, uint32_t size) {
+    CHECK(scratch_size_ + size <= sizeof scratch_);
+    char* at = scratch_ + scratch_size_;
+    scratch_size_ += size;
+    Add(offset, removed, {at, size});
+    return at;
+  }
   template <typename T>
   void Overwrite(uint32_t offset, T value) {
     AddNumber(offset, sizeof value, value);

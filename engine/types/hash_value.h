@@ -1,5 +1,5 @@
 // HashValue: a hash on the pages of a PageSpace, with expiries of single fields. Fields are rows of
-// a HashedTree. A page is kHash until a field of it gets an expiry, then kHashTtl.
+// a HashedTree. A page is kHashFew or kHash until a field of it gets an expiry, then kHashTtl.
 //
 // Expired fields are not seen by any call. They go when a page with them is written to, when
 // DropExpired meets them, or with their key. The root's flag kFieldsExpire says that there may be
@@ -41,7 +41,7 @@ class HashValue {
   // `now_ms`: fields that expire at this time or before have expired.
   HashValue(PageSpace* space, HashSecret secret, int64_t now_ms,
             HashedTree::HashFunction hash = SipHash13)
-      : tree_(space, PackedKind::kHash, secret, hash), now_ms_(now_ms) {}
+      : tree_(space, PackedKind::kHashFew, secret, hash), now_ms_(now_ms) {}
 
   bool exists() const { return tree_.exists(); }
   // Fields, with those that have expired and are still there. 0 if the value does not exist.

@@ -76,12 +76,23 @@ void HashedTree::SetFlags(uint8_t flags) {
 
 // --- finding
 
+bool HashedTree::has_few() {
+  if (!exists()) return kind_ == PackedKind::kHashFew;
+  const RootView root(space_.Root());
+  return root.small() && PackedPage(root.packed()).kind() == PackedKind::kHashFew;
+}
+
 bool HashedTree::Find(std::string_view bytes, Place* place) {
-  place->hash = HashOnce(bytes);
+  const bool few = has_few();
+  if (!few) place->hash = HashOnce(bytes);
   place->found = false;
+  if (!exists() || few) place->leaf = {};
   if (!exists()) {
-    place->leaf = {};
     place->row = 0;
+    return true;
+  }
+  if (few) {
+    FindInLeaf(bytes, place);
     return true;
   }
   char key[8];
@@ -92,9 +103,13 @@ bool HashedTree::Find(std::string_view bytes, Place* place) {
 }
 
 void HashedTree::FindAgain(std::string_view bytes, Place* place) {
-  place->hash = HashOnce(bytes);
   place->found = place->resident = false;
   if (!exists()) return;
+  if (has_few()) {
+    place->leaf = {};
+    return FindInLeaf(bytes, place);
+  }
+  place->hash = HashOnce(bytes);
   char key[8];
   StoreBig64(key, place->hash);
   place->resident = tree_.FindResidentKey({key, sizeof key}, &place->leaf);
@@ -168,9 +183,16 @@ void HashedTree::Create() {
 
 void HashedTree::Insert(const Place& place, PackedRow row) {
   if (!exists()) Create();
-  row.tag = place.tag();
-  if (row.expiry_ms != -1) ConvertToTtl(place.leaf);
+  const bool few = has_few();
+  if (row.expiry_ms != -1) {
+    ConvertToTtl(place.leaf);
+  } else if (few && !tree_.Page(place.leaf).TakesRow(row)) {
+    Convert(place.leaf, PackedKind::kHash);
+  }
   PackedPage page = tree_.Page(place.leaf);
+  if (page.kind() != PackedKind::kHashFew) {
+    row.tag = few ? static_cast<uint8_t>(Hash(row.bytes)) : place.tag();
+  }
   PageEdit edit;
   page.Insert(page.rows(), row, &edit);
   tree_.EditLeaf(place.leaf, &edit, 1);
@@ -194,6 +216,7 @@ void HashedTree::Remove(const Place& place) {
 }
 
 void HashedTree::SetValue(const Place& place, std::string_view value) {
+  if (!tree_.Page(place.leaf).TakesValue(value)) Convert(place.leaf, PackedKind::kHash);
   PageEdit edit;
   tree_.Page(place.leaf).SetValue(place.row, value, &edit);
   if (edit.empty()) return;
@@ -216,16 +239,28 @@ void HashedTree::SetExpiry(const Place& place, int64_t expiry_ms) {
 }
 
 void HashedTree::ConvertToTtl(const Leaf& leaf) {
+  if (tree_.Page(leaf).kind() != PackedKind::kHashTtl) Convert(leaf, PackedKind::kHashTtl);
+}
+
+void HashedTree::Convert(const Leaf& leaf, PackedKind kind) {
   PackedPage page = tree_.Page(leaf);
-  if (page.kind() == PackedKind::kHashTtl) return;
-  PackedBuilder builder(PackedKind::kHashTtl);
-  builder.AddRows(page, 0, page.rows());
+  const bool few = page.kind() == PackedKind::kHashFew;
+  PackedBuilder builder(kind);
+  for (PackedPage::Cursor cursor(page, 0); cursor.valid(); cursor.Next()) {
+    PackedRow row = cursor.row();
+    if (few) row.tag = static_cast<uint8_t>(Hash(row.bytes));
+    builder.Add(row);
+  }
   ReplacePage(&tree_, leaf, builder.Finish());
 }
 
 void HashedTree::SplitIfLarge(const Leaf& leaf) {
   PackedPage page = tree_.Page(leaf);
   if (page.size() <= kMaxLeafBytes || page.rows() == 1) return;
+  if (page.kind() == PackedKind::kHashFew) {
+    Convert(leaf, PackedKind::kHash);
+    page = tree_.Page(leaf);
+  }
   std::vector<SortedRow> rows;
   rows.reserve(page.rows());
   const uint32_t fixed_size = PackedPage::FixedSize(page.kind());
@@ -276,6 +311,10 @@ void HashedTree::RemoveMarked(const Leaf& leaf, const std::vector<bool>& removed
       tree_.RemoveLeaf(leaf);
     }
     return;
+  }
+  if (page.kind() == PackedKind::kHashFew) {
+    Convert(leaf, PackedKind::kHash);
+    page = tree_.Page(leaf);
   }
   PackedBuilder builder(page.kind());
   for (PackedPage::Cursor cursor(page, 0); cursor.valid(); cursor.Next()) {

@@ -1,7 +1,8 @@
 // HashedTree: what hashes and sets have in common. Rows (kSet, kHash, kHashTtl) are found by the
 // keyed hash of their bytes: the 8 big-endian bytes of the hash are the key in the counted tree,
 // and its low byte is the tag in the packed page. Within a leaf rows lie as they were added; only a
-// split sorts them. A small value has all rows in its root, in the order of their arrival.
+// split sorts them. A small value has all rows in its root, in the order of their arrival; a hash
+// begins with a page that has no tags (kHashFew), until it has too many fields or a long one.
 //
 //   HashedTree tree(&pages, PackedKind::kSet, secret);
 //   HashedTree::Place place;
@@ -32,7 +33,7 @@ class HashedTree {
   using HashFunction = uint64_t (*)(HashSecret secret, std::string_view bytes);
   using Leaf = CountedTree::Leaf;
 
-  // `kind`: of the first page of a value that is made, kSet or kHash.
+  // `kind`: of the first page of a value that is made, kSet or kHashFew.
   HashedTree(PageSpace* space, PackedKind kind, HashSecret secret, HashFunction hash = SipHash13)
       : space_(*space), tree_(space), kind_(kind), secret_(secret), hash_(hash) {}
 
@@ -47,7 +48,7 @@ class HashedTree {
 
   // --- finding
   struct Place {
-    uint64_t hash = 0;  // Find sets it, FindRank doesn't
+    uint64_t hash = 0;  // where pages have tags, Find sets it; FindRank doesn't
     Leaf leaf;
     uint32_t row = 0;  // number of rows of the leaf if not found
     bool found = false;
@@ -114,8 +115,12 @@ class HashedTree {
     return space_.KnownHash(bytes, &hash) ? hash : Hash(bytes);
   }
   void Create();
+  // No hash is needed to find a row: the value is a page without tags, or would begin as one.
+  bool has_few();
   void FindInLeaf(std::string_view bytes, Place* place);
   void ConvertToTtl(const Leaf& leaf);
+  // Makes the leaf one of another kind, with tags. Rows keep their numbers.
+  void Convert(const Leaf& leaf, PackedKind kind);
   void SplitIfLarge(const Leaf& leaf);
   void RemoveMarked(const Leaf& leaf, const std::vector<bool>& removed, uint32_t count);
 

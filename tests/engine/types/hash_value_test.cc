@@ -7,6 +7,8 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/base/random.h"
 #include "tests/support/memory_page_space.h"
@@ -191,6 +193,7 @@ void RunAgainstModel(uint64_t seed, const Mix& mix) {
 }
 
 TEST(HashValueTest, AgreesWithAMapWhileSmall) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) RunAgainstModel(seed, {.names = 14});
   for (uint64_t seed = 1; seed <= 3; ++seed) RunAgainstModel(seed, {.names = 60});
 }
 
@@ -211,6 +214,7 @@ TEST(HashValueTest, AgreesWithAMapWhenHashesCollide) {
 
 TEST(HashValueTest, AgreesWithAMapOfFieldsThatExpire) {
   RunAgainstModel(1, {.names = 40, .expiries = true});
+  RunAgainstModel(4, {.names = 12, .longest_value = 300, .expiries = true});
   RunAgainstModel(2, {.names = 4'000, .steps = 30'000, .expiries = true});
   RunAgainstModel(3, {.names = 400, .longest_value = 600, .expiries = true});
 }
@@ -292,6 +296,91 @@ TEST(HashValueTest, KnowsWhetherAFieldOfATreeMayHaveExpired) {
   EXPECT_TRUE(driver.Value().DropExpired(&dropped));
   EXPECT_EQ(dropped, 2u);
   EXPECT_EQ(driver.Value().count(), 4'997u);
+}
+
+PackedKind KindOfRoot(Driver* driver) {
+  return PackedPage(RootView(driver->space.Root()).packed()).kind();
+}
+
+TEST(HashValueTest, AFewShortFieldsHaveAPageWithoutTags) {
+  Driver driver;
+  Model model;
+  const auto set = [&](const std::string& name, const ModelField& field) {
+    driver.Set(name, field);
+    model[name] = field;
+    ExpectSame(model, driver.All());
+    CheckShape(&driver.space);
+  };
+  for (int i = 0; i < 16; ++i) set("field:" + std::to_string(i), {std::string(10, 'v')});
+  EXPECT_EQ(KindOfRoot(&driver), PackedKind::kHashFew);
+  set("field:3", {"another"});
+  EXPECT_EQ(KindOfRoot(&driver), PackedKind::kHashFew);
+  set("one more", {"value"});
+  EXPECT_EQ(KindOfRoot(&driver), PackedKind::kHash);
+  set("field:3", {"a third"});
+}
+
+TEST(HashValueTest, ALongFieldOrAnExpiryGivesThePageTags) {
+  for (const auto& [name, field] :
+       std::vector<std::pair<std::string, ModelField>>{{"new", {std::string(300, 'v')}},
+                                                       {"a", {std::string(300, 'v')}},
+                                                       {std::string(300, 'n'), {"v"}},
+                                                       {"new", {"v", 5'000}},
+                                                       {"a", {"v", 5'000}}}) {
+    for (const bool first : {true, false}) {
+      Driver driver;
+      Model model;
+      if (!first) {
+        for (const char* each : {"a", "b", "c"}) {
+          driver.Set(each, {"v"});
+          model[each] = {"v"};
+        }
+      }
+      driver.Set(name, field);
+      model[name] = field;
+      ExpectSame(model, driver.All());
+      EXPECT_NE(KindOfRoot(&driver), PackedKind::kHashFew);
+      CheckShape(&driver.space);
+      EXPECT_EQ(driver.Remove({name, "c"}), first ? 1u : 2u);
+    }
+  }
+}
+
+TEST(HashValueTest, FewFieldsThatFillAPageBecomeATree) {
+  Driver driver;
+  Model model;
+  for (int i = 0; i < 16; ++i) {
+    const std::string name = std::to_string(i) + std::string(200, 'n');
+    model[name] = {std::string(250, 'v')};
+    driver.Set(name, model[name]);
+  }
+  EXPECT_FALSE(driver.Value().small());
+  ExpectSame(model, driver.All());
+  CheckShape(&driver.space);
+}
+
+TEST(HashValueTest, ASmallPageWithTagsIsReadAndChanged) {
+  Driver driver;
+  Model model;
+  PackedBuilder builder(PackedKind::kHash);
+  for (int i = 0; i < 5; ++i) {
+    const std::string name = "field:" + std::to_string(i);
+    model[name] = {"value"};
+    builder.Add(
+        {.bytes = name, .value = "value", .tag = static_cast<uint8_t>(SipHash13(kSecret, name))});
+  }
+  std::string root{static_cast<char>(RootForm::kSmall), 0};
+  driver.space.CreateRoot(root + builder.Finish());
+  ExpectSame(model, driver.All());
+  driver.Set("field:2", {"changed"});
+  driver.Set("new", {"value"});
+  EXPECT_EQ(driver.Remove({"field:0"}), 1u);
+  model["field:2"] = {"changed"};
+  model["new"] = {"value"};
+  model.erase("field:0");
+  ExpectSame(model, driver.All());
+  EXPECT_EQ(KindOfRoot(&driver), PackedKind::kHash);
+  CheckShape(&driver.space);
 }
 
 TEST(HashValueTest, NamesItsEncodingByTheLimits) {
