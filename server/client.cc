@@ -228,7 +228,7 @@ void Client::ProcessInput() {
   size_t used = Process(input_);
   if (used >= input_.size()) {
     if (input_.capacity() > kKeepInputBytes) {
-      std::string().swap(input_);  // an assignment would keep the room
+      server_.FreeOnWorker(std::exchange(input_, {}));
     } else {
       input_.clear();
     }
@@ -243,6 +243,11 @@ bool Client::EndsInput(std::span<const std::string_view> args) const {
   const std::string_view first = args.front(), last = args.back();
   return last.data() + last.size() + kEnd.size() == input_.data() + input_.size() &&
          first.data() < input_.data() + kKeepInputBytes;
+}
+
+void Client::PopRequest() {
+  server_.FreeOnWorker(std::move(queue_.front()->bytes));
+  queue_.pop_front();
 }
 
 std::string Client::TakeInput() { return std::exchange(input_, {}); }

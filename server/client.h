@@ -203,6 +203,8 @@ class Client : public io::SocketHandler, public RequestHandler {
   bool EndsInput(std::span<const std::string_view> args) const;
   // Views into it stay good.
   std::string TakeInput();
+  // The queue's first has been answered.
+  void PopRequest();
   // What an I/O thread has parsed.
   void ProcessChunks();
   // Limits that the thread does not know. False if the request was refused.

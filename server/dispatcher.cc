@@ -207,7 +207,7 @@ void Dispatcher::RunQueue(Client* client) {
     if (progress != Progress::kDone) return;
     server_.store().Release(&request.ticket);
     server_.blocking().Forget(client->id());
-    client->queue_.pop_front();
+    client->PopRequest();
     ServeBlocked();
   }
 }
@@ -226,7 +226,7 @@ void Dispatcher::RunBlocked(uint64_t client_id) {
   if (progress != Progress::kDone) return;
   server_.store().Release(&request.ticket);
   server_.blocking().Forget(client_id);
-  client->queue_.pop_front();
+  client->PopRequest();
   server_.NoteReady(client_id);
   server_.NoteActive(client);
 }

@@ -123,7 +123,7 @@ void Dispatcher::Resume(SuspendedId id, std::move_only_function<void(CommandCont
   Finish(client, *request.command, errors_before);
   server_.store().Release(&request.ticket);
   server_.blocking().Forget(id.client);
-  client->queue_.pop_front();
+  client->PopRequest();
   server_.NoteReady(id.client);
   server_.NoteActive(client);
   ServeBlocked();

@@ -419,6 +419,13 @@ void Server::AdjustMaxClients() {
   options_.SetInForce("maxclients", std::to_string(possible));
 }
 
+void Server::FreeOnWorker(std::string bytes) {
+  constexpr size_t kLargeBytes = 2 << 20;
+  if (bytes.capacity() < kLargeBytes) return;
+  loop_->RunOnWorker(io::WorkPriority::kBackground,
+                    [bytes = std::move(bytes)]() mutable { std::string().swap(bytes); }, {});
+}
+
 uint64_t Server::MaxRequestBytes() const {
   // CONFIG SET must be able to raise whatever limit it was given.
   constexpr uint64_t kLeast = 16 * 1024;

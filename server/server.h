@@ -144,6 +144,9 @@ class Server : public StoreListener {
   uint64_t blocked_clients() const;
   uint64_t clients_memory() const { return clients_memory_; }
 
+  // Large bytes are given back to the kernel by a worker: that takes it milliseconds.
+  void FreeOnWorker(std::string bytes);
+
   // --- limits
   // The longest request that is taken: a quarter of maxmemory, but 16 KiB at least.
   uint64_t MaxRequestBytes() const;

@@ -178,14 +178,12 @@ class RestoreSlices final : public SlicedCommand {
     secret_ = Collection(context.db(), context.key(), ValueType::kSet,
                          {.touch = false, .count_hit = false})
                   .secret();
-    size_ = context.args[3].size();
-    payload_ = std::make_unique_for_overwrite<char[]>(size_);
-    Step(context);
+    DecodeAnew(context);
   }
 
  protected:
   void Step(CommandContext& context) override {
-    if (copied_ < size_) return Copy(context);
+    if (payload_ != nullptr) return Copy(context);
     if (!CheckDecodedOr(context, decoded_)) return;
     if (!context.db().HasBuilt(result_->build())) return DecodeAnew(context);
     if (!WriteOr(context, &*result_)) return;
@@ -200,21 +198,29 @@ class RestoreSlices final : public SlicedCommand {
 
   // Nobody else owns the argument's bytes while the client may go.
   void Copy(CommandContext& context) {
-    const size_t size = std::min(kCopiedAtOnce, size_ - copied_);
-    std::memcpy(payload_.get() + copied_, context.args[3].data() + copied_, size);
+    const std::string_view payload = context.args[3];
+    const size_t size = std::min(kCopiedAtOnce, payload.size() - copied_);
+    std::memcpy(payload_.get() + copied_, payload.data() + copied_, size);
     copied_ += size;
-    copied_ < size_ ? AwaitTurn(context) : DecodeAnew(context);
-  }
-
-  void DecodeAnew(CommandContext& context) {
+    if (copied_ < payload.size()) return AwaitTurn(context);
     result_.emplace(context.db());
     Compute(context, [this](const std::atomic<bool>* stop) { DecodeAll(stop); });
   }
 
-  // On another thread.
+  void DecodeAnew(CommandContext& context) {
+    payload_ = std::make_unique_for_overwrite<char[]>(context.args[3].size());
+    copied_ = 0;
+    Copy(context);
+  }
+
+  // On another thread, which also frees what is large: that takes the kernel milliseconds.
   void DecodeAll(const std::atomic<bool>* stop) {
-    decoded_ = Decode({payload_.get(), size_}, options_, &value_);
-    if (!decoded_.checked || !decoded_.status.ok() || stop->load()) return;
+    decoded_ = Decode({payload_.get(), copied_}, options_, &value_);
+    payload_.reset();
+    if (!decoded_.checked || !decoded_.status.ok() || stop->load()) {
+      value_ = RestoredValue();
+      return;
+    }
     value_.DropExpired(now_ms_);
     empty_ = value_.count() == 0;
     if (empty_ || value_.type() == ValueType::kString) return;
@@ -238,7 +244,6 @@ class RestoreSlices final : public SlicedCommand {
   HashSecret secret_;
   int64_t now_ms_ = 0;
   std::unique_ptr<char[]> payload_;
-  size_t size_ = 0;
   size_t copied_ = 0;
   Decoded decoded_;
   RestoredValue value_;
