@@ -1,6 +1,7 @@
 #include "tiering/indexer.h"
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 #include "engine/base/check.h"
@@ -92,16 +93,29 @@ uint64_t Indexer::ReplayBytesFrom(const log::LogPosition& position) const {
   return bytes;
 }
 
+bool Indexer::HasWork(const SyncPoint& target) const {
+  return target.lsn > indexed_lsn_ || !moves_.empty() || !spent_hints_.empty() ||
+         !store_.dropped_ids_.empty();
+}
+
 bool Indexer::Due(const SyncPoint& target) const {
-  bool has_work = target.lsn > indexed_lsn_ || !moves_.empty() || !spent_hints_.empty() ||
-                  !store_.dropped_ids_.empty();
   if (!waiters_.empty()) return true;
-  if (!has_work) return false;
+  if (!HasWork(target)) return false;
   int64_t age = store_.environment_.loop->NowMicros() - last_batch_micros_;
   uint64_t records = target.lsn - indexed_lsn_;
   if (urged_ && (records >= kUrgentRecords || age >= kUrgentMicros)) return true;
   return records >= kLazyRecords || age >= kLazyMicros ||
          ReplayBytesFrom(indexed_position_) >= kLazyBytes;
+}
+
+int64_t Indexer::IdleMicros() const {
+  constexpr int64_t kUntilToldOtherwise = std::numeric_limits<int64_t>::max();
+  if (job_running_ || failed_ || points_.empty()) return kUntilToldOtherwise;
+  if (urged_ || !waiters_.empty()) return 0;
+  const SyncPoint& next = points_.front();
+  if (next.lsn > store_.log_->durable_lsn() || !HasWork(next)) return kUntilToldOtherwise;
+  const int64_t due = last_batch_micros_ + kLazyMicros;
+  return std::max<int64_t>(due - store_.environment_.loop->NowMicros(), 0);
 }
 
 void Indexer::Step() {

@@ -45,7 +45,8 @@ class Indexer {
   bool WantsSync() const;
   // As WantsSync, and somebody waits for just that.
   bool WantsSyncAtOnce() const { return !waiters_.empty() && WantsSync(); }
-  bool busy() const { return job_running_ || !points_.empty(); }
+  // For so long Step has nothing to do, unless a sync or a batch ends, or something is asked for.
+  int64_t IdleMicros() const;
   bool job_running() const { return job_running_; }
 
   // Every record before this position has been put into the index.
@@ -90,6 +91,7 @@ class Indexer {
     uint64_t batch;  // the first batch that has the moves
     std::move_only_function<void(Status)> done;
   };
+  bool HasWork(const SyncPoint& target) const;
   bool Due(const SyncPoint& target) const;
   void StartJob(SyncPoint target);
   void OnJobDone(std::shared_ptr<Job> job);

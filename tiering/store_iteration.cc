@@ -266,13 +266,15 @@ int64_t StoreImpl::EndIteration() {
   run_error_ = Status::Ok();
   if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
   if (busy || gathering) return 0;
-  if (sweeper_->waits_for_index() || indexer_->busy() || settler_->busy() || demoter_->busy() ||
-      copier_->busy() || evictor_->busy()) {
+  if (sweeper_->waits_for_index() || settler_->busy() || demoter_->busy() || copier_->busy() ||
+      evictor_->busy() || compactor_->busy() || compactor_->rewriting()) {
     return kBusyWaitMicros;
   }
-  if (unsynced_.empty()) return kIdleWaitMicros;
-  const int64_t until_sync = unsynced_.front().appended_micros + kSyncAfterMicros - now;
-  return std::clamp(until_sync, kBusyWaitMicros, kIdleWaitMicros);
+  int64_t wait = indexer_->IdleMicros();
+  if (!unsynced_.empty()) {
+    wait = std::min(wait, unsynced_.front().appended_micros + kSyncAfterMicros - now);
+  }
+  return std::clamp(wait, kBusyWaitMicros, kIdleWaitMicros);
 }
 
 void StoreImpl::RunJob(io::WorkPriority priority, std::move_only_function<void()> job,

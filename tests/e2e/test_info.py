@@ -217,6 +217,18 @@ def test_slowlog(resp):
     assert resp("SLOWLOG", "HELP")[0].startswith("SLOWLOG <subcommand>")
 
 
+def test_the_loop_rests_between_writes_that_are_few(resp):
+    """Their sync, and then the index, are waited for, not polled."""
+    def cycles():
+        return int(resp("INFO", "stats").decode().split("eventloop_cycles:")[1].split("\r\n")[0])
+
+    before, began = cycles(), time.monotonic()
+    for i in range(25):
+        resp("SET", f"k{i}", "v")
+        time.sleep(0.1)
+    assert cycles() - before < 100 * (time.monotonic() - began)
+
+
 def test_the_loop_tells_how_busy_it_is(resp):
     def fields(*sections):
         lines = resp("INFO", *sections).decode().split("\r\n")
