@@ -268,13 +268,13 @@ uint64_t ColdMap::WalkArrays(uint64_t from, uint64_t max_partitions,
 
 bool ColdMap::FreeSome(uint64_t partitions) {
   const uint64_t end = freed_ + std::min(partitions, partition_count() - freed_);
-  for (; freed_ < end; ++freed_) {
+  for (; freed_ < end && size_ > 0; ++freed_) {
     // Reading alone maps nothing; writing would.
     if (partitions_[freed_].size() == 0) continue;
     size_ -= partitions_[freed_].size();
     partitions_[freed_].Free(&memory_bytes_);
   }
-  return freed_ < partition_count();
+  return size_ > 0 && freed_ < partition_count();
 }
 
 void ColdMap::CheckInvariants() const {

@@ -245,5 +245,14 @@ TEST(ColdMapTest, FreesItselfInSlices) {
   EXPECT_EQ(map.MemoryBytes(), 1024 * 8u);
 }
 
+TEST(ColdMapTest, WhatFollowsItsLastSlotIsFreedAtOnce) {
+  ColdMap map(26);
+  EXPECT_FALSE(map.FreeSome(1));
+  map.Insert(uint64_t{1} << 60, {.position = 1, .size_class = 0});
+  EXPECT_TRUE(map.FreeSome(1));
+  EXPECT_FALSE(map.FreeSome(uint64_t{1} << 23));
+  EXPECT_EQ(map.size(), 0u);
+}
+
 }  // namespace
 }  // namespace firn
