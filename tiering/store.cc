@@ -1,5 +1,6 @@
 #include "tiering/store.h"
 
+#include <algorithm>
 #include <random>
 
 #include "engine/base/check.h"
@@ -29,6 +30,9 @@
 
 namespace firn {
 namespace {
+
+// A limit above this means no more: what is computed from it are numbers with a sign.
+constexpr uint64_t kMostMemoryBytes = uint64_t{1} << 60;
 
 uint64_t SystemRandomSeed() {
   std::random_device device;
@@ -67,6 +71,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, const StoreEnvironment& enviro
       random_(options.random_seed != 0 ? options.random_seed : SystemRandomSeed()),
       alive_(std::make_shared<StoreImpl*>(this)) {
   options_.databases = 2 * options.databases;  // slots: see KeyspaceOf
+  options_.max_memory_bytes = std::min(options.max_memory_bytes, kMostMemoryBytes);
 }
 
 StoreImpl::~StoreImpl() {
@@ -275,7 +280,7 @@ void Store::SyncNow(std::move_only_function<void(Status)> done) { impl_->SyncNow
 // --- settings
 
 void Store::SetMaxMemory(uint64_t bytes) {
-  impl_->options_.max_memory_bytes = bytes;
+  impl_->options_.max_memory_bytes = std::min(bytes, kMostMemoryBytes);
   impl_->log_->set_window_size(WindowBytesOf(impl_->options_));
   auto status = std::make_shared<Status>();
   impl_->RunJob(

@@ -141,6 +141,15 @@ TEST_F(StoreTest, ALowerLimitShrinksTheWindow) {
   for (int i = 0; i < 200; ++i) EXPECT_EQ(driver_->Get(KeyName(i)), value + std::to_string(i));
 }
 
+TEST_F(StoreTest, ALimitBeyondAllMemoryPressesNobody) {
+  options_.max_memory_bytes = UINT64_MAX;
+  Restart();
+  for (int i = 0; i < 100; ++i) driver_->Set(KeyName(i), Value(i));
+  driver_->store().SetMaxMemory(INT64_MAX);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(driver_->Get(KeyName(i)), Value(i));
+  EXPECT_EQ(driver_->store().Stats().demotions, 0u);
+}
+
 TEST_F(StoreTest, FlushForgetsAllTiers) {
   std::vector<std::string> keys;
   for (int i = 0; i < 100; ++i) {
