@@ -416,12 +416,14 @@ def test_a_client_may_end_itself_anywhere(server, resp):
         assert victim.read() == [OK, 1, OK]
         assert victim.at_end()
     assert resp("EXISTS", "before", "after") == 2
+    resp("CONFIG", "SET", "busy-reply-threshold", 50)
     with server.resp() as victim:
         victim.send("EVAL", "return redis.pcall('CLIENT', 'KILL', 'ID', ARGV[1])", 0, own_id(victim))
         assert isinstance(victim.read(), Error)
         victim.send("EVAL", "while true do end", 0)
         victim.close()
     assert wait_for(lambda: resp("SCRIPT", "KILL") == OK or resp("PING") == "PONG")
+    assert wait_for(lambda: resp("CONFIG", "SET", "busy-reply-threshold", 5000) == OK)
 
 
 def test_a_client_may_be_ended_amid_anything(server, resp):
