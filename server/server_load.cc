@@ -41,6 +41,14 @@ std::string SecondsText(int64_t unix_ms) {
   return std::to_string(unix_ms / 1000) + "." + millis.substr(1);
 }
 
+// Of a request in a file; null, as in Redis, also if only the subcommand is unknown.
+const Command* FindCommand(const CommandTable& commands, std::span<const std::string_view> args) {
+  const Command* command = commands.Find(args[0]);
+  if (command == nullptr || command->subcommands.empty()) return command;
+  if (command->function != nullptr || args.size() < 2) return command;
+  return commands.FindSub(*command, args[1]) == nullptr ? nullptr : command;
+}
+
 }  // namespace
 
 // REQUIRES: the store and the dispatcher are there.
@@ -174,7 +182,7 @@ Status Server::LoadAofFile(const FirstLoad& load, size_t number, AofFeed* feed) 
   while (true) {
     auto outcome = reader.Next();
     if (outcome == AofReader::Outcome::kRequest) {
-      const Command* command = commands_.Find(reader.args()[0]);
+      const Command* command = FindCommand(commands_, reader.args());
       if (command == nullptr) {
         return Status::Corruption("Unknown command '" + std::string(reader.args()[0]) +
                                   "' reading the append only file " + path + " at offset " +

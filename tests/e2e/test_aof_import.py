@@ -191,6 +191,7 @@ def test_an_unfinished_transaction_at_the_end_is_left_out_unless_that_is_forbidd
     (commands(("SET", "a", "1")) + b"rubbish\r\n", "Bad file format reading the append only file"),
     (commands(("SET", "a", "1")) + b"*1\r\n$-5\r\n", "offset 27"),
     (commands(("SET", "a", "1"), ("NOSUCHCOMMAND", "x")), "Unknown command 'NOSUCHCOMMAND'"),
+    (commands(("SET", "a", "1"), ("XGROUP", "NOSUCH", "x")), "Unknown command 'XGROUP'"),
     (b"REDIS0010\x00rubbish", "offset"),
 ])
 def test_a_damaged_file_stops_the_start_and_leaves_nothing(start, tmp_path, content, reason):
