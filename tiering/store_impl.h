@@ -266,8 +266,8 @@ class StoreImpl {
   int64_t EndIteration();
   bool MayReply(uint64_t lsn) const;
   void StartSync();
-  // Under `always`: whether a sync now would hardly serve more commands a little later.
-  bool HasGathered(int64_t now) const;
+  // Under `always`: for how long the next sync waits for more commands.
+  int64_t GatherMicros(int64_t now) const;
   void OnSynced();
   void SyncNow(std::move_only_function<void(Status)> done);
 
@@ -354,8 +354,12 @@ class StoreImpl {
   StoreListener* listener_ = nullptr;
   bool tell_moves_ = false;
   int64_t sync_began_micros_ = 0;  // 0: none is under way
-  int64_t last_sync_micros_ = 0;   // how long it took
+  // Of the last one: when it ended, how long it took, and for how many records.
+  int64_t sync_ended_micros_ = 0;
+  int64_t last_sync_micros_ = 0;
   uint64_t last_sync_records_ = 0;
+  // So many wait once everybody whom it has answered has written again.
+  uint64_t expected_records_ = 0;
   // Calls of EndIteration since the log has failed; it counts to 2.
   int iterations_since_failure_ = 0;
   Status run_error_;

@@ -42,12 +42,15 @@ constexpr uint64_t kSyncAfterShare = 32;
 constexpr int64_t kUrgentSyncMicros = 100'000;
 // everysec: with an acknowledged record unsynced for this long nothing more is acknowledged.
 constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
-// always: a sync costs as much as several commands, so that it waits for those that are about to
-// come: for this many times the last one's duration, but no longer than the second figure.
+// always: a sync costs as much as several commands, so that it waits for those whom the last one
+// has answered: for this many times its duration, but no longer than the second figure.
 constexpr int64_t kGatherSyncs = 2;
 constexpr int64_t kMaxGatherMicros = 2'000;
-// And when nothing comes any more, for this part of it, if fewer wait than the last time.
+// And when nothing comes any more, for this part of it.
 constexpr int64_t kGatherQuietShare = 4;
+// A stamp, which needs a sync of its own, proves that what lies before it was synced; so does the
+// next record.
+constexpr int64_t kStampAfterMicros = 50'000;
 constexpr int64_t kMemorySampleMicros = 10'000;
 // Near the limit, what clients' buffers take between two samples counts. A sample costs some 100
 // us. Where values only come and go, as with reads, the sum of the engine's own bytes is right for
@@ -129,18 +132,21 @@ void StoreImpl::StartSync() {
   }
 }
 
-bool StoreImpl::HasGathered(int64_t now) const {
-  const int64_t age = now - unsynced_.front().appended_micros;
-  if (age >= std::min(kGatherSyncs * last_sync_micros_, kMaxGatherMicros)) return true;
-  const int64_t quiet = now - unsynced_.back().appended_micros;
-  const bool as_many = log_->appended_lsn() - log_->durable_lsn() >= last_sync_records_;
-  return quiet > 0 && (as_many || quiet >= last_sync_micros_ / kGatherQuietShare);
+int64_t StoreImpl::GatherMicros(int64_t now) const {
+  if (log_->appended_lsn() - log_->durable_lsn() >= expected_records_) return 0;
+  const int64_t begin = std::max(unsynced_.front().appended_micros, sync_ended_micros_);
+  const int64_t latest = std::max(unsynced_.back().appended_micros, sync_ended_micros_);
+  const int64_t end = std::min(begin + std::min(kGatherSyncs * last_sync_micros_, kMaxGatherMicros),
+                               latest + last_sync_micros_ / kGatherQuietShare);
+  return std::max<int64_t>(end - now, 0);
 }
 
 void StoreImpl::OnSynced() {
   ++stats_.syncs;
   if (sync_began_micros_ != 0) {
-    last_sync_micros_ = environment_.loop->NowMicros() - std::exchange(sync_began_micros_, 0);
+    sync_ended_micros_ = environment_.loop->NowMicros();
+    last_sync_micros_ = sync_ended_micros_ - std::exchange(sync_began_micros_, 0);
+    expected_records_ = last_sync_records_ + log_->appended_lsn() - log_->durable_lsn();
     NoteLatency(StoreLatency::kLogSync, last_sync_micros_);
   }
   uint64_t durable = log_->durable_lsn();
@@ -202,12 +208,12 @@ int64_t StoreImpl::EndIteration() {
     published_lsn_ = appended;
     unsynced_.push_back({appended, now});
   }
-  bool gathering = false;
+  int64_t gather_micros = 0;
   if (!unsynced_.empty() && log_->poison().ok()) {
     bool due = now - unsynced_.front().appended_micros >= kSyncAfterMicros;
     if (options_.sync_policy == SyncPolicy::kAlways && !log_->sync_in_flight()) {
-      due |= HasGathered(now);
-      gathering = !due;
+      if (!due) gather_micros = GatherMicros(now);
+      due |= gather_micros == 0;
     }
     uint64_t most = kSyncAfterBytes;
     if (options_.max_memory_bytes != 0) {
@@ -264,8 +270,10 @@ int64_t StoreImpl::EndIteration() {
   }
   // What background work could not log concerns no command.
   run_error_ = Status::Ok();
-  if (unsynced_.empty() && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
-  if (busy || gathering) return 0;
+  const bool idle = unsynced_.empty() && now - sync_ended_micros_ >= kStampAfterMicros;
+  if (idle && log_->poison().ok() && !closing_) log_->StampIfIdle(now_ms());
+  if (busy) return 0;
+  if (gather_micros > 0) return gather_micros;
   if (sweeper_->waits_for_index() || settler_->busy() || demoter_->busy() || copier_->busy() ||
       evictor_->busy() || compactor_->busy() || compactor_->rewriting()) {
     return kBusyWaitMicros;
