@@ -6,6 +6,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
+#include "tiering/settler.h"
 #include "tiering/store_impl.h"
 
 namespace firn {
@@ -66,7 +67,8 @@ void Indexer::NoteSyncPoint() {
                                     .db = keyspace->slot,
                                     .keys = keyspace->keys,
                                     .expiring = keyspace->expiring});
-    point.meta.counts_exact &= keyspace->unsettled == 0 && keyspace->counts_exact;
+    point.meta.counts_exact &= keyspace->unsettled == 0 && keyspace->counts_exact &&
+                               !store_.settler_->HasPostponed(keyspace->id);
   }
   points_.push_back(std::move(point));
 }

@@ -77,7 +77,7 @@ struct FaultCase {
 void FailEach(FaultCase fault_case) {
   uint64_t failed_calls = 0;
   for (uint64_t n = 0; n < fault_case.cases; ++n) {
-    ExplorerOptions options{.seed = (getenv("FSEED")?atoi(getenv("FSEED")):500) + n,
+    ExplorerOptions options{.seed = 500 + n,
                             .policy = n % 2 == 0 ? SyncPolicy::kAlways : SyncPolicy::kEverySecond,
                             .commands = fault_case.commands,
                             .points = 10,
