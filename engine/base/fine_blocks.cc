@@ -94,6 +94,20 @@ void FineBlocks::Free(void* block, size_t bytes) {
   if (goes) std::free(slab);
 }
 
+void FineBlocks::FreeSpares() {
+  Lock();
+  for (Lists& lists : classes_) {
+    for (Slab *slab = lists[0], *next; slab != nullptr; slab = next) {
+      next = slab->next;
+      if (slab->used > 0) continue;
+      Unlink(&lists, slab);
+      free_bytes_.fetch_sub(kSlabBytes, std::memory_order_relaxed);
+      std::free(slab);
+    }
+  }
+  Unlock();
+}
+
 SlabUse FineBlocks::UseOf(const void* block, size_t bytes) {
   CHECK(Holds(bytes));
   const Slab* slab = SlabOf(block);

@@ -44,6 +44,8 @@ class FineBlocks {
   void* Allocate(size_t bytes);
   // REQUIRES: from Allocate, with as many bytes, or others that RegionBytes rounds alike.
   void Free(void* block, size_t bytes);
+  // Gives back the slabs that hold no block and stay for the next one.
+  void FreeSpares();
   // The slab that a block lies in. One that the next block would come from counts as alone: there
   // is none to move its blocks to.
   SlabUse UseOf(const void* block, size_t bytes);

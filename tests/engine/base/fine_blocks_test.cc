@@ -37,6 +37,11 @@ class FineBlocksTest : public ::testing::Test {
     }
   }
 
+  void TearDown() override {
+    blocks_.FreeSpares();
+    EXPECT_EQ(blocks_.free_bytes(), 0u);
+  }
+
   FineBlocks blocks_;
 };
 
