@@ -78,18 +78,14 @@ TEST_F(FineBlocksTest, BlocksOfAllSizesKeepTheirBytes) {
 
 TEST_F(FineBlocksTest, ASlabIsUsedAllButForARegion) {
   for (size_t size : {272, 352, 368, 512}) {
-    FineBlocks blocks;
-    const SlabUse first = [&] {
-      void* block = blocks.Allocate(size);
-      // A second slab, so that the first one isn't alone.
-      SlabUse use;
-      for (uint64_t i = 0; i < 200; ++i) blocks.Allocate(size);
-      use = blocks.UseOf(block, size);
-      return use;
-    }();
+    // More than one slab, so that the first one isn't alone.
+    std::vector<Block> held;
+    for (int i = 0; i < 200; ++i) held.push_back(Allocate(size, 7));
+    const SlabUse first = blocks_.UseOf(held[0].bytes, size);
     EXPECT_EQ(first.region_bytes, size);
     EXPECT_EQ(first.used, first.regions);
     EXPECT_GT((first.regions + 1) * size + 64, kSlabBytes);
+    for (const Block& block : held) Free(block);
   }
 }
 
