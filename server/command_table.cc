@@ -251,6 +251,7 @@ bool CommandContext::LeavePlace() { return server.dispatcher().LeavePlace(); }
 void CommandContext::Modified(uint32_t db, std::string_view key) {
   ++server.stats().changes;
   server.watches().Touch(db, key);
+  server.held_keys().Touch(db, key);
   server.blocking().Signal(db, key);
   if (server.tracking().active()) server.tracking().Invalidate(key, &client);
 }

@@ -84,7 +84,7 @@ void Dispatcher::Handle(Client* client, const ParsedRequest& request) {
     client->AdvanceReplyMode();
     return;
   }
-  if (server_.pause() != PauseKind::kNone && IsPaused(*client, *command, args)) [[unlikely]] {
+  if (server_.holds_back() && IsPaused(*client, *command, args)) [[unlikely]] {
     Enqueue(client, args, nullptr);
     client->queue_.back()->paused = true;
     return;

@@ -194,7 +194,9 @@ class Dispatcher {
   bool CallMerged(Client* client, const Work& work, std::span<const ParsedRequest> requests);
 
   static void CopyArguments(std::span<const std::string_view> args, Request* request);
-  // CLIENT PAUSE holds the command back.
+  // CLIENT PAUSE holds the command back, or somebody who holds one of its keys.
+  bool ChangesHeldKeys(const Client& client, const Command& command,
+                       std::span<const std::string_view> args) const;
   bool IsPaused(const Client& client, const Command& command,
                 std::span<const std::string_view> args) const;
   // Another client's EXEC or script is under way.

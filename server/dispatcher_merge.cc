@@ -75,7 +75,7 @@ bool Dispatcher::MayMerge(const Client& client) const {
   const int64_t slow_micros = server_.options()->slowlog_log_slower_than_us;
   return client.queue_.empty() && !client.transaction_.open && !IsShutOut(client) &&
          !client.restricted() && !client.only_listens() &&
-         client.reply_mode() == Client::ReplyMode::kOn && server_.pause() == PauseKind::kNone &&
+         client.reply_mode() == Client::ReplyMode::kOn && !server_.holds_back() &&
          server_.options()->notify_keyspace_events == 0 && !server_.monitors().any() &&
          !server_.tracking().active() && server_.blocking().count() == 0 &&
          !server_.first_loading() && !server_.scripting().runner().busy() &&

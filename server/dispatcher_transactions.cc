@@ -88,12 +88,23 @@ void Dispatcher::CollectTransactionKeys(Client* client, Request* request) {
   client->set_db(db_before);
 }
 
+bool Dispatcher::ChangesHeldKeys(const Client& client, const Command& command,
+                                 std::span<const std::string_view> args) const {
+  const HeldKeys& held = server_.held_keys();
+  std::vector<FoundKey> keys;
+  if (!held.any() || !FindKeys(command, args, &keys)) return false;
+  return std::ranges::any_of(keys, [&](const FoundKey& key) {
+    return (key.spec->flags & kKeyReadOnly) == 0 && held.Holds(client.db(), args[key.argument]);
+  });
+}
+
 bool Dispatcher::IsPaused(const Client& client, const Command& command,
                           std::span<const std::string_view> args) const {
-  if (server_.pause() == PauseKind::kNone || client.transaction_.running) return false;
+  if (!server_.holds_back() || client.transaction_.running) return false;
   if (server_.pause() == PauseKind::kAll) return true;
   if ((command.flags & (kWrite | kMayReplicate)) != 0) {
-    return !server_.scripting().RunsReadOnly(command, args);
+    if (server_.scripting().RunsReadOnly(command, args)) return false;
+    return server_.pause() == PauseKind::kWrite || ChangesHeldKeys(client, command, args);
   }
   if (command.name != "exec") return false;
   const auto& commands = client.transaction_.commands;
@@ -193,7 +204,8 @@ Dispatcher::Progress Dispatcher::RunTransaction(Client* client, Request* request
 // One of the queued commands, as far as it goes.
 Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request* step) {
   Store& store = server_.store();
-  if (client->restricted() && !AdmitStep(client, *step)) [[unlikely]] return Progress::kDone;
+  if (client->restricted() && !AdmitStep(client, *step)) [[unlikely]]
+    return Progress::kDone;
   step->keys.clear();
   CollectKeys(client, {step->args, step->command, &step->keys, &step->ticket, nullptr, nullptr});
   PlanResult planned = PlanResult::kReady;

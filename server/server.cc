@@ -145,6 +145,11 @@ void Server::NoteActive(Client* client) {
   active_.push_back(client->id());
 }
 void Server::NoteReady(uint64_t id) { ready_.push_back(id); }
+void Server::NoteWaiting() {
+  for (const auto& [id, client] : clients_) {
+    if (client->waiting()) NoteReady(id);
+  }
+}
 void Server::NoteClosing(Client* client) { closing_.push_back(client->id()); }
 void Server::HoldReplies(Client* client) { held_.push_back(client->id()); }
 
@@ -318,6 +323,11 @@ std::string Server::LogFailureText() const {
   return failure.message();
 }
 
+void Server::NoteDatabaseChange(uint32_t db, std::optional<uint32_t> replaced_by) {
+  watches_.TouchDatabase(db, replaced_by);
+  held_keys_.TouchDatabase(db);
+}
+
 // --- pause
 
 void Server::Pause(PauseKind kind, int64_t until_ms) {
@@ -340,9 +350,7 @@ void Server::Unpause() {
   pause_ = PauseKind::kNone;
   pause_until_ms_ = 0;
   if (!loading()) store_->SetPaused(false);
-  for (const auto& [id, client] : clients_) {
-    if (client->waiting()) NoteReady(id);
-  }
+  NoteWaiting();
 }
 
 // --- statistics

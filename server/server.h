@@ -18,6 +18,7 @@
 #include "server/command.h"
 #include "server/dispatcher.h"
 #include "server/first_load.h"
+#include "server/held_keys.h"
 #include "server/keyspace_events.h"
 #include "server/latency_histogram.h"
 #include "server/latency_monitor.h"
@@ -113,6 +114,7 @@ class Server : public StoreListener {
   CommandTable& commands() { return commands_; }
   Dispatcher& dispatcher() { return *dispatcher_; }
   WatchTable& watches() { return watches_; }
+  HeldKeys& held_keys() { return held_keys_; }
   Blocking& blocking() { return blocking_; }
   ServerStats& stats() { return stats_; }
   SlowLog& slow_log() { return slow_log_; }
@@ -131,6 +133,9 @@ class Server : public StoreListener {
   Logger& logger() { return logger_; }
   void Log(int severity, std::string_view text) { logger_.Write(severity, text); }
 
+  // The database is about to be emptied, or to be replaced by another one.
+  void NoteDatabaseChange(uint32_t db, std::optional<uint32_t> replaced_by = {});
+
   // --- clients
   Client* FindClient(uint64_t id) const;
   // In the order of their ids.
@@ -139,6 +144,8 @@ class Server : public StoreListener {
   void NoteActive(Client* client);
   // Its queue may go on; done before the iteration ends, or in the next.
   void NoteReady(uint64_t id);
+  // The same of all clients with a queue: what held some of them back is over.
+  void NoteWaiting();
   void NoteClosing(Client* client);
   void HoldReplies(Client* client);
   uint64_t blocked_clients() const;
@@ -160,6 +167,8 @@ class Server : public StoreListener {
   void Pause(PauseKind kind, int64_t until_ms);
   void Unpause();
   PauseKind pause() const { return pause_; }
+  // Some commands wait: for its end, or for that of a hold on their keys.
+  bool holds_back() const { return pause_ != PauseKind::kNone || held_keys_.any(); }
 
   // --- statistics
   void ResetStatistics();
@@ -351,6 +360,7 @@ class Server : public StoreListener {
   std::vector<uint64_t> held_;  // replies that MayReply holds back
   uint64_t clients_memory_ = 0;
 
+  HeldKeys held_keys_{this};
   PauseKind pause_ = PauseKind::kNone;
   int64_t pause_until_ms_ = 0;
   bool cron_paused_ = false;

@@ -320,7 +320,7 @@ Status Server::SaveAndLoad(const DumpReload& request) {
 void Server::FlushEverything() {
   store_->BeginGroup();
   for (uint32_t db = 0; db < store_->databases(); ++db) {
-    watches_.TouchDatabase(db);
+    NoteDatabaseChange(db);
     if (store_->EstimateKeys(db) > 0) store_->FlushDatabase(db);
   }
   store_->EndGroup();

@@ -39,7 +39,7 @@ void Empty(CommandContext& context, uint32_t db) {
 
 void FlushDbCommand(CommandContext& context) {
   if (!ParseFlushOr(context)) return;
-  context.server.watches().TouchDatabase(context.db().number());
+  context.server.NoteDatabaseChange(context.db().number());
   context.server.tracking().InvalidateAll();
   Empty(context, context.db().number());
   context.server.blocking().SignalDatabase(context.db().number());
@@ -50,7 +50,7 @@ void FlushAllCommand(CommandContext& context) {
   if (!ParseFlushOr(context)) return;
   context.store.BeginGroup();
   for (uint32_t db = 0; db < context.store.databases(); ++db) {
-    context.server.watches().TouchDatabase(db);
+    context.server.NoteDatabaseChange(db);
     if (context.store.EstimateKeys(db) > 0) Empty(context, db);
     context.server.blocking().SignalDatabase(db);
   }
@@ -79,8 +79,8 @@ void SwapDbCommand(CommandContext& context) {
   if (first != second) {
     const uint32_t a = static_cast<uint32_t>(first);
     const uint32_t b = static_cast<uint32_t>(second);
-    context.server.watches().TouchDatabase(a, b);
-    context.server.watches().TouchDatabase(b, a);
+    context.server.NoteDatabaseChange(a, b);
+    context.server.NoteDatabaseChange(b, a);
     context.store.SwapDatabases(a, b);
     context.server.blocking().SignalDatabase(a);
     context.server.blocking().SignalDatabase(b);

@@ -12,7 +12,6 @@
 namespace firn::server {
 namespace {
 
-constexpr int kMostAttempts = 3;
 // A slice of a reply.
 constexpr size_t kMembersAtOnce = 4096;
 constexpr uint64_t kBytesAtOnce = 256 << 10;
@@ -23,7 +22,7 @@ class SlicedReply final : public SlicedCommand {
 
   // REQUIRES: all keys are planned.
   void Begin(CommandContext& context) {
-    if (++attempts_ > kMostAttempts) return reading_.whole(context);
+    if (!BeginAttempt(context, AnyOf(context.keys))) return reading_.whole(context);
     if (merge_.BeginOr(context, context.keys)) AwaitTurn(context);
   }
 
@@ -52,6 +51,7 @@ class SlicedReply final : public SlicedCommand {
 
   // What has been found is what it was, whatever comes now.
   void Complete(CommandContext& context) {
+    EndAttempt();
     merge_.Clear();
     if (reading_.count_only) {
       const uint64_t limit = reading_.limit != 0 ? reading_.limit : count_;
@@ -90,7 +90,6 @@ class SlicedReply final : public SlicedCommand {
 
   const SetReading reading_;
   SetMerge merge_;
-  int attempts_ = 0;
   bool complete_ = false;
   std::deque<std::string_view> members_;
   ByteBlocks bytes_;

@@ -25,7 +25,6 @@ namespace {
 constexpr uint64_t kSliceBytes = 256 << 10;
 // With larger limits a result that is shown as packed would have to be kept whole.
 constexpr uint64_t kMostListpackEntries = 1 << 16;
-constexpr int kMostAttempts = 3;
 constexpr int64_t kRoomMicros = 1000;
 // Leaves are not filled to the brim: the set may grow later.
 constexpr uint64_t kBuiltLeafBytes = kMaxLeafBytes * 3 / 4;
@@ -107,8 +106,9 @@ class SlicedStore final : public SlicedCommand {
 
   // REQUIRES: all keys are planned.
   void Begin(CommandContext& context) {
-    if (++attempts_ > kMostAttempts) return store_.whole(context, store_);
-    if (!merge_.BeginOr(context, context.keys.subspan(1))) return;
+    const auto operands = context.keys.subspan(1);
+    if (!BeginAttempt(context, AnyOf(operands))) return store_.whole(context, store_);
+    if (!merge_.BeginOr(context, operands)) return;
     result_.emplace(context.db(), most_kept_);
     AwaitTurn(context);
   }
@@ -155,6 +155,7 @@ class SlicedStore final : public SlicedCommand {
   void Install(CommandContext& context) {
     if (IsInVain(context) || !merge_.IsAsItWas(context)) return Restart(context);
     const HashedKey& key = context.key();
+    EndAttempt();
     merge_.Clear();
     if (result_->is_small()) {
       const std::vector<std::string_view> members = result_->members();
@@ -171,7 +172,6 @@ class SlicedStore final : public SlicedCommand {
 
   const SetStore store_;
   uint64_t most_kept_ = 0;
-  int attempts_ = 0;
   SetMerge merge_;
   std::optional<Result> result_;
 };

@@ -1,6 +1,9 @@
 #include "server/commands/sliced_command.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "server/client.h"
 #include "server/commands/common.h"
@@ -14,6 +17,9 @@ namespace {
 constexpr int64_t kRoomMicros = 1000;
 // The next piece of a reply is made when no more than this waits to be sent.
 constexpr uint64_t kUnsentBytes = 256 << 10;
+constexpr int kFreeAttempts = 3;
+// Only what can't be held back makes one of these vain.
+constexpr int kHeldAttempts = 3;
 
 }  // namespace
 
@@ -39,6 +45,27 @@ void SlicedCommand::AwaitSent(CommandContext& context) {
 
 void SlicedCommand::Compute(CommandContext& context, Job job) {
   context.server.errands().Compute(std::move(job), NextSlice(context));
+}
+
+KeyHold::Covers SlicedCommand::AnyOf(std::span<const KeyAccess> keys) {
+  std::vector<std::string> names;
+  for (const KeyAccess& access : keys) names.emplace_back(access.key.bytes);
+  return [names = std::move(names)](std::string_view key) {
+    return std::ranges::find(names, key) != names.end();
+  };
+}
+
+bool SlicedCommand::BeginAttempt(CommandContext& context, KeyHold::Covers covers,
+                                 Patience patience) {
+  hold_.reset();
+  if (patience == Patience::kSomeAttempts && attempts_ < kFreeAttempts) {
+    ++attempts_;
+    return true;
+  }
+  if (held_attempts_ == kHeldAttempts) return false;
+  ++held_attempts_;
+  hold_.emplace(context.server, context.client.db(), std::move(covers));
+  return true;
 }
 
 bool SlicedCommand::WriteOr(CommandContext& context, DetachedValue* value) {

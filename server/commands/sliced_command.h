@@ -17,12 +17,17 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 
 #include "server/command.h"
+#include "server/held_keys.h"
 #include "tiering/detached_value.h"
 
 namespace firn::server {
 
+// What must be the outcome of one moment is in vain once something that it is made of changes, and
+// begins anew. The first attempts leave everybody alone; then those wait who would change it.
 class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
  public:
   virtual ~SlicedCommand() = default;
@@ -42,12 +47,28 @@ class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
   // is in RAM but in no store; it should end soon once `*stop` is true.
   using Job = std::move_only_function<void(const std::atomic<bool>* stop)>;
   void Compute(CommandContext& context, Job job);
+  // Begins an attempt, and ends the one before: from now on what `covers` says of the keys of the
+  // client's database must not change. False: it has been tried so often that the command is to run
+  // in one go; nobody waits then.
+  enum class Patience : uint8_t { kSomeAttempts, kNone };
+  static KeyHold::Covers AnyOf(std::span<const KeyAccess> keys);
+  bool BeginAttempt(CommandContext& context, KeyHold::Covers covers,
+                    Patience patience = Patience::kSomeAttempts);
+  // The keys may change again.
+  void EndAttempt() { hold_.reset(); }
+  // Somebody was made to wait, and yet a key has changed. (Without a hold it is up to the command
+  // to see that.)
+  bool hold_broken() const { return hold_ && hold_->broken(); }
   // Writes a part of a value that has been made. True: all of it is there. Else it has seen to it
   // that Step runs again, or answered with an error.
   bool WriteOr(CommandContext& context, DetachedValue* value);
 
  private:
   std::move_only_function<void()> NextSlice(CommandContext& context);
+
+  int attempts_ = 0;
+  int held_attempts_ = 0;
+  std::optional<KeyHold> hold_;
 };
 
 }  // namespace firn::server
