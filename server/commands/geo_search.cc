@@ -1,6 +1,7 @@
 // GEOSEARCH and its older forms.
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "server/commands/geo.h"
 #include "server/commands/geo_common.h"
 #include "server/commands/zset_common.h"
+#include "server/commands/zset_slices.h"
 
 namespace firn::server {
 namespace {
@@ -24,6 +26,8 @@ struct SearchForm {
   bool stores = false;     // GEOSEARCHSTORE
   bool may_store = false;  // STORE and STOREDIST with a key
   size_t source_argument = 1;
+  // The command in one go.
+  CommandFunction whole = nullptr;
 };
 
 struct Search {
@@ -36,7 +40,8 @@ struct Search {
   int64_t count = 0;          // 0: all
   size_t store_argument = 0;  // place of the target's name; 0: none
   bool store_distances = false;
-  bool from_member = false;
+  bool from_member = false;                // FROMMEMBER
+  std::optional<std::string_view> member;  // where the centre is, if it is one's place
   bool from_point = false;
   bool by_radius = false;
   bool by_box = false;
@@ -79,10 +84,10 @@ bool ParseBoxOr(CommandContext& context, size_t at, GeoShape* shape) {
 }
 
 // The centre is where a member is.
-Parsed FindMember(CommandContext& context, OpenZset& zset, std::string_view member,
+Parsed FindMember(CommandContext& context, ZsetValue& zset, std::string_view member,
                   GeoPoint* point) {
   double score;
-  switch (zset.value().Score(member, &score)) {
+  switch (zset.Score(member, &score)) {
     case ZsetValue::Lookup::kMissing:
       return Parsed::kMissing;
     case ZsetValue::Lookup::kAbsent:
@@ -141,7 +146,8 @@ Parsed ParseOption(CommandContext& context, OpenZset& zset, const SearchForm& fo
     *at += 1;
     search->from_member = true;
     if (!zset.exists()) return Parsed::kYes;
-    return FindMember(context, zset, args[next], &search->shape.center);
+    search->member = args[next];
+    return FindMember(context, zset.value(), args[next], &search->shape.center);
   }
   if (options && EqualsIgnoreCase(word, "fromlonlat") && left >= 2 && !search->from_member) {
     *at += 2;
@@ -194,7 +200,8 @@ Parsed ParseSearch(CommandContext& context, OpenZset& zset, const SearchForm& fo
     case SearchForm::From::kMember:
       at = 5;
       if (!zset.exists()) break;
-      if (Parsed parsed = FindMember(context, zset, args[2], &search->shape.center);
+      search->member = args[2];
+      if (Parsed parsed = FindMember(context, zset.value(), args[2], &search->shape.center);
           parsed != Parsed::kYes) {
         return parsed;
       }
@@ -219,18 +226,30 @@ class Finder {
     if (search.any) limit_ = static_cast<uint64_t>(search.count);
   }
 
-  // False if pages are missing.
+  // Where what may match lies. False if pages are missing.
+  bool FindRanges(ZsetValue& value, std::vector<RankRange>* ranges) {
+    bool all = true;
+    for (const GeoScores& square : cover_.squares()) {
+      all &= Ranks(value, square, &ranges->emplace_back());
+    }
+    return all;
+  }
+  // False as above.
   bool Find(ZsetValue& value) {
     if (limit_ != 0) return FindSome(value);
-    RankRange ranks[9];
-    const size_t squares = cover_.squares().size();
+    std::vector<RankRange> ranges;
+    if (!FindRanges(value, &ranges)) return false;
     bool all = true;
-    for (size_t i = 0; i < squares; ++i) all &= Ranks(value, cover_.squares()[i], &ranks[i]);
+    for (const RankRange& range : ranges) all &= value.Want(range);
     if (!all) return false;
-    for (size_t i = 0; i < squares; ++i) all &= value.Want(ranks[i]);
-    if (!all) return false;
-    for (size_t i = 0; i < squares; ++i) Collect(value, ranks[i]);
+    for (const RankRange& range : ranges) Collect(value, range);
     return true;
+  }
+  void Look(const ZsetElement& element) {
+    if (enough()) return;
+    Match match{
+        .member = element.member, .score = element.score, .point = GeoPointOf(element.score)};
+    if (filter_.Contains(match.point, &match.metres)) matches_.push_back(match);
   }
 
   std::vector<Match>& matches() { return matches_; }
@@ -259,12 +278,7 @@ class Finder {
   }
 
   void Collect(ZsetValue& value, RankRange ranks) {
-    value.ForEach(ranks, [&](const ZsetElement& element) {
-      if (enough()) return;
-      Match match{
-          .member = element.member, .score = element.score, .point = GeoPointOf(element.score)};
-      if (filter_.Contains(match.point, &match.metres)) matches_.push_back(match);
-    });
+    value.ForEach(ranks, [&](const ZsetElement& element) { Look(element); });
   }
 
   GeoFilter filter_;
@@ -307,100 +321,163 @@ bool CheckSize(CommandContext& context, std::span<const Match> matches) {
   return false;
 }
 
+void ReplyMatch(CommandContext& context, const Search& search, const Match& match) {
+  const int extras = search.with_distance + search.with_hash + search.with_point;
+  if (extras > 0) context.reply.ArrayHeader(extras + 1);
+  context.reply.Bulk(match.member);
+  if (search.with_distance) ReplyDistance(context, match.metres / search.shape.unit_metres);
+  if (search.with_hash) context.reply.Integer(static_cast<int64_t>(match.score));
+  if (search.with_point) ReplyPoint(context, match.point);
+}
+
 void ReplyMatches(CommandContext& context, const Search& search, std::span<const Match> matches) {
   if (!CheckSize(context, matches)) return;
-  const int extras = search.with_distance + search.with_hash + search.with_point;
   context.reply.ArrayHeader(static_cast<int64_t>(matches.size()));
-  for (const Match& match : matches) {
-    if (extras > 0) context.reply.ArrayHeader(extras + 1);
-    context.reply.Bulk(match.member);
-    if (search.with_distance) {
-      ReplyDistance(context, match.metres / search.shape.unit_metres);
-    }
-    if (search.with_hash) context.reply.Integer(static_cast<int64_t>(match.score));
-    if (search.with_point) ReplyPoint(context, match.point);
-  }
+  for (const Match& match : matches) ReplyMatch(context, search, match);
 }
 
 // The target among the planned keys, which it is one of.
-const HashedKey& TargetKey(const CommandContext& context, const Search& search) {
+size_t TargetKey(const CommandContext& context, const Search& search) {
   const std::string_view name = context.args[search.store_argument];
-  for (const KeyAccess& access : context.keys) {
-    if (access.key.bytes == name) return access.key;
+  for (size_t i = 0; i < context.keys.size(); ++i) {
+    if (context.key(i).bytes == name) return i;
   }
   CHECK_MSG(false, "the target of a search had not been planned");
 }
 
-// False if pages are missing. Otherwise either the client has its answer, or `stored` what is to be
-// stored.
-bool Find(CommandContext& context, const SearchForm& form, Search* search,
-          std::optional<ElementCopies>* stored) {
+std::string_view StoreEvent(const SearchForm& form) {
+  return form.stores ? "geosearchstore" : "georadiusstore";
+}
+
+// Sorts what was found, and leaves as many as are wanted.
+void ChooseMatches(const Search& search, std::vector<Match>* matches) {
+  size_t wanted = matches->size();
+  if (search.count != 0) wanted = std::min(wanted, static_cast<size_t>(search.count));
+  Sort(search.order, wanted, matches);
+  matches->resize(wanted);
+}
+
+double StoredScore(const Search& search, const Match& match) {
+  return search.store_distances ? match.metres / search.shape.unit_metres : match.score;
+}
+
+// --- in slices
+
+// With ANY, what it takes to find a few isn't known before.
+bool MayTakeSlices(const CommandContext& context, const Search& search) {
+  const bool few = search.any && static_cast<uint64_t>(search.count) < kManyZsetElements;
+  return !few && !RunsAtomically(context);
+}
+
+bool IsWorthSlices(std::span<const RankRange> ranges) {
+  uint64_t elements = 0;
+  for (const RankRange& range : ranges) elements += range.size();
+  return elements >= kManyZsetElements;
+}
+
+// REQUIRES: no object on the source lives.
+void FindInSlices(CommandContext& context, const SearchForm& form, const Search& parsed) {
+  auto search = std::make_shared<Search>(parsed);
+  auto matches = std::make_shared<std::vector<Match>>();
+  ZsetCombination combination{
+      .ranks =
+          [search](CommandContext& context, ZsetValue& value, std::vector<RankRange>* ranges) {
+            if (search->member && FindMember(context, value, *search->member,
+                                             &search->shape.center) != Parsed::kYes) {
+              return false;
+            }
+            return Finder(*search).FindRanges(value, ranges);
+          },
+      .choose =
+          [search, matches](std::vector<ZsetElement>* elements) {
+            Finder finder(*search);
+            for (const ZsetElement& element : *elements) finder.Look(element);
+            *matches = std::move(finder.matches());
+            ChooseMatches(*search, matches.get());
+            elements->clear();
+            for (const Match& match : *matches) {
+              elements->push_back({match.member, StoredScore(*search, match)});
+            }
+          },
+      .use = ZsetCombination::Use::kReply,
+      .reply = [search, matches](CommandContext& context,
+                                 size_t i) { ReplyMatch(context, *search, (*matches)[i]); },
+      .whole = form.whole};
+  combination.places = {.target = 0, .source = form.stores ? size_t{1} : size_t{0}};
+  if (search->store_argument != 0) {
+    combination.use = ZsetCombination::Use::kStore;
+    combination.event = StoreEvent(form);
+    combination.places->target = TargetKey(context, *search);
+  }
+  CombineZsetsInSlices(context, std::move(combination));
+}
+
+// --- the command
+
+enum class Found : uint8_t { kMissing, kAnswered, kMany, kToStore };
+
+Found Find(CommandContext& context, const SearchForm& form, Search* search, ElementCopies* stored) {
   const HashedKey& source = context.key(form.stores ? 1 : 0);
   OpenZset zset(context, source, Use::kRead);
-  if (!zset.CheckType(context)) return true;
+  if (!zset.CheckType(context)) return Found::kAnswered;
   const Parsed parsed = ParseSearch(context, zset, form, search);
-  if (parsed != Parsed::kYes) return parsed == Parsed::kNo;
+  if (parsed != Parsed::kYes) return parsed == Parsed::kNo ? Found::kAnswered : Found::kMissing;
   const bool stores = search->store_argument != 0;
   if (!zset.exists()) {
     if (!stores) context.reply.EmptyArray();
-    if (stores) stored->emplace();
-    return true;
+    return stores ? Found::kToStore : Found::kAnswered;
   }
   if (search->count != 0 && search->order == Order::kNone && !search->any) {
     search->order = Order::kNearest;
   }
   Finder finder(*search);
-  if (!finder.Find(zset.value())) return false;
-  std::vector<Match>& matches = finder.matches();
-  const size_t wanted = search->count == 0
-                            ? matches.size()
-                            : std::min<size_t>(matches.size(), static_cast<size_t>(search->count));
-  Sort(search->order, wanted, &matches);
-  const auto given = std::span<const Match>(matches).first(wanted);
+  if (form.whole != nullptr && MayTakeSlices(context, *search)) {
+    std::vector<RankRange> ranges;
+    if (!finder.FindRanges(zset.value(), &ranges)) return Found::kMissing;
+    if (IsWorthSlices(ranges)) return Found::kMany;
+  }
+  if (!finder.Find(zset.value())) return Found::kMissing;
+  ChooseMatches(*search, &finder.matches());
+  const std::span<const Match> given = finder.matches();
   if (!stores) {
     ReplyMatches(context, *search, given);
-    return true;
+    return Found::kAnswered;
   }
-  if (!CheckSize(context, given)) return true;
-  stored->emplace();
-  for (const Match& match : given) {
-    const double score =
-        search->store_distances ? match.metres / search->shape.unit_metres : match.score;
-    (*stored)->Add({match.member, score});
-  }
-  return true;
+  if (!CheckSize(context, given)) return Found::kAnswered;
+  for (const Match& match : given) stored->Add({match.member, StoredScore(*search, match)});
+  return Found::kToStore;
 }
 
 void RunSearch(CommandContext& context, const SearchForm& form) {
   Search search;
-  std::optional<ElementCopies> stored;
-  if (!Find(context, form, &search, &stored) || !stored.has_value()) return;
-  StoreZset(context, TargetKey(context, search), *stored,
-            form.stores ? "geosearchstore" : "georadiusstore");
+  ElementCopies stored;
+  const Found found = Find(context, form, &search, &stored);
+  if (found == Found::kMany) return FindInSlices(context, form, search);
+  if (found != Found::kToStore) return;
+  StoreZset(context, context.key(TargetKey(context, search)), stored, StoreEvent(form));
 }
+
+template <const SearchForm& kForm>
+void Run(CommandContext& context) {
+  SearchForm form = kForm;
+  form.whole = [](CommandContext& context) { RunSearch(context, kForm); };
+  RunSearch(context, form);
+}
+
+constexpr SearchForm kRadius = {.from = SearchForm::From::kPoint, .may_store = true};
+constexpr SearchForm kRadiusReadOnly = {.from = SearchForm::From::kPoint};
+constexpr SearchForm kMemberRadius = {.from = SearchForm::From::kMember, .may_store = true};
+constexpr SearchForm kMemberRadiusReadOnly = {.from = SearchForm::From::kMember};
+constexpr SearchForm kSearch = {};
+constexpr SearchForm kSearchStore = {.stores = true, .source_argument = 2};
 
 }  // namespace
 
-void GeoRadiusCommand(CommandContext& context) {
-  RunSearch(context, {.from = SearchForm::From::kPoint, .may_store = true});
-}
-
-void GeoRadiusRoCommand(CommandContext& context) {
-  RunSearch(context, {.from = SearchForm::From::kPoint});
-}
-
-void GeoRadiusByMemberCommand(CommandContext& context) {
-  RunSearch(context, {.from = SearchForm::From::kMember, .may_store = true});
-}
-
-void GeoRadiusByMemberRoCommand(CommandContext& context) {
-  RunSearch(context, {.from = SearchForm::From::kMember});
-}
-
-void GeoSearchCommand(CommandContext& context) { RunSearch(context, {}); }
-
-void GeoSearchStoreCommand(CommandContext& context) {
-  RunSearch(context, {.stores = true, .source_argument = 2});
-}
+void GeoRadiusCommand(CommandContext& context) { Run<kRadius>(context); }
+void GeoRadiusRoCommand(CommandContext& context) { Run<kRadiusReadOnly>(context); }
+void GeoRadiusByMemberCommand(CommandContext& context) { Run<kMemberRadius>(context); }
+void GeoRadiusByMemberRoCommand(CommandContext& context) { Run<kMemberRadiusReadOnly>(context); }
+void GeoSearchCommand(CommandContext& context) { Run<kSearch>(context); }
+void GeoSearchStoreCommand(CommandContext& context) { Run<kSearchStore>(context); }
 
 }  // namespace firn::server

@@ -195,8 +195,10 @@ void StoreRange(CommandContext& context, Manner manner) {
   }
   if (!in_slices) return StoreZset(context, context.key(0), copies, "zrangestore");
   CombineZsetsInSlices(
-      context, {.ranks = [request](ZsetValue& value,
-                                   RankRange* ranks) { return Locate(request, value, ranks); },
+      context, {.ranks =
+                    [request](CommandContext&, ZsetValue& value, std::vector<RankRange>* ranges) {
+                      return Locate(request, value, &ranges->emplace_back());
+                    },
                 .event = "zrangestore",
                 .whole = [](CommandContext& context) { StoreRange(context, Manner::kWhole); }});
 }

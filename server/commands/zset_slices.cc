@@ -22,7 +22,6 @@ namespace {
 
 using Lookup = ZsetInput::Lookup;
 
-constexpr int kMostAttempts = 3;
 // A slice: a millisecond.
 constexpr size_t kLookupsAtOnce = 2048;
 // Pages that are missing are fetched together for so many.
@@ -41,6 +40,8 @@ struct Operand {
   ValueType type = ValueType::kNone;
   std::unique_ptr<FrozenValue> frozen;  // null: there is no such key
   ZsetInput input;
+  std::vector<RankRange> ranges;  // what is copied of it
+  size_t next_range = 0;
   std::optional<FrozenRows> rows;
 };
 
@@ -66,6 +67,13 @@ class ZsetSlices final : public SlicedCommand {
   enum class Stage : uint8_t { kCopy, kLookUp, kWrite, kReply };
 
   bool Stores() const { return request_.use == Use::kStore; }
+  std::span<const KeyAccess> Sources(CommandContext& context) const {
+    if (request_.places) return context.keys.subspan(request_.places->source, 1);
+    return context.keys.subspan(Stores() ? 1 : 0);
+  }
+  const HashedKey& Target(CommandContext& context) const {
+    return context.key(request_.places ? request_.places->target : 0);
+  }
 
   std::shared_ptr<ZsetSlices> Self() {
     return std::static_pointer_cast<ZsetSlices>(shared_from_this());
@@ -81,6 +89,7 @@ class ZsetSlices final : public SlicedCommand {
 
   // --- slices
   void Copy(CommandContext& context);
+  bool FindRows();
   void LookUp(CommandContext& context);
   bool LookUpBatch(size_t end);
   void BuildNext(CommandContext& context);
@@ -104,7 +113,6 @@ class ZsetSlices final : public SlicedCommand {
   void Reset();
 
   const ZsetCombination request_;
-  int attempts_ = 1;
   Stage stage_ = Stage::kCopy;
   HashSecret secret_;
   ZsetLimits limits_;
@@ -171,7 +179,7 @@ Operand* ZsetSlices::OperandOf(CommandContext& context, const KeyAccess& access)
 }
 
 bool ZsetSlices::OpenOr(CommandContext& context) {
-  const auto keys = context.keys.subspan(Stores() ? 1 : 0);
+  const auto keys = Sources(context);
   for (size_t i = 0; i < keys.size(); ++i) {
     Operand* operand = OperandOf(context, keys[i]);
     if (operand == nullptr) {
@@ -209,21 +217,23 @@ bool ZsetSlices::ChooseRowsOr(CommandContext& context) {
   uint64_t total = 0;
   for (uint32_t i = copied_operand_; i < end_operand_; ++i) {
     Operand& operand = operands_[i];
-    RankRange ranks{.first = 0, .end = operand.input.count()};
+    operand.ranges = {{.first = 0, .end = operand.input.count()}};
     if (operand.frozen != nullptr && request_.ranks) {
       ZsetValue value(operand.frozen.get(), secret_);
       if (operand.type != ValueType::kZset) {
         context.reply.Error(kWrongTypeError);
         return false;
       }
-      if (!request_.ranks(value, &ranks)) return false;
+      operand.ranges.clear();
+      if (!request_.ranks(context, value, &operand.ranges)) return false;
     }
-    total += ranks.size();
-    if (JoinsAll() && !(IsWithinMemory(ranks.size(), 0) && IsWithinMemory(total / 2, 0))) {
+    uint64_t rows = 0;
+    for (const RankRange& range : operand.ranges) rows += range.size();
+    total += rows;
+    if (JoinsAll() && !(IsWithinMemory(rows, 0) && IsWithinMemory(total / 2, 0))) {
       context.reply.Error(kOutOfMemoryError);
       return false;
     }
-    if (!ranks.empty()) operand.rows.emplace(operand.frozen.get(), ranks.first, ranks.size());
   }
   elements_.reserve(JoinsAll() ? total : std::min<uint64_t>(total, kMostSorted));
   return true;
@@ -231,6 +241,7 @@ bool ZsetSlices::ChooseRowsOr(CommandContext& context) {
 
 void ZsetSlices::Begin(CommandContext& context) {
   Reset();
+  if (!BeginAttempt(context, AnyOf(Sources(context)))) return request_.whole(context);
   limits_ = ZsetLimitsOf(context);
   max_bytes_ = MaxReplyBytes(context);
   if (!OpenOr(context) || !ChooseRowsOr(context)) return;
@@ -258,14 +269,24 @@ void ZsetSlices::Step(CommandContext& context) {
   }
 }
 
-void ZsetSlices::Copy(CommandContext& context) {
-  while (copied_operand_ < end_operand_ &&
-         (!operands_[copied_operand_].rows || operands_[copied_operand_].rows->ended())) {
-    ++copied_operand_;
-    copied_bytes_ = 0;
+// Whether there are more rows to copy: those of the present operand.
+bool ZsetSlices::FindRows() {
+  for (; copied_operand_ < end_operand_; ++copied_operand_, copied_bytes_ = 0) {
+    Operand& operand = operands_[copied_operand_];
+    while (!operand.rows || operand.rows->ended()) {
+      if (operand.next_range == operand.ranges.size()) break;
+      const RankRange range = operand.ranges[operand.next_range++];
+      operand.rows.reset();
+      if (!range.empty()) operand.rows.emplace(operand.frozen.get(), range.first, range.size());
+    }
+    if (operand.rows && !operand.rows->ended()) return true;
   }
+  return false;
+}
+
+void ZsetSlices::Copy(CommandContext& context) {
   const bool full = !JoinsAll() && elements_.size() + kLookupsAtOnce > kMostSorted;
-  if (copied_operand_ == end_operand_ || full) return BuildNext(context);
+  if (full || !FindRows()) return BuildNext(context);
   Operand& operand = operands_[copied_operand_];
   const bool is_set = operand.type == ValueType::kSet;
   const bool resident = operand.rows->Read([&](const PackedRow& row) {
@@ -286,6 +307,7 @@ void ZsetSlices::Copy(CommandContext& context) {
 }
 
 void ZsetSlices::LetGo() {
+  EndAttempt();
   for (Operand& operand : operands_) {
     operand.rows.reset();
     operand.frozen.reset();
@@ -402,6 +424,7 @@ std::vector<ZsetElement> ZsetSlices::Join() {
 void ZsetSlices::Build(const std::atomic<bool>* stop) {
   std::vector<ZsetElement> joined = Join();
   std::exchange(elements_, {});
+  if (request_.choose && !too_large_) request_.choose(&joined);
   result_count_ = joined.size();
   if (too_large_ || joined.empty() || stop->load()) return;
   if (!Stores()) return Sort(std::move(joined));
@@ -412,9 +435,11 @@ void ZsetSlices::Build(const std::atomic<bool>* stop) {
 }
 
 void ZsetSlices::Sort(std::vector<ZsetElement> joined) {
-  std::sort(joined.begin(), joined.end(), [](const ZsetElement& a, const ZsetElement& b) {
-    return a.score != b.score ? a.score < b.score : a.member < b.member;
-  });
+  if (!request_.choose) {
+    std::sort(joined.begin(), joined.end(), [](const ZsetElement& a, const ZsetElement& b) {
+      return a.score != b.score ? a.score < b.score : a.member < b.member;
+    });
+  }
   sorted_ = std::move(joined);
 }
 
@@ -427,13 +452,15 @@ void ZsetSlices::ReplyCount(CommandContext& context) {
 
 void ZsetSlices::ReplyPiece(CommandContext& context) {
   if (replied_ == 0) {
-    ReplyElementsHeader(context, sorted_.size(), request_.with_scores);
+    request_.reply ? context.reply.ArrayHeader(static_cast<int64_t>(sorted_.size()))
+                   : ReplyElementsHeader(context, sorted_.size(), request_.with_scores);
     context.client.set_reply_open(true);
   }
   const size_t end = std::min(replied_ + kRepliedAtOnce, sorted_.size());
   for (uint64_t bytes = 0; replied_ < end && bytes < kBytesAtOnce; ++replied_) {
     bytes += sorted_[replied_].member.size();
-    ReplyElement(context, sorted_[replied_], request_.with_scores);
+    request_.reply ? request_.reply(context, replied_)
+                   : ReplyElement(context, sorted_[replied_], request_.with_scores);
   }
   if (replied_ < sorted_.size()) return AwaitSent(context);
   context.client.set_reply_open(false);
@@ -458,11 +485,8 @@ bool ZsetSlices::IsAsItWas(CommandContext& context, const Operand& operand) {
 
 void ZsetSlices::Restart(CommandContext& context) {
   Reset();
-  const bool whole = ++attempts_ > kMostAttempts;
   RunWithKeys(context, {context.keys.begin(), context.keys.end()},
-              [self = Self(), whole](CommandContext& context) {
-                whole ? self->request_.whole(context) : self->Begin(context);
-              });
+              [self = Self()](CommandContext& context) { self->Begin(context); });
 }
 
 void ZsetSlices::Install(CommandContext& context) {
@@ -471,7 +495,7 @@ void ZsetSlices::Install(CommandContext& context) {
         return IsAsItWas(context, operand);
       });
   if (in_vain) return Restart(context);
-  const HashedKey& key = context.key();
+  const HashedKey& key = Target(context);
   operands_.clear();
   if (!result_->pages().exists()) return StoreZset(context, key, {}, request_.event);
   // Its expiry passes away with it, and may be told.
