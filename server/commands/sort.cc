@@ -13,15 +13,14 @@
 #include <unordered_set>
 #include <vector>
 
-#include "engine/types/hash_value.h"
 #include "engine/types/string_ops.h"
 #include "server/acl/acl.h"
 #include "server/blocking.h"
 #include "server/client.h"
 #include "server/commands/common.h"
 #include "server/commands/lists.h"
-#include "server/commands/long_strings.h"
 #include "server/commands/set_common.h"
+#include "server/commands/sort_pattern.h"
 #include "server/commands/sort_slices.h"
 #include "server/commands/zset_common.h"
 #include "server/scripting/scripting.h"
@@ -59,41 +58,14 @@ class Strings {
   std::vector<size_t> ends_;
 };
 
-// A pattern of BY or GET: the first star stands for the element, "->" before a field of a hash.
-struct Pattern {
-  bool element_itself = false;  // "#"
-  bool constant = false;        // no star: names nothing
-  std::string_view prefix;
-  std::string_view suffix;
-  std::optional<std::string_view> field;
-
-  explicit Pattern(std::string_view text) : element_itself(text == "#") {
-    const size_t star = text.find('*');
-    constant = star == std::string_view::npos;
-    if (constant) return;
-    prefix = text.substr(0, star);
-    suffix = text.substr(star + 1);
-    const size_t arrow = suffix.find("->");
-    if (arrow == std::string_view::npos || arrow + 2 == suffix.size()) return;
-    field = suffix.substr(arrow + 2);
-    suffix = suffix.substr(0, arrow);
-  }
-  bool names_keys() const { return !element_itself && !constant; }
-  void KeyFor(std::string_view element, std::string* key) const {
-    key->assign(prefix);
-    *key += element;
-    *key += suffix;
-  }
-};
-
 struct Request {
   bool descending = false;
   bool alpha = false;
   bool unsorted = false;  // BY a constant
   int64_t limit_start = 0;
   int64_t limit_count = -1;
-  std::optional<Pattern> by;
-  std::vector<Pattern> gets;
+  std::optional<SortPattern> by;
+  std::vector<SortPattern> gets;
   std::optional<std::string_view> store;
 };
 
@@ -154,6 +126,8 @@ SortRange RangeOf(const Request& request, uint64_t total) {
           .count = static_cast<uint64_t>(std::min(most, size - start))};
 }
 
+using Got = SortValueReader::Got;
+
 // One command on its way.
 class SortRun : public std::enable_shared_from_this<SortRun> {
  public:
@@ -195,11 +169,10 @@ class SortRun : public std::enable_shared_from_this<SortRun> {
 
   // --- patterns
 
-  enum class Got : uint8_t { kMissing, kAbsent, kPresent };
-  bool ArePlanned(CommandContext& context, std::span<const Pattern> patterns,
+  bool ArePlanned(CommandContext& context, std::span<const SortPattern> patterns,
                   std::span<const Item> items);
   void PlanMore(CommandContext& context);
-  Got GetValue(CommandContext& context, const Pattern& pattern, std::string_view element,
+  Got GetValue(CommandContext& context, const SortPattern& pattern, std::string_view element,
                Strings* values);
 
   // --- steps
@@ -221,6 +194,7 @@ class SortRun : public std::enable_shared_from_this<SortRun> {
   std::vector<bool> absent_;  // results that are null
   std::unordered_set<std::string> planned_;
   std::string key_;
+  SortValueReader reader_;
 };
 
 // --- elements
@@ -316,10 +290,10 @@ bool SortRun::LoadSet(CommandContext& context, const HashedKey& key) {
 // --- patterns
 
 // Whether all keys that patterns name are planned; if not, plans them, and the run is over.
-bool SortRun::ArePlanned(CommandContext& context, std::span<const Pattern> patterns,
+bool SortRun::ArePlanned(CommandContext& context, std::span<const SortPattern> patterns,
                          std::span<const Item> items) {
   bool all = true;
-  for (const Pattern& pattern : patterns) {
+  for (const SortPattern& pattern : patterns) {
     if (!pattern.names_keys()) continue;
     for (const Item& item : items) {
       pattern.KeyFor(elements_[item.element], &key_);
@@ -349,36 +323,10 @@ void SortRun::PlanMore(CommandContext& context) {
 }
 
 // Adds the value to `values` if it is present.
-SortRun::Got SortRun::GetValue(CommandContext& context, const Pattern& pattern,
-                               std::string_view element, Strings* values) {
-  if (pattern.element_itself) {
-    values->Add(element);
-    return Got::kPresent;
-  }
-  if (pattern.constant) return Got::kAbsent;
-  pattern.KeyFor(element, &key_);
-  const HashedKey key = context.store.Key(key_);
-  const Database::KeyInfo info = LookupForRead(context, key);
-  if (info.type != (pattern.field ? ValueType::kHash : ValueType::kString)) return Got::kAbsent;
-  if (!pattern.field) {
-    WholeString value;
-    if (!value.Load(context.db(), key, info)) return Got::kMissing;
-    values->Add(value.bytes());
-    return Got::kPresent;
-  }
-  Collection pages(context.db(), key, ValueType::kHash, {.touch = false, .count_hit = false});
-  HashValue hash(&pages, pages.secret(), pages.now_ms());
-  HashValue::Field field;
-  switch (hash.Find(*pattern.field, &field)) {
-    case HashValue::Lookup::kMissing:
-      return Got::kMissing;
-    case HashValue::Lookup::kAbsent:
-      return Got::kAbsent;
-    case HashValue::Lookup::kPresent:
-      break;
-  }
-  values->Add(field.row.value);
-  return Got::kPresent;
+Got SortRun::GetValue(CommandContext& context, const SortPattern& pattern, std::string_view element,
+                      Strings* values) {
+  return reader_.Read(context, pattern, element,
+                      [values](std::string_view value) { values->Add(value); });
 }
 
 // --- steps
@@ -433,7 +381,7 @@ bool SortRun::Get(CommandContext& context) {
   if (!ArePlanned(context, request_.gets, Answered())) return false;
   uint64_t missing = 0;
   for (const Item& item : Answered()) {
-    for (const Pattern& pattern : request_.gets) {
+    for (const SortPattern& pattern : request_.gets) {
       const Got got = GetValue(context, pattern, elements_[item.element], &results_);
       if (got == Got::kMissing && ++missing >= kMaxMissing) return false;
       if (got != Got::kPresent) results_.Add({});
@@ -488,13 +436,6 @@ void SortRun::Store(CommandContext& context) {
 
 // --- in slices
 
-bool NamesNoKeys(const Request& request) {
-  const bool sorts_by_keys = request.by && request.by->names_keys();
-  return !sorts_by_keys && std::ranges::none_of(request.gets, [](const Pattern& pattern) {
-    return pattern.names_keys();
-  });
-}
-
 // Whether this is worth it. REQUIRES: the source is planned.
 bool PlanSlices(CommandContext& context, const Request& request, SlicedSort* sort) {
   const HashedKey key = context.store.Key(context.args[1]);
@@ -510,7 +451,8 @@ bool PlanSlices(CommandContext& context, const Request& request, SlicedSort* sor
            .first = range.first,
            .count = range.count,
            .ranks = {.first = 0, .end = total},
-           .gets = {},
+           .by = {},
+           .gets = request.gets,
            .store = request.store,
            .whole = nullptr,
            .again = nullptr};
@@ -525,8 +467,11 @@ bool PlanSlices(CommandContext& context, const Request& request, SlicedSort* sor
     const uint64_t first = request.descending ? total - range.first - range.count : range.first;
     sort->ranks = {.first = first, .end = first + range.count};
   }
-  for (const Pattern& pattern : request.gets) sort->gets.push_back(pattern.element_itself);
-  return sort->ranks.size() >= kManySortedElements;
+  if (request.by && request.by->names_keys()) sort->by = request.by;
+  const auto reading = std::ranges::count_if(request.gets, &SortPattern::names_keys);
+  const uint64_t read = static_cast<uint64_t>(reading) * range.count;
+  const uint64_t weighed = sort->by ? sort->ranks.size() : 0;
+  return sort->ranks.size() + read + weighed >= kManySortedElements;
 }
 
 template <Variant kVariant>
@@ -550,7 +495,7 @@ void Run(CommandContext& context) {
   Request request;
   if (!ParseOr(context, kVariant, &request)) return;
   SlicedSort sort;
-  if (NamesNoKeys(request) && !RunsAtomically(context) && PlanSlices(context, request, &sort)) {
+  if (!RunsAtomically(context) && PlanSlices(context, request, &sort)) {
     sort.whole = RunWhole<kVariant>;
     sort.again = PlanSlicesAgain<kVariant>;
     return SortInSlices(context, std::move(sort));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "engine/base/byte_blocks.h"
@@ -21,12 +22,13 @@
 namespace firn::server {
 namespace {
 
-constexpr int kMostAttempts = 3;
 // What an element takes in a reply besides its bytes, at most.
 constexpr uint64_t kElementOverhead = 16;
 // A slice of a reply.
 constexpr size_t kElementsAtOnce = 4096;
 constexpr uint64_t kBytesAtOnce = 256 << 10;
+// A slice of what patterns name.
+constexpr size_t kValuesAtOnce = 1024;
 constexpr Collection::Options kUnseen = {.touch = false, .count_hit = false};
 
 class SortSlices final : public SlicedCommand {
@@ -40,29 +42,49 @@ class SortSlices final : public SlicedCommand {
   void Step(CommandContext& context) override;
 
  private:
-  enum class Stage : uint8_t { kCopy, kReply, kWrite };
+  using Got = SortValueReader::Got;
+  enum class Stage : uint8_t { kCopy, kWeigh, kGet, kReply, kWrite };
   struct Item {
-    double weight = 0;
+    union {
+      double weight = 0;
+      size_t text;  // its number in texts_, if those are sorted by
+    };
     std::string_view element;
   };
+  // A value that is there has data, even if it is empty.
+  using Value = std::string_view;
+  Value Keep(std::string_view bytes) {
+    copied_bytes_ += bytes.size();
+    return bytes.empty() ? Value("") : bytes_.Copy(bytes);
+  }
 
   std::shared_ptr<SortSlices> Self() {
     return std::static_pointer_cast<SortSlices>(shared_from_this());
   }
   std::vector<KeyAccess> Keys(CommandContext& context) const;
+  bool NamesKeys() const;
+  KeyHold::Covers Covered(CommandContext& context) const;
   void Copy(CommandContext& context);
+  void ReadSlice(CommandContext& context);
+  bool ReadValues(CommandContext& context, std::vector<Value>* values);
+  void TakeWeights(std::span<const Value> values);
+  void NextStage(CommandContext& context);
   void ReplyPiece(CommandContext& context);
   void Write(CommandContext& context);
   void Install(CommandContext& context);
   bool IsInVain(CommandContext& context);
   void Restart(CommandContext& context);
 
+  // Calls visit(Value) for what is answered of one item.
+  template <typename Visit>
+  void ForEachResult(size_t item, Visit visit) const;
+
   // --- on another thread
   void Sort(const std::atomic<bool>* stop);
+  void SortByTexts();
   void Build();
 
   SlicedSort sort_;
-  int attempts_ = 1;
   Stage stage_ = Stage::kCopy;
   ListLimits limits_;
   uint64_t max_bytes_ = 0;
@@ -73,6 +95,14 @@ class SortSlices final : public SlicedCommand {
   ByteBlocks bytes_;
   uint64_t copied_bytes_ = 0;
   bool not_numbers_ = false;
+  // What patterns name.
+  std::vector<SortPattern> patterns_;  // of the present stage
+  size_t read_ = 0;                    // so many items have been
+  size_t planned_ = 0;                 // and are, before the present slice ends
+  std::vector<std::string> names_;     // of the keys of the present slice
+  SortValueReader reader_;
+  std::vector<Value> texts_;
+  std::vector<Value> results_;  // for each item those of all `gets`
   size_t replied_ = 0;
   std::optional<DetachedValue> result_;
   uint64_t stored_ = 0;
@@ -85,7 +115,33 @@ std::vector<KeyAccess> SortSlices::Keys(CommandContext& context) const {
   return keys;
 }
 
+bool SortSlices::NamesKeys() const {
+  return sort_.by || std::ranges::any_of(sort_.gets, &SortPattern::names_keys);
+}
+
+KeyHold::Covers SortSlices::Covered(CommandContext& context) const {
+  struct Around {  // of an element, whatever it is
+    std::string prefix;
+    std::string suffix;
+  };
+  std::vector<Around> named;
+  auto add = [&named](const SortPattern& pattern) {
+    if (!pattern.names_keys()) return;
+    named.push_back({std::string(pattern.prefix), std::string(pattern.suffix)});
+  };
+  std::ranges::for_each(sort_.gets, add);
+  if (sort_.by) add(*sort_.by);
+  return [source = std::string(context.args[1]), named = std::move(named)](std::string_view key) {
+    return key == source || std::ranges::any_of(named, [key](const Around& around) {
+             return key.size() >= around.prefix.size() + around.suffix.size() &&
+                    key.starts_with(around.prefix) && key.ends_with(around.suffix);
+           });
+  };
+}
+
 void SortSlices::Begin(CommandContext& context) {
+  const Patience patience = NamesKeys() ? Patience::kNone : Patience::kSomeAttempts;
+  if (!BeginAttempt(context, Covered(context), patience)) return sort_.whole(context);
   const HashedKey key = context.store.Key(context.args[1]);
   type_ = LookupForRead(context, key).type;
   limits_ = ValueLimitsOf(context.server.options().values()).list;
@@ -109,26 +165,120 @@ void SortSlices::Step(CommandContext& context) {
   if (not_numbers_) {
     return context.reply.Error("ERR One or more scores can't be converted into double");
   }
-  stage_ == Stage::kCopy ? Copy(context) : Write(context);
+  switch (stage_) {
+    case Stage::kCopy:
+      return Copy(context);
+    case Stage::kWeigh:
+    case Stage::kGet:
+      return ReadSlice(context);
+    case Stage::kWrite:
+      return Write(context);
+    case Stage::kReply:
+      break;
+  }
 }
 
 void SortSlices::Copy(CommandContext& context) {
-  const bool resident = rows_->Read([this](const PackedRow& row) {
-    items_.push_back({.element = bytes_.Copy(row.bytes)});
-    copied_bytes_ += row.bytes.size();
-  });
+  const bool resident =
+      rows_->Read([this](const PackedRow& row) { items_.push_back({.element = Keep(row.bytes)}); });
   if (!resident) return;
   if (copied_bytes_ + items_.size() * kElementOverhead > max_bytes_) {
     return context.reply.Error(kOutOfMemoryError);
   }
-  if (!rows_->ended()) return AwaitTurn(context);
+  if (rows_->ended()) return NextStage(context);
+  AwaitTurn(context);
+}
+
+// The present one is over.
+void SortSlices::NextStage(CommandContext& context) {
+  const bool reads = std::ranges::any_of(sort_.gets, &SortPattern::names_keys);
+  read_ = 0;
+  if (stage_ == Stage::kCopy && sort_.by) {
+    stage_ = Stage::kWeigh;
+    patterns_ = {*sort_.by};
+    if (sort_.alpha) texts_.reserve(items_.size());
+    return AwaitTurn(context);
+  }
+  const bool sorted = stage_ == Stage::kGet;
+  if (!sorted && reads) {
+    stage_ = Stage::kGet;
+    patterns_ = sort_.gets;
+    results_.reserve(sort_.count * patterns_.size());
+    return Compute(context, [this](const std::atomic<bool>* stop) { Sort(stop); });
+  }
+  stage_ = sort_.store ? Stage::kWrite : Stage::kReply;
   // What is answered is what it was, whatever comes now.
   if (!sort_.store) {
     rows_.reset();
     frozen_.reset();
+    EndAttempt();
+    if (sorted) return ReplyPiece(context);
   }
-  stage_ = sort_.store ? Stage::kWrite : Stage::kReply;
-  Compute(context, [this](const std::atomic<bool>* stop) { Sort(stop); });
+  Compute(context, [this, sorted](const std::atomic<bool>* stop) {
+    if (!sorted) Sort(stop);
+    if (sort_.store && !not_numbers_ && !stop->load()) Build();
+  });
+}
+
+// What the patterns of this stage name for some items more.
+void SortSlices::ReadSlice(CommandContext& context) {
+  if (read_ == items_.size()) return NextStage(context);
+  const size_t items = std::max<size_t>(1, kValuesAtOnce / patterns_.size());
+  const size_t end = std::min(read_ + items, items_.size());
+  names_.clear();
+  for (size_t i = read_; i < end; ++i) {
+    for (const SortPattern& pattern : patterns_) {
+      if (pattern.names_keys()) pattern.KeyFor(items_[i].element, &names_.emplace_back());
+    }
+  }
+  std::vector<KeyAccess> keys;
+  keys.reserve(names_.size());
+  for (const std::string& name : names_) {
+    keys.push_back({context.db().number(), context.store.Key(name), Access::kRead});
+  }
+  planned_ = end;
+  RunWithKeys(context, std::move(keys), [self = Self()](CommandContext& context) {
+    std::vector<Value> values;
+    if (!self->ReadValues(context, &values)) return;
+    if (self->stage_ == Stage::kWeigh) {
+      self->TakeWeights(values);
+    } else {
+      self->results_.insert(self->results_.end(), values.begin(), values.end());
+    }
+    self->read_ += values.size() / self->patterns_.size();
+    const uint64_t values_kept = self->items_.size() + self->texts_.size() + self->results_.size();
+    if (self->copied_bytes_ + values_kept * kElementOverhead > self->max_bytes_) {
+      return context.reply.Error(kOutOfMemoryError);
+    }
+    self->AwaitTurn(context);
+  });
+}
+
+// False: pages are missing, and nothing was taken.
+bool SortSlices::ReadValues(CommandContext& context, std::vector<Value>* values) {
+  const uint64_t most_bytes = copied_bytes_ + kBytesAtOnce;
+  auto take = [&](std::string_view value) { values->push_back(Keep(value)); };
+  bool all = true;
+  for (size_t i = read_; i < planned_ && copied_bytes_ < most_bytes; ++i) {
+    for (const SortPattern& pattern : patterns_) {
+      const Got got = reader_.Read(context, pattern, items_[i].element, take);
+      all &= got != Got::kMissing;
+      if (got != Got::kPresent) values->emplace_back();
+    }
+  }
+  return all;
+}
+
+void SortSlices::TakeWeights(std::span<const Value> values) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    Item& item = items_[read_ + i];
+    if (sort_.alpha) {
+      item.text = texts_.size();
+      texts_.push_back(values[i]);
+    } else if (values[i].data() != nullptr) {
+      not_numbers_ |= !ParseSortWeight(values[i], &item.weight);
+    }
+  }
 }
 
 void SortSlices::ReplyPiece(CommandContext& context) {
@@ -142,15 +292,26 @@ void SortSlices::ReplyPiece(CommandContext& context) {
   }
   const size_t end = std::min(replied_ + kElementsAtOnce, items_.size());
   for (uint64_t bytes = 0; replied_ < end && bytes < kBytesAtOnce; ++replied_) {
-    const std::string_view element = items_[replied_].element;
-    bytes += element.size() * times;
-    if (sort_.gets.empty()) context.reply.Bulk(element);
-    for (const bool itself : sort_.gets) {
-      itself ? context.reply.Bulk(element) : context.reply.Null();
-    }
+    ForEachResult(replied_, [&](Value value) {
+      bytes += value.size();
+      value.data() != nullptr ? context.reply.Bulk(value) : context.reply.Null();
+    });
   }
   if (replied_ < items_.size()) return AwaitSent(context);
   context.client.set_reply_open(false);
+}
+
+template <typename Visit>
+void SortSlices::ForEachResult(size_t item, Visit visit) const {
+  const size_t gets = sort_.gets.size();
+  if (gets == 0) return visit(items_[item].element);
+  for (size_t i = 0; i < gets; ++i) {
+    if (!results_.empty()) {
+      visit(results_[item * gets + i]);
+    } else {
+      visit(sort_.gets[i].element_itself ? items_[item].element : Value());
+    }
+  }
 }
 
 void SortSlices::Write(CommandContext& context) {
@@ -169,12 +330,16 @@ void SortSlices::Sort(const std::atomic<bool>* stop) {
   auto by_element = [](const Item& a, const Item& b) { return a.element < b.element; };
   if (sort_.unsorted) {
     if (sort_.descending) std::reverse(items_.begin(), items_.end());
+  } else if (sort_.alpha && sort_.by) {
+    SortByTexts();
   } else if (sort_.alpha) {
     std::sort(items_.begin(), items_.end(), by_element);
     if (sort_.descending) std::reverse(items_.begin(), items_.end());
   } else {
-    for (Item& item : items_) not_numbers_ |= !ParseSortWeight(item.element, &item.weight);
-    if (not_numbers_) return;
+    if (!sort_.by) {
+      for (Item& item : items_) not_numbers_ |= !ParseSortWeight(item.element, &item.weight);
+    }
+    if (not_numbers_ || stop->load()) return;
     std::sort(items_.begin(), items_.end(), by_weight);
     if (sort_.descending) std::reverse(items_.begin(), items_.end());
   }
@@ -182,22 +347,34 @@ void SortSlices::Sort(const std::atomic<bool>* stop) {
     items_.erase(items_.begin() + static_cast<int64_t>(sort_.first + sort_.count), items_.end());
     items_.erase(items_.begin(), items_.begin() + static_cast<int64_t>(sort_.first));
   }
-  if (sort_.store && !stop->load()) Build();
+}
+
+// What has none comes first; equal ones stay in the order in which the value has them.
+void SortSlices::SortByTexts() {
+  auto before = [this](const Item& a, const Item& b) {
+    const Value x = texts_[a.text];
+    const Value y = texts_[b.text];
+    if (x.data() == nullptr || y.data() == nullptr)
+      return x.data() == nullptr && y.data() != nullptr;
+    return x < y;
+  };
+  std::stable_sort(items_.begin(), items_.end(), [&](const Item& a, const Item& b) {
+    return sort_.descending ? before(b, a) : before(a, b);
+  });
 }
 
 // Absent values are stored as empty ones.
 void SortSlices::Build() {
   ListValue list(&result_->pages(), limits_);
   std::vector<std::string_view> stored;
-  for (const Item& item : items_) {
-    if (sort_.gets.empty()) stored.push_back(item.element);
-    for (const bool itself : sort_.gets) {
-      stored.push_back(itself ? item.element : std::string_view());
-    }
+  for (size_t i = 0; i < items_.size(); ++i) {
+    ForEachResult(i, [&](Value value) { stored.push_back(value); });
   }
   stored_ = stored.size();
   if (!stored.empty()) CHECK(list.Push(ListEnd::kTail, stored));
   std::exchange(items_, {});
+  std::exchange(texts_, {});
+  std::exchange(results_, {});
   bytes_.Clear();
 }
 
@@ -205,6 +382,7 @@ void SortSlices::Build() {
 
 bool SortSlices::IsInVain(CommandContext& context) {
   if (result_ && !context.db().HasBuilt(result_->build())) return true;
+  if (hold_broken() || reader_.first_expiry_ms() <= context.store.expiry_clock_ms()) return true;
   return frozen_ != nullptr && (frozen_->lost() || (sort_.store && frozen_->changed()));
 }
 
@@ -213,11 +391,15 @@ void SortSlices::Restart(CommandContext& context) {
   rows_.reset();
   frozen_.reset();
   items_.clear();
+  texts_.clear();
+  results_.clear();
+  reader_ = SortValueReader();
   bytes_.Clear();
   copied_bytes_ = 0;
-  ++attempts_;
+  not_numbers_ = false;
   RunWithKeys(context, Keys(context), [self = Self()](CommandContext& context) {
-    if (self->attempts_ > kMostAttempts || !self->sort_.again(context, &self->sort_)) {
+    if (!self->sort_.again(context, &self->sort_)) {
+      self->EndAttempt();
       return self->sort_.whole(context);
     }
     self->Begin(context);

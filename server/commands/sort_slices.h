@@ -1,8 +1,9 @@
-// SORT of a large value without patterns that name keys: its elements are copied slice by slice, as
-// they were when it began, sorted on another thread, and given to the client, or written as a list,
-// slice by slice. If the value has changed before the list gets its key, it begins anew; after a
-// few times the command runs in one go. (What patterns name is read at one time, so that such a
-// command runs in one go at once.)
+// SORT of a large value: its elements are copied slice by slice, as they were when it began, sorted
+// on another thread, and given to the client, or written as a list, slice by slice. If the value
+// has changed before the list gets its key, it begins anew (SlicedCommand::BeginAttempt).
+//
+// What patterns name is read slice by slice, too. It must be what the keys hold at one moment, so
+// that whoever would change one of them waits meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 
 #include "engine/types/zset_value.h"
 #include "server/command.h"
+#include "server/commands/sort_pattern.h"
 
 namespace firn::server {
 
@@ -23,8 +25,10 @@ struct SlicedSort {
   uint64_t first = 0;
   uint64_t count = 0;
   RankRange ranks;
-  // What is answered for each of them: itself, or nothing. Empty: itself, once.
-  std::vector<bool> gets;
+  // What they are sorted by, if a pattern names it.
+  std::optional<SortPattern> by;
+  // What is answered for each of them. Empty: itself, once.
+  std::vector<SortPattern> gets;
   std::optional<std::string_view> store;
   // The command in one go; plans what it needs besides the source and the target.
   void (*whole)(CommandContext& context) = nullptr;
@@ -32,7 +36,7 @@ struct SlicedSort {
   bool (*again)(CommandContext& context, SlicedSort* sort) = nullptr;
 };
 
-// What takes fewer elements is done at once.
+// What takes fewer elements, and what patterns name, is done at once.
 inline constexpr uint64_t kManySortedElements = 10'000;
 
 // The last thing that the command's function does. REQUIRES: args[1] names a list, set or sorted
