@@ -1,16 +1,22 @@
 // DUMP.
 #include "server/commands/dump.h"
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
 
 #include "engine/rdb/rdb_rows.h"
 #include "engine/rdb/rdb_writer.h"
 #include "engine/types/counted_tree.h"
+#include "engine/types/long_string.h"
+#include "server/client.h"
 #include "server/commands/common.h"
 #include "server/commands/long_strings.h"
 #include "server/commands/piecewise_reply.h"
+#include "server/commands/sliced_command.h"
 #include "server/server.h"
 #include "tiering/collection.h"
+#include "tiering/frozen_value.h"
 
 namespace firn::server {
 Dumped DumpKey(CommandContext& context, const HashedKey& key, std::string* payload) {
@@ -76,9 +82,7 @@ struct PiecewiseDump {
   RdbRows given;
 };
 
-bool DumpsInPieces(CommandContext& context) {
-  const Database::KeyInfo info =
-      context.db().Lookup(context.key(), {.touch = false, .count_hit = false});
+bool DumpsInPieces(CommandContext& context, const Database::KeyInfo& info) {
   if (!info.exists() || info.type == ValueType::kString) return false;
   Collection pages(context.db(), context.key(), info.type, {.touch = false, .count_hit = false});
   return RdbRows::Fits(info.type, pages.Root()) &&
@@ -114,10 +118,7 @@ void DumpInPieces(CommandContext& context) {
                  .measure = [dump](const PackedRow& row) { dump->measured.Add(row); }});
 }
 
-}  // namespace
-
-void DumpCommand(CommandContext& context) {
-  if (DumpsInPieces(context)) return DumpInPieces(context);
+void DumpAtOnce(CommandContext& context) {
   std::string payload;
   switch (DumpKey(context, context.key(), &payload)) {
     case Dumped::kYes:
@@ -127,6 +128,98 @@ void DumpCommand(CommandContext& context) {
     case Dumped::kMissing:
       return;
   }
+}
+
+// A long string: copied slice by slice as it was, packed by another thread, and given in pieces.
+class StringDump final : public SlicedCommand {
+ public:
+  // REQUIRES: the key is planned.
+  void Begin(CommandContext& context) {
+    const Database::KeyInfo info = LookupForRead(context, context.key());
+    if (!info.is_long || !BeginAttempt(context, AnyOf(context.keys))) return DumpAtOnce(context);
+    compress_ = context.server.options()->rdb_compression;
+    frozen_ = std::make_unique<FrozenValue>(context.db(), context.key());
+    string_ = std::make_unique<LongString>(frozen_.get());
+    size_ = string_->size();
+    if (size_ > MaxReplyBytes(context)) return context.reply.Error(kOutOfMemoryError);
+    bytes_ = std::make_unique_for_overwrite<char[]>(size_);
+    AwaitTurn(context);
+  }
+
+ protected:
+  void Step(CommandContext& context) override {
+    if (packed_) return ReplyPiece(context);
+    if (frozen_->lost()) return Restart(context);
+    const StringRange range = {copied_, std::min(copied_ + kBytesAtOnce, size_)};
+    if (!string_->Want(range)) return;
+    string_->ForEach(range, [this](std::string_view piece) {
+      std::memcpy(bytes_.get() + copied_, piece.data(), piece.size());
+      copied_ += piece.size();
+      return true;
+    });
+    if (copied_ < size_) return AwaitTurn(context);
+    string_.reset();
+    frozen_.reset();
+    EndAttempt();
+    Compute(context, [this](const std::atomic<bool>*) { Pack(); });
+  }
+
+ private:
+  static constexpr uint64_t kBytesAtOnce = 64 * LongString::kPageBytes;
+
+  void Restart(CommandContext& context) {
+    string_.reset();
+    frozen_.reset();
+    copied_ = 0;
+    RunWithKeys(context, {context.keys.begin(), context.keys.end()},
+                [self = std::static_pointer_cast<StringDump>(shared_from_this())](
+                    CommandContext& context) { self->Begin(context); });
+  }
+
+  // On another thread, which also frees what is large: that takes the kernel milliseconds.
+  void Pack() {
+    RdbStringSink sink;
+    RdbWriter(&sink, {.compress = compress_}).StringPayload({bytes_.get(), size_});
+    payload_ = sink.Take();
+    bytes_.reset();
+    packed_ = true;
+  }
+
+  void ReplyPiece(CommandContext& context) {
+    if (given_ == 0) {
+      context.reply.Raw("$" + std::to_string(payload_.size()) + "\r\n");
+      context.client.set_reply_open(true);
+    }
+    const std::string_view piece = std::string_view(payload_).substr(given_, kBytesAtOnce);
+    context.reply.Raw(piece);
+    given_ += piece.size();
+    if (given_ < payload_.size()) return AwaitSent(context);
+    context.reply.Raw("\r\n");
+    context.client.set_reply_open(false);
+    context.server.FreeOnWorker(std::move(payload_));
+  }
+
+  bool compress_ = false;
+  std::unique_ptr<FrozenValue> frozen_;
+  std::unique_ptr<LongString> string_;
+  uint64_t size_ = 0;
+  std::unique_ptr<char[]> bytes_;
+  uint64_t copied_ = 0;
+  bool packed_ = false;
+  std::string payload_;
+  size_t given_ = 0;
+};
+
+}  // namespace
+
+void DumpCommand(CommandContext& context) {
+  const Database::KeyInfo info =
+      context.db().Lookup(context.key(), {.touch = false, .count_hit = false});
+  if (info.is_long && IsReadInPieces(context, {0, context.db().StringLength(context.key())})) {
+    if (!context.LeavePlace()) return;
+    return std::make_shared<StringDump>()->Begin(context);
+  }
+  DumpsInPieces(context, info) ? DumpInPieces(context) : DumpAtOnce(context);
 }
 
 }  // namespace firn::server

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from harness import Error, RespClient, Server, wait_for
+from harness import Error, RespClient, Server, run_beside, wait_for
 
 MB = 1 << 20
 SIZE = 24 * MB
@@ -169,3 +169,25 @@ def test_dumps_have_them(small):
     assert resp("OBJECT", "ENCODING", "key") == b"raw"
     assert resp("TYPE", "key") == "string"
     assert resp("SCAN", 0, "TYPE", "string", "COUNT", 100)[1] != []
+
+
+@pytest.mark.parametrize("size", [3 * MB, 12 * MB])
+def test_dumps_of_long_strings_are_restored(start, size):
+    server = start("--appendfsync", "no")
+    with server.resp(timeout=60) as resp, server.resp() as other:
+        value = fill(resp, "key", size)
+        resp("TIER", "DEMOTE", "key")
+        payload = run_beside(resp, other, "DUMP", "key")
+        assert payload == resp.pipeline([("MULTI",), ("DUMP", "key"), ("EXEC",)])[2][0]
+        assert resp("RESTORE", "again", 0, payload) == "OK"
+        assert resp("GET", "again") == value
+        # Of the moment of the command; what goes meanwhile is given to its end, or is none.
+        resp.send("DUMP", "key")
+        other("SETRANGE", "key", size - 4, "last")
+        assert resp.read() in (payload, resp("DUMP", "key"))
+        for command in [("DEL", "key"), ("FLUSHALL",), ("LPUSH", "list", "x")]:
+            resp("DEL", "key")
+            fill(resp, "key", size)
+            resp.send("DUMP", "key")
+            other(*command)
+            assert resp.read() in (None, payload)
