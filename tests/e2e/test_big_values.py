@@ -1,5 +1,6 @@
 """Big values are copied and moved in slices, and nobody else notices."""
 
+import random
 
 import pytest
 
@@ -365,6 +366,42 @@ def test_others_are_served_while_a_big_value_is_restored(server, resp, kind):
         assert everything(resp, "to", kind) == everything(resp, "from", kind)
     at_once = resp.pipeline([("MULTI",), ("RESTORE", "to", 0, payload, "REPLACE"), ("EXEC",)])[2]
     assert at_once == ["OK"]
+
+
+def cycles(resp):
+    for line in resp("INFO", "stats").decode().split("\r\n"):
+        if line.startswith("eventloop_cycles:"):
+            return int(line.split(":")[1])
+    raise AssertionError("no eventloop_cycles")
+
+
+def test_a_long_payload_is_handled_in_many_turns(server, resp):
+    """Neither what is received nor what it is made of is copied or written in one turn."""
+    draw = random.Random(1)
+    for _ in range(240):
+        resp("RPUSH", "from", *[draw.randbytes(1000) for _ in range(100)])
+    payload = resp("DUMP", "from")
+    assert len(payload) > 24_000_000
+    parts = [b"RESTORE", b"to", b"0", payload, b"REPLACE"]
+    request = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
+    end = len(request) - 15
+    with server.resp() as other:
+        identity = resp("CLIENT", "ID")
+        resp.socket.sendall(request[:end])
+
+        def buffer():
+            line = other("CLIENT", "LIST", "ID", identity).decode()
+            return dict(word.split("=", 1) for word in line.split() if "=" in word)
+
+        assert wait_for(lambda: int(buffer()["qbuf"]) == end)
+        # The arguments behind it find room, so that what is there isn't copied for their sake.
+        assert int(buffer()["qbuf-free"]) >= 1000
+        before = cycles(other)
+        resp.socket.sendall(request[end:])
+        assert resp.read() == "OK"
+        # At most 1 MiB of copying or 256 KiB of pages in one of them.
+        assert cycles(other) - before >= len(payload) // (1 << 20) + len(payload) // (256 << 10)
+    assert resp("LLEN", "to") == 24_000
 
 
 def test_what_can_not_be_restored_is_refused_as_if_it_were_short(server, resp):
