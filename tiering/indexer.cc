@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <tuple>
 
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
@@ -201,28 +200,7 @@ void Indexer::StartJob(SyncPoint target) {
       io::WorkPriority::kBackground, [job] { RunJob(job.get()); }, [this, job] { OnJobDone(job); });
 }
 
-namespace {
-
-auto OrderOf(const IndexBatch::Change& change) {
-  return std::tie(change.key.keyspace, change.key.hash, change.key.key);
-}
-
-// In the order of the index, which makes putting them cheap; of each key its last change.
-void SortChanges(std::vector<IndexBatch::Change>* changes) {
-  std::stable_sort(changes->begin(), changes->end(),
-                   [](const auto& a, const auto& b) { return OrderOf(a) < OrderOf(b); });
-  size_t kept = 0;
-  for (size_t i = 0; i < changes->size(); ++i) {
-    const bool is_last =
-        i + 1 == changes->size() || OrderOf((*changes)[i]) != OrderOf((*changes)[i + 1]);
-    if (is_last && kept++ != i) (*changes)[kept - 1] = std::move((*changes)[i]);
-  }
-  changes->erase(changes->begin() + static_cast<ptrdiff_t>(kept), changes->end());
-}
-
-}  // namespace
-
-// On a worker: reads the records, keeps the last change of each key, writes them in batches.
+// On a worker: reads the records, writes the changes of keys in batches.
 void Indexer::RunJob(Job* job) {
   IndexBatch batch;
   batch.changes.reserve(std::min<size_t>(kChangesAtOnce, job->target.lsn - job->from_lsn));
@@ -233,7 +211,6 @@ void Indexer::RunJob(Job* job) {
     return id + key.key;
   };
   auto flush_batch = [&]() {
-    SortChanges(&batch.changes);
     Status status = job->index->Apply(batch);
     batch.changes.clear();
     return status;

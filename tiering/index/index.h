@@ -56,7 +56,7 @@ struct IndexBatch {
     IndexKey key;
     std::optional<IndexRoot> root;  // nothing: the key is gone
   };
-  std::vector<Change> changes;
+  std::vector<Change> changes;  // in any order; of one key the last one counts
   struct Hint {
     uint64_t expiry_ms = 0;
     uint32_t keyspace = 0;

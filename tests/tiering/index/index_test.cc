@@ -89,6 +89,24 @@ class IndexTest : public testing::Test {
 
 using Keys = std::vector<std::string>;
 
+TEST_F(IndexTest, OfAKeyTheLastChangeOfABatchCountsInWhateverOrderTheKeysAre) {
+  const IndexKey high{1, 900, "high"};
+  const IndexKey low{1, 7, "low"};
+  const IndexKey same_hash{1, 7, "another of that hash"};
+  IndexBatch batch;
+  Put(&batch, high, RootOf(1));
+  Put(&batch, low, RootOf(2));
+  batch.changes.push_back({high, std::nullopt});
+  Put(&batch, same_hash, RootOf(4));
+  Put(&batch, low, RootOf(5));
+  Put(&batch, {0, 950, "of a keyspace before"}, RootOf(6));
+  Apply(batch);
+  EXPECT_EQ(LsnOf(high), 0u);
+  EXPECT_EQ(LsnOf(low), 5u);
+  EXPECT_EQ(LsnOf(same_hash), 4u);
+  EXPECT_EQ(LsnOf({0, 950, "of a keyspace before"}), 6u);
+}
+
 TEST_F(IndexTest, WhatIsAppliedIsFoundWithEveryField) {
   const IndexKey key = {7, 0x1122334455667788, "name"};
   const IndexRoot root = RootOf(5, 1'700'000'000'123);
