@@ -108,7 +108,8 @@ Result<Entry*> Recovery::LoadValue(Keyspace& keyspace, const HashedKey& key, uin
                                               std::to_string(position.segment_id) +
                                               ", which is not there"));
   }
-  log::LogReader reader({{segment->id, segment->file, segment->end_offset}}, position.offset, {});
+  log::LogReader reader({{segment->id, segment->file, segment->end_offset}}, position.offset,
+                        {.chunk_size_bytes = log::kOneRecordChunkBytes});
   log::RecordView record;
   if (reader.Next(&record) != log::LogReader::Outcome::kRecord ||
       record.kind != log::RecordKind::kImage || record.key != key.bytes ||

@@ -184,7 +184,7 @@ class ConsistencyCheck {
     }
     log::Segment* segment = store_.segments_->ById(root.position.segment_id);
     log::LogReader reader({{segment->id, segment->file, segment->end_offset}}, root.position.offset,
-                          {});
+                          {.chunk_size_bytes = log::kOneRecordChunkBytes});
     log::RecordView record;
     if (reader.Next(&record) != log::LogReader::Outcome::kRecord) {
       return std::unexpected(Wrong(keyspace, "a root can't be read: " + reader.message()));

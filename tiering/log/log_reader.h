@@ -24,6 +24,9 @@ struct ReadableSegment {
   uint64_t end_offset = 0;
 };
 
+// A chunk for those who read one record: the header's block, and most records, fit.
+inline constexpr uint32_t kOneRecordChunkBytes = 8 << 10;
+
 class LogReader {
  public:
   struct Options {
