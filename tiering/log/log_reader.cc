@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -27,6 +28,18 @@ bool SameEpoch(const RecordView& record, uint32_t epoch) {
 }
 bool IsFresh(const SegmentHeader& header) {
   return header.stream == static_cast<uint8_t>(Stream::kFresh);
+}
+
+// How many zeros the bytes begin with.
+uint64_t LeadingZeros(std::string_view bytes) {
+  constexpr uint64_t kBlock = 64;
+  static constexpr char kZeros[kBlock] = {};
+  uint64_t count = 0;
+  while (count + kBlock <= bytes.size() && std::memcmp(bytes.data() + count, kZeros, kBlock) == 0) {
+    count += kBlock;
+  }
+  while (count < bytes.size() && bytes[count] == 0) ++count;
+  return count;
 }
 
 std::string Place(const ReadableSegment& segment, uint64_t offset) {
@@ -284,6 +297,11 @@ std::optional<LogPosition> LogReader::ProofInRecords(const ReadableSegment& segm
     if (!Load(segment, offset, sizeof(RecordHeader))) return std::nullopt;
     std::string_view bytes = Loaded(offset);
     if (bytes.size() < sizeof(RecordHeader)) return std::nullopt;
+    // A header of zeros is none: on to where one would have another byte.
+    if (const uint64_t zeros = LeadingZeros(bytes); zeros >= sizeof(RecordHeader)) {
+      offset += PaddedSize(zeros - sizeof(RecordHeader) + 1);
+      continue;
+    }
     RecordView record;
     uint64_t needed = 0;
     uint64_t step = kRecordAlignment;

@@ -314,6 +314,21 @@ TEST(LogReaderTest, ZeroedRecordsAreDamageIfSynced) {
   EXPECT_TRUE(reader.FindProofOfDamage(2));
 }
 
+TEST(LogReaderTest, ProofIsFoundBehindAnyNumberOfZeros) {
+  for (uint64_t size = 0; size < 9000; size += size < 200 ? 1 : 61) {
+    StreamBuilder stream;
+    stream.Segment().Set("a", "1").Set("b", std::string(size, 'b')).Synced().Set("c", "3");
+    const auto& second = stream.written()[1];
+    const auto& third = stream.written()[2];
+    std::fill(stream.bytes(0).begin() + second.offset, stream.bytes(0).begin() + third.offset, 0);
+    LogReader reader = stream.Reader({.chunk_size_bytes = 4096});
+    ReadAll(&reader, stream.written());
+    auto proof = reader.FindProofOfDamage(2);
+    ASSERT_TRUE(proof) << size;
+    EXPECT_EQ(*proof, (LogPosition{1, third.offset}));
+  }
+}
+
 TEST(LogReaderTest, LaterEpochProvesThatAllBeforeItWasSynced) {
   StreamBuilder stream;
   stream.Segment(1).Set("a", "1").Set("b", "2").Zeros(64);
