@@ -280,14 +280,15 @@ void Store::SyncNow(std::move_only_function<void(Status)> done) { impl_->SyncNow
 // --- settings
 
 void Store::SetMaxMemory(uint64_t bytes) {
+  const Index::Memory before = IndexMemoryOf(impl_->options_);
   impl_->options_.max_memory_bytes = std::min(bytes, kMostMemoryBytes);
   impl_->log_->set_window_size(WindowBytesOf(impl_->options_));
+  const Index::Memory memory = IndexMemoryOf(impl_->options_);
+  if (memory == before) return;
   auto status = std::make_shared<Status>();
   impl_->RunJob(
       io::WorkPriority::kBackground,
-      [status, index = impl_->index_, memory = IndexMemoryOf(impl_->options_)] {
-        *status = index->SetMemory(memory);
-      },
+      [status, index = impl_->index_, memory] { *status = index->SetMemory(memory); },
       [status, impl = impl_.get()] {
         if (!status->ok()) impl->Log(3, status->message());
       });

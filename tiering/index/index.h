@@ -73,6 +73,7 @@ class Index {
   struct Memory {
     uint64_t memtable_bytes = 4 << 20;
     uint64_t cache_bytes = 8 << 20;
+    bool operator==(const Memory&) const = default;
   };
   struct Options {
     std::string directory;
