@@ -69,8 +69,9 @@ inline bool WantString(PageSpace* pages, const std::string& text) {
   return CountedTree(pages).FindKey(text, &leaf);
 }
 
-inline bool ReadStrings(PageSpace* pages, std::set<std::string>* out) {
-  out->clear();
+// visit(text) for each string, in order.
+template <typename Visit>
+bool VisitStrings(PageSpace* pages, Visit visit) {
   if (!pages->exists()) return true;
   CountedTree tree(pages);
   if (!tree.WantAll()) return false;
@@ -79,10 +80,15 @@ inline bool ReadStrings(PageSpace* pages, std::set<std::string>* out) {
   do {
     PackedPage page = tree.Page(leaf);
     for (PackedPage::Cursor cursor(page, 0); cursor.valid(); cursor.Next()) {
-      out->emplace(cursor.row().bytes);
+      visit(cursor.row().bytes);
     }
   } while (tree.Next(&leaf) == CountedTree::Moved::kYes);
   return true;
+}
+
+inline bool ReadStrings(PageSpace* pages, std::set<std::string>* out) {
+  out->clear();
+  return VisitStrings(pages, [&](std::string_view text) { out->emplace(text); });
 }
 
 }  // namespace firn::test

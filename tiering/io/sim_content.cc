@@ -92,6 +92,11 @@ SimArena::SimArena(uint64_t capacity) : capacity_(capacity) {
   base_ = static_cast<char*>(address);
 }
 
+void SimArena::Clear() {
+  std::memset(base_, 0, used_);
+  used_ = 0;
+}
+
 SimArena::~SimArena() { munmap(base_, capacity_); }
 
 std::unique_ptr<SimArena> SimArenaPool::Take(uint64_t size) {
@@ -101,6 +106,7 @@ std::unique_ptr<SimArena> SimArenaPool::Take(uint64_t size) {
     std::unique_ptr<SimArena> taken = std::move(arena);
     arena = std::move(free_.back());
     free_.pop_back();
+    taken->Clear();
     return taken;
   }
   return std::make_unique<SimArena>(std::bit_ceil(std::max(size, kMinArenaBytes)));

@@ -2,6 +2,7 @@
 // changes them, and the memory that a simulated mapping is made of.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -62,17 +63,22 @@ class SimArena {
 
   char* base() const { return base_; }
   uint64_t capacity() const { return capacity_; }
+  // Bytes from here on are zeros, as far as the owner has told by NoteUsed.
+  uint64_t used() const { return used_; }
+  void NoteUsed(uint64_t end) { used_ = std::max(used_, end); }
+  void Clear();
 
  private:
   char* base_;
   uint64_t capacity_;
+  uint64_t used_ = 0;
 };
 
 // Arenas for reuse, shared by a disk and all its images: page faults would cost more than the rest
 // of an image. Thread-safe.
 class SimArenaPool {
  public:
-  // At least `size` bytes of any content.
+  // At least `size` bytes, all of them zeros.
   std::unique_ptr<SimArena> Take(uint64_t size);
   void Give(std::unique_ptr<SimArena> arena);
 

@@ -42,6 +42,10 @@ struct SimDiskOptions {
   bool sizes_wait_for_data = true;
   // A direct read of bytes that are not synced ends the process; it is counted in any case.
   bool check_direct_reads = false;
+  // Stores into a mapping follow one another from its begin, as a log's do, and at most 64 KiB on
+  // end of what they store was there already. So they are looked for only where the last ones were
+  // found; Unmap ends the process if there are others.
+  bool ascending_stores = false;
   uint64_t seed = 1;  // for failed syncs
 };
 

@@ -10,11 +10,20 @@ namespace firn::io {
 
 using Kind = SimEvent::Kind;
 
+namespace {
+
+// So many pages on end may have been stored to and be as they were, if stores ascend.
+constexpr uint64_t kSamePagesMax = (64 << 10) / kSimChunkSize;
+
+}  // namespace
+
 SimDiskState::SimDiskState(SimDiskOptions disk_options)
     : options(disk_options), capacity(disk_options.capacity_bytes), random(disk_options.seed) {}
 
 SimDiskState::~SimDiskState() {
+  powered = false;
   for (auto& [id, node] : nodes) {
+    NoteMapped(id, 0, UINT64_MAX);
     if (node.arena) arenas->Give(std::move(node.arena));
   }
 }
@@ -75,12 +84,34 @@ void SimDiskState::RecordWrite(SimNodeId node, uint64_t offset, std::string_view
   Record(std::move(event));
 }
 
+template <typename Visit>
+void SimDiskState::VisitStores(SimNodeId id, SimOpenNode* node, uint64_t begin, uint64_t end,
+                               Visit visit) {
+  // The visit may replace the object that this points to.
+  const std::shared_ptr<SimContent>& content = live.at(id).content;
+  const bool ascending = options.ascending_stores;
+  uint64_t page = ascending ? node->last_store : begin;
+  end = ascending ? node->mapped.size() : std::min<uint64_t>(end, node->mapped.size());
+  for (uint64_t same = 0; page < end && (!ascending || same <= kSamePagesMax); ++page) {
+    if (node->mapped[page] == 0) continue;
+    const char* now = node->arena->base() + page * kSimChunkSize;
+    const char* then = content->Chunk(page);
+    if (std::memcmp(now, then, kSimChunkSize) == 0) {
+      ++same;
+      continue;
+    }
+    same = 0;
+    node->last_store = page;
+    node->arena->NoteUsed((page + 1) * kSimChunkSize);
+    visit(page, now, then);
+  }
+}
+
 void SimDiskState::NoteMapped(SimNodeId id, uint64_t offset, uint64_t size) {
   auto open = nodes.find(id);
-  if (!powered || open == nodes.end() || open->second.arena == nullptr || size == 0) return;
+  if (open == nodes.end() || open->second.arena == nullptr || size == 0) return;
   SimOpenNode& node = open->second;
   const char* base = node.arena->base();
-  uint64_t last = std::min<uint64_t>(node.mapped.size(), (offset + size - 1) / kSimChunkSize + 1);
   uint64_t run = 0;  // changed sectors [run, run_end)
   uint64_t run_end = 0;
   bool batched = false;
@@ -91,13 +122,9 @@ void SimDiskState::NoteMapped(SimNodeId id, uint64_t offset, uint64_t size) {
     batched = true;
     run = run_end;
   };
-  for (uint64_t page = offset / kSimChunkSize; page < last; ++page) {
-    if (node.mapped[page] == 0) continue;
-    const SimContent& content = *live.at(id).content;
-    const char* now = base + page * kSimChunkSize;
-    const char* then = content.Chunk(page);
-    if (std::memcmp(now, then, kSimChunkSize) == 0) continue;
-    if (!content.IsReserved(page * kSimChunkSize)) ++stats.sparse_mapped_stores;
+  auto note = [&](uint64_t page, const char* now, const char* then) {
+    if (!powered) return;
+    if (!live.at(id).content->IsReserved(page * kSimChunkSize)) ++stats.sparse_mapped_stores;
     uint64_t differs = 0;  // bit by sector, taken before a flush can change the chunk
     for (uint64_t i = 0; i < kSimChunkSize / kSimSectorSize; ++i) {
       if (std::memcmp(now + i * kSimSectorSize, then + i * kSimSectorSize, kSimSectorSize) != 0) {
@@ -113,7 +140,8 @@ void SimDiskState::NoteMapped(SimNodeId id, uint64_t offset, uint64_t size) {
       }
       run_end = sector + 1;
     }
-  }
+  };
+  VisitStores(id, &node, offset / kSimChunkSize, (offset + size - 1) / kSimChunkSize + 1, note);
   flush();
 }
 
@@ -124,9 +152,16 @@ void SimDiskState::ReloadMapped(SimNodeId id, uint64_t offset, uint64_t size) {
   uint64_t last = std::min<uint64_t>(node.mapped.size(), (offset + size - 1) / kSimChunkSize + 1);
   const SimContent& content = *live.at(id).content;
   for (uint64_t page = offset / kSimChunkSize; page < last; ++page) {
-    if (node.mapped[page] == 0) continue;
-    std::memcpy(node.arena->base() + page * kSimChunkSize, content.Chunk(page), kSimChunkSize);
+    if (node.mapped[page] != 0) LoadMapped(&node, content, page);
   }
+}
+
+void SimDiskState::LoadMapped(SimOpenNode* node, const SimContent& content, uint64_t page) {
+  const uint64_t at = page * kSimChunkSize;
+  const bool hole = content.IsHole(at);
+  if (hole && at >= node->arena->used()) return;
+  std::memcpy(node->arena->base() + at, content.Chunk(page), kSimChunkSize);
+  if (!hole) node->arena->NoteUsed(at + kSimChunkSize);
 }
 
 void SimDiskState::Collect(SimNodeId id) {
@@ -209,8 +244,7 @@ Result<char*> SimDiskState::Map(SimNodeId id, uint64_t offset, uint64_t size,
     node.mapped.resize((offset + size) / kSimChunkSize);
   }
   for (uint64_t page = offset / kSimChunkSize; page < (offset + size) / kSimChunkSize; ++page) {
-    if (node.mapped[page]++ > 0) continue;
-    std::memcpy(node.arena->base() + page * kSimChunkSize, content->Chunk(page), kSimChunkSize);
+    if (node.mapped[page]++ == 0) LoadMapped(&node, *content, page);
   }
   char* address = node.arena->base() + offset;
   mappings[address].push_back({id, offset, size});
@@ -242,12 +276,20 @@ void SimDiskState::Unmap(char* address, uint64_t size) {
 
   NoteMapped(mapping.node, mapping.offset + before, size);
   SimOpenNode& node = nodes.at(mapping.node);
+  const SimContent& content = *live.at(mapping.node).content;
   for (uint64_t i = 0; i < size / kSimChunkSize; ++i) {
-    --node.mapped[(mapping.offset + before) / kSimChunkSize + i];
+    const uint64_t page = (mapping.offset + before) / kSimChunkSize + i;
+    --node.mapped[page];
+    if (powered) {
+      const char* now = node.arena->base() + page * kSimChunkSize;
+      CHECK_MSG(std::memcmp(now, content.Chunk(page), kSimChunkSize) == 0,
+                "a store was not found: it did not follow the one before");
+    }
   }
   if (std::all_of(node.mapped.begin(), node.mapped.end(), [](uint16_t n) { return n == 0; })) {
     arenas->Give(std::move(node.arena));
     node.mapped.clear();
+    node.last_store = 0;
     Collect(mapping.node);
   }
 }

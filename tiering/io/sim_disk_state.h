@@ -17,6 +17,7 @@ struct SimOpenNode {
   std::vector<uint64_t> unsynced;  // indices of its kWrite events
   std::unique_ptr<SimArena> arena;
   std::vector<uint16_t> mapped;  // mappings by page of the file
+  uint64_t last_store = 0;       // the last page where one was found, if they ascend
 };
 
 struct SimMapping {
@@ -46,10 +47,16 @@ struct SimDiskState {
   void RecordNames(SimNodeId node, bool directory, std::vector<SimNameChange> changes,
                    const std::string& label);
   void RecordWrite(SimNodeId node, uint64_t offset, std::string_view bytes, bool batched);
-  // Looks at the mapped pages that overlap [offset, offset + size).
+  // Looks at the mapped pages that overlap [offset, offset + size); if stores ascend, at those
+  // where they may be.
   void NoteMapped(SimNodeId node, uint64_t offset, uint64_t size);
+  // visit(page, its bytes, those of the file) for each mapped page where these differ: of those in
+  // [begin, end), or of those where stores may be if they ascend.
+  template <typename Visit>
+  void VisitStores(SimNodeId id, SimOpenNode* node, uint64_t begin, uint64_t end, Visit visit);
   // Brings mapped pages up to date with the file.
   void ReloadMapped(SimNodeId node, uint64_t offset, uint64_t size);
+  void LoadMapped(SimOpenNode* node, const SimContent& content, uint64_t page);
   // Forgets nodes that have neither name nor handle nor mapping.
   void Collect(SimNodeId node);
 

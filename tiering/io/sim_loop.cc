@@ -126,7 +126,7 @@ void SimLoop::CancelTimer(TimerId id) {
 void SimLoop::AdvanceTime(int64_t micros) {
   CHECK(micros >= 0);
   now_micros_ += micros;
-  wall_micros_ += micros;
+  if (!wall_held_) wall_micros_ += micros;
 }
 
 bool SimLoop::Idle() const {

@@ -60,6 +60,8 @@ class SimLoop : public Loop {
   void AdvanceTime(int64_t micros);
   // Steps the wall clock alone; may be negative.
   void StepWall(int64_t millis) { wall_micros_ += millis * 1000; }
+  // While it is held, time passes but the wall clock stands still: nothing expires.
+  void HoldWall(bool held) { wall_held_ = held; }
   // Nothing in flight but timers.
   bool Idle() const;
   // Runs until `until` is true; false if `micros` of virtual time have passed first.
@@ -87,6 +89,7 @@ class SimLoop : public Loop {
   Random random_;
   int64_t now_micros_ = 1'000'000;
   int64_t wall_micros_;
+  bool wall_held_ = false;
   std::multimap<int64_t, Event> events_;
   size_t operations_ = 0;  // of events_, those that are no timers
   std::map<TimerId, std::multimap<int64_t, Event>::iterator> timers_;

@@ -85,7 +85,7 @@ class BitRotTest : public testing::Test {
   // (`killed`) by a death after which the power fails.
   void Live(bool killed) {
     std::unique_ptr<io::SimDisk> lived;  // longer than the world on it
-    disk_ = std::make_unique<io::SimDisk>();
+    disk_ = std::make_unique<io::SimDisk>(kCrashDisk);
     ASSERT_TRUE(disk_->CreateDirectories(kDirectory).ok());
     ASSERT_TRUE(disk_->CreateDirectories(kBackup).ok());
     ASSERT_TRUE(disk_->SyncDirectory("/").ok());

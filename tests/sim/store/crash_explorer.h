@@ -57,7 +57,7 @@ class CrashExplorer {
   StoreOptions Options(uint64_t seed) const;
 
   const ExplorerOptions options_;
-  io::SimDisk disk_;
+  io::SimDisk disk_{kCrashDisk};
   std::unique_ptr<CrashWorkload> workload_;
   uint64_t first_event_ = 0;
   uint64_t points_ = 0;

@@ -65,10 +65,9 @@ namespace {
 bool ReadSet(Database& database, const HashedKey& key, bool with_strings,
              FoundState::Value* value) {
   Collection pages(database, key, ValueType::kSet);
-  std::set<std::string> strings;
-  if (!ReadStrings(&pages, &strings)) return false;
   auto set = std::make_shared<ModelSet>();
-  for (const std::string& text : strings) set->Insert(text);
+  if (!VisitStrings(&pages, [&](std::string_view text) { set->Insert(std::string(text)); }))
+    return false;
   value->fingerprint = set->fingerprint();
   if (with_strings) value->set = std::move(set);
   return true;
@@ -114,39 +113,30 @@ std::string CrashWorld::ReadDatabase(const CrashModel& model, uint32_t db, bool 
   for (const std::string& key : model.keys()) {
     accesses.push_back({.db = db, .key = store().Key(key), .access = Access::kRead});
   }
+  std::vector<bool> read(accesses.size());
   Status status = driver_->Run(accesses, [&] {
-    bool complete = true;
-    for (size_t key = 0; key < model.keys().size(); ++key) {
+    for (size_t key = 0; key < accesses.size(); ++key) {
       FoundState::Value& value = found->values[model.Slot(db, key)];
-      complete &= ReadValue(db, accesses[key].key, with_bytes, &value);
+      if (!read[key]) read[key] = ReadValue(db, accesses[key].key, with_bytes, &value);
     }
-    return complete;
+    return std::find(read.begin(), read.end(), false) == read.end();
   });
   return status.ok() ? "" : "reading db " + std::to_string(db) + ": " + status.message();
 }
 
 std::string CrashWorld::ReadState(const CrashModel& model, bool with_bytes, FoundState* found) {
   store().SetMaxMemory(64 << 20);  // room for all of it
-  // Time must not expire anything between the first key and the last: it is read again then.
-  for (int i = 0; i < 100; ++i) {
-    *found = {};
-    found->values.resize(model.databases() * model.keys().size());
-    found->now_ms = store().now_ms();
-    for (uint32_t db = 0; db < model.databases(); ++db) {
-      if (std::string wrong = ReadDatabase(model, db, with_bytes, found); !wrong.empty())
-        return wrong;
-    }
-    int64_t now_ms = store().now_ms();
-    bool expired = std::any_of(found->values.begin(), found->values.end(), [&](const auto& value) {
-      return value.expiry_ms >= 0 && value.expiry_ms <= now_ms;
-    });
-    // A key may also have been found expired that was not at the begin.
-    if (!expired && i > 0) {
-      found->now_ms = now_ms;
-      return "";
-    }
+  *found = {};
+  found->values.resize(model.databases() * model.keys().size());
+  // Nothing may expire between the first key and the last.
+  loop_->HoldWall(true);
+  found->now_ms = store().now_ms();
+  std::string wrong;
+  for (uint32_t db = 0; db < model.databases() && wrong.empty(); ++db) {
+    wrong = ReadDatabase(model, db, with_bytes, found);
   }
-  return "the state can't be read at one time";
+  loop_->HoldWall(false);
+  return wrong;
 }
 
 std::string CrashWorld::FindPresent(const CrashModel& model, uint32_t db,

@@ -19,6 +19,8 @@ class Env;
 namespace firn::test {
 
 inline constexpr const char* kDirectory = "/data";
+// Only the log is mapped.
+inline constexpr io::SimDiskOptions kCrashDisk = {.ascending_stores = true};
 
 // Small limits, so that a short run sees batches, flushes, checkpoints, compaction and demotion.
 StoreOptions SmallStore(SyncPolicy policy, uint64_t seed);

@@ -25,7 +25,7 @@ std::string Text(int i, int round) {
 class HotSetAndArchiveTest : public testing::Test {
  protected:
   void SetUp() override {
-    disk_ = std::make_unique<io::SimDisk>();
+    disk_ = std::make_unique<io::SimDisk>(kCrashDisk);
     ASSERT_TRUE(disk_->CreateDirectories(kDirectory).ok());
     ASSERT_TRUE(disk_->SyncDirectory("/").ok());
     options_ = SmallStore(SyncPolicy::kAlways, 5);

@@ -16,7 +16,7 @@ constexpr int kWritesASecond = 60;
 constexpr size_t kValueBytes = 6000;
 
 TEST(SessionStoreTest, SpaceOfExpiredSessionsIsGivenBackWithoutCopying) {
-  io::SimDisk disk;
+  io::SimDisk disk{kCrashDisk};
   ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
   ASSERT_TRUE(disk.SyncDirectory("/").ok());
   StoreOptions options = SmallStore(SyncPolicy::kEverySecond, 7);

@@ -118,7 +118,7 @@ TEST(StoreCrashTest, AValueThatIsEmptiedIsWholeOrGone) {
   const std::string key = "set";
   const std::set<std::string> strings = {"one", "two", "three", "four"};
   const StoreOptions options = SmallStore(SyncPolicy::kAlways, 1);
-  io::SimDisk disk;
+  io::SimDisk disk{kCrashDisk};
   ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
   CrashWorld world(&disk, options, {.seed = 1});
   ASSERT_TRUE(world.Open().ok());
@@ -174,7 +174,7 @@ TEST(StoreCrashTest, ALogThatLacksItsBeginBeginsAnewUnlessItWasDurable) {
     StoreOptions options = SmallStore(policy, 1);
     options.replay_limit_bytes = 64 << 20;
     options.replay_limit_records = 1'000'000;
-    io::SimDisk disk;
+    io::SimDisk disk{kCrashDisk};
     ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
     CrashWorld world(&disk, options, {.seed = 1});
     ASSERT_TRUE(world.Open().ok());
@@ -198,7 +198,7 @@ TEST(StoreCrashTest, ALogThatLacksItsBeginBeginsAnewUnlessItWasDurable) {
 // The log of a store without durability is only its cold tier: while it runs it answers right, and
 // a start finds nothing.
 void RunVolatile(StoreOptions options, uint64_t seed) {
-  io::SimDisk disk;
+  io::SimDisk disk{kCrashDisk};
   ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
   CrashWorkload workload({.seed = seed, .commands = 1500, .collections = seed % 2 == 0});
   {

@@ -15,7 +15,7 @@ using Call = io::SimFault::Call;
 class StoreFaultTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    disk_ = std::make_unique<io::SimDisk>();
+    disk_ = std::make_unique<io::SimDisk>(kCrashDisk);
     ASSERT_TRUE(disk_->CreateDirectories(kDirectory).ok());
     ASSERT_TRUE(disk_->SyncDirectory("/").ok());
     NewWorld();

@@ -74,7 +74,7 @@ class DurabilitySwitchCrashTest : public ::testing::Test {
     return wrong.empty() ? "" : wrong + "\n" + world.log();
   }
 
-  io::SimDisk disk_;
+  io::SimDisk disk_{kCrashDisk};
   SyncPolicy policy_ = SyncPolicy::kAlways;
   std::unique_ptr<CrashWorkload> after_;
   uint64_t begun_event_ = 0;
@@ -106,7 +106,7 @@ constexpr const char* kBackup = "/backup";
 
 TEST_P(BackupUnder, ShowsTheMomentWhenItsLogWasTaken) {
   const uint64_t seed = GetParam();
-  io::SimDisk disk;
+  io::SimDisk disk{kCrashDisk};
   ASSERT_TRUE(disk.CreateDirectories(kDirectory).ok());
   ASSERT_TRUE(disk.CreateDirectories(kBackup).ok());
   ASSERT_TRUE(disk.SyncDirectory("/").ok());

@@ -238,6 +238,60 @@ TEST(SimDiskTest, StoresThroughMappingsAreWrites) {
   EXPECT_EQ(disk.stats().sparse_mapped_stores, 0u);
 }
 
+// As those of a log: each begins where the last one ended, and may hold zeros.
+TEST(SimDiskTest, AscendingStoresAreFoundWhereTheLastOnesWere) {
+  constexpr uint64_t kSize = 1 << 20;
+  SimDisk disk({.ascending_stores = true});
+  auto file = OpenFile(&disk, "a");
+  ASSERT_TRUE(disk.SyncDirectory("/").ok());
+  ASSERT_TRUE(file->Allocate(kSize).ok());
+  char* map = *file->Map(0, kSize);
+  std::string stored;
+  for (uint64_t i = 0; stored.size() + (64 << 10) + 2 <= kSize; ++i) {
+    std::string bytes(i % 5 == 4 ? (64 << 10) + 2 : i * 117 + 1, '\0');
+    bytes.front() = bytes.back() = 'x';
+    std::memcpy(map + stored.size(), bytes.data(), bytes.size());
+    stored += bytes;
+    disk.NoteMappedStores();
+    auto image = disk.CrashImage(disk.event_count(), {.kind = Policy::kAll}, 1);
+    ASSERT_EQ(ReadAll(image.get(), "a").substr(0, stored.size()), stored);
+  }
+  // What is mapped next, where this was, has none of it.
+  file->Unmap(map, kSize);
+  auto next = OpenFile(&disk, "b");
+  ASSERT_TRUE(next->Allocate(kSize).ok());
+  map = *next->Map(0, kSize);
+  EXPECT_EQ(std::string(map, kSize), std::string(kSize, '\0'));
+  next->Unmap(map, kSize);
+}
+
+TEST(SimDiskTest, WhatIsStoredAfterThePowerCutIsNotMappedAgain) {
+  constexpr uint64_t kSize = 1 << 20;
+  SimDisk disk({.ascending_stores = true});
+  auto file = OpenFile(&disk, "a");
+  ASSERT_TRUE(file->Allocate(kSize).ok());
+  auto image = disk.CrashImage(disk.event_count(), {.kind = Policy::kAll}, 1);
+  char* map = *file->Map(0, kSize);
+  disk.PowerOff();
+  std::memset(map, 'x', 300'000);
+  file->Unmap(map, kSize);
+  auto other = OpenFile(image.get(), "b");
+  ASSERT_TRUE(other->Allocate(kSize).ok());
+  char* same = *other->Map(0, kSize);
+  EXPECT_EQ(same, map);
+  EXPECT_EQ(std::string(same, kSize), std::string(kSize, '\0'));
+  other->Unmap(same, kSize);
+}
+
+TEST(SimDiskDeathTest, AStoreThatDoesNotFollowTheLastOneIsNoticed) {
+  SimDisk disk({.ascending_stores = true});
+  auto file = OpenFile(&disk, "a");
+  ASSERT_TRUE(file->Allocate(1 << 20).ok());
+  char* map = *file->Map(0, 1 << 20);
+  map[500'000] = 'x';
+  EXPECT_DEATH(file->Unmap(map, 1 << 20), "a store was not found");
+}
+
 TEST(SimDiskTest, AProcessDeathSplitsNoStoresThatWereFoundTogether) {
   SimDisk disk;
   auto file = OpenFile(&disk, "a");
