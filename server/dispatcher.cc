@@ -176,7 +176,8 @@ bool Dispatcher::IsReady(const Client& client, const Request& request) const {
            server_.scripting().runner().busy();
   }
   if (request.state != Request::State::kQueued || request.ticket.waiting()) return false;
-  if (request.paused && server_.pause() != PauseKind::kNone) return false;
+  const bool held_back = server_.pause() != PauseKind::kNone || server_.held_keys().awaited();
+  if (request.paused && held_back) return false;
   const Transaction& transaction = client.transaction_;
   if (transaction.running && transaction.next < transaction.commands.size()) {
     return !transaction.commands[transaction.next]->ticket.waiting();

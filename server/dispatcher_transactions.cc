@@ -90,11 +90,11 @@ void Dispatcher::CollectTransactionKeys(Client* client, Request* request) {
 
 bool Dispatcher::ChangesHeldKeys(const Client& client, const Command& command,
                                  std::span<const std::string_view> args) const {
-  const HeldKeys& held = server_.held_keys();
+  HeldKeys& held = server_.held_keys();
   std::vector<FoundKey> keys;
   if (!held.any() || !FindKeys(command, args, &keys)) return false;
   return std::ranges::any_of(keys, [&](const FoundKey& key) {
-    return (key.spec->flags & kKeyReadOnly) == 0 && held.Holds(client.db(), args[key.argument]);
+    return (key.spec->flags & kKeyReadOnly) == 0 && held.HoldsBack(client.db(), args[key.argument]);
   });
 }
 

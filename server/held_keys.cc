@@ -11,9 +11,11 @@ HeldKeys::HeldKeys(Server* server) : server_(*server), alive_(std::make_shared<H
 
 HeldKeys::~HeldKeys() = default;
 
-bool HeldKeys::Holds(uint32_t db, std::string_view key) const {
-  return std::ranges::any_of(
+bool HeldKeys::HoldsBack(uint32_t db, std::string_view key) {
+  const bool holds = std::ranges::any_of(
       holds_, [&](const KeyHold* hold) { return hold->db_ == db && hold->covers_(key); });
+  awaited_ |= holds;
+  return holds;
 }
 
 void HeldKeys::Break(uint32_t db, std::string_view key) {
@@ -33,6 +35,7 @@ KeyHold::~KeyHold() {
   const auto table = table_.lock();
   if (table == nullptr) return;
   std::erase((*table)->holds_, this);
+  if (!(*table)->any()) (*table)->awaited_ = false;
   (*table)->server_.NoteWaiting();
 }
 

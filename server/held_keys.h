@@ -28,8 +28,11 @@ class HeldKeys {
   HeldKeys& operator=(const HeldKeys&) = delete;
 
   bool any() const { return !holds_.empty(); }
-  // Whether a command must not change the key now.
-  bool Holds(uint32_t db, std::string_view key) const;
+  // Whether some command waits for the end of all holds. None begins meanwhile, so that holds that
+  // follow one another don't make it wait for ever.
+  bool awaited() const { return awaited_; }
+  // Whether a command must not change the key now: it will wait.
+  bool HoldsBack(uint32_t db, std::string_view key);
   // The key was changed.
   void Touch(uint32_t db, std::string_view key) {
     if (!holds_.empty()) [[unlikely]]
@@ -44,6 +47,7 @@ class HeldKeys {
 
   Server& server_;
   std::vector<KeyHold*> holds_;
+  bool awaited_ = false;
   // Holds are owned by commands, some of which outlive the server's clients.
   std::shared_ptr<HeldKeys*> alive_;
 };

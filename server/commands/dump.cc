@@ -136,7 +136,10 @@ class StringDump final : public SlicedCommand {
   // REQUIRES: the key is planned.
   void Begin(CommandContext& context) {
     const Database::KeyInfo info = LookupForRead(context, context.key());
-    if (!info.is_long || !BeginAttempt(context, AnyOf(context.keys))) return DumpAtOnce(context);
+    if (!info.is_long) return DumpAtOnce(context);
+    const Attempt attempt = BeginAttempt(context, AnyOf(context.keys));
+    if (attempt == Attempt::kLater) return;
+    if (attempt == Attempt::kNone) return DumpAtOnce(context);
     compress_ = context.server.options()->rdb_compression;
     frozen_ = std::make_unique<FrozenValue>(context.db(), context.key());
     string_ = std::make_unique<LongString>(frozen_.get());
@@ -167,7 +170,7 @@ class StringDump final : public SlicedCommand {
  private:
   static constexpr uint64_t kBytesAtOnce = 64 * LongString::kPageBytes;
 
-  void Restart(CommandContext& context) {
+  void Restart(CommandContext& context) override {
     string_.reset();
     frozen_.reset();
     copied_ = 0;

@@ -22,7 +22,9 @@ class SlicedReply final : public SlicedCommand {
 
   // REQUIRES: all keys are planned.
   void Begin(CommandContext& context) {
-    if (!BeginAttempt(context, AnyOf(context.keys))) return reading_.whole(context);
+    const Attempt attempt = BeginAttempt(context, AnyOf(context.keys));
+    if (attempt == Attempt::kLater) return;
+    if (attempt == Attempt::kNone) return reading_.whole(context);
     if (merge_.BeginOr(context, context.keys)) AwaitTurn(context);
   }
 
@@ -79,7 +81,7 @@ class SlicedReply final : public SlicedCommand {
     context.client.set_reply_open(false);
   }
 
-  void Restart(CommandContext& context) {
+  void Restart(CommandContext& context) override {
     merge_.Clear();
     members_.clear();
     bytes_.Clear();

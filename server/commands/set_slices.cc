@@ -107,7 +107,9 @@ class SlicedStore final : public SlicedCommand {
   // REQUIRES: all keys are planned.
   void Begin(CommandContext& context) {
     const auto operands = context.keys.subspan(1);
-    if (!BeginAttempt(context, AnyOf(operands))) return store_.whole(context, store_);
+    const Attempt attempt = BeginAttempt(context, AnyOf(operands));
+    if (attempt == Attempt::kLater) return;
+    if (attempt == Attempt::kNone) return store_.whole(context, store_);
     if (!merge_.BeginOr(context, operands)) return;
     result_.emplace(context.db(), most_kept_);
     AwaitTurn(context);
@@ -145,7 +147,7 @@ class SlicedStore final : public SlicedCommand {
     return !context.db().HasBuilt(result_->build()) || merge_.lost() || merge_.changed();
   }
 
-  void Restart(CommandContext& context) {
+  void Restart(CommandContext& context) override {
     result_.reset();
     merge_.Clear();
     RunWithKeys(context, {context.keys.begin(), context.keys.end()},

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/check.h"
 #include "server/client.h"
 #include "server/commands/common.h"
 #include "server/errands.h"
@@ -17,6 +18,7 @@ namespace {
 constexpr int64_t kRoomMicros = 1000;
 // The next piece of a reply is made when no more than this waits to be sent.
 constexpr uint64_t kUnsentBytes = 256 << 10;
+constexpr int64_t kOthersMicros = 1000;
 constexpr int kFreeAttempts = 3;
 // Only what can't be held back makes one of these vain.
 constexpr int kHeldAttempts = 3;
@@ -27,6 +29,7 @@ std::move_only_function<void()> SlicedCommand::NextSlice(CommandContext& context
   return [self = shared_from_this(), suspended = context.Suspend()] {
     suspended.Resume([self](CommandContext& context) {
       // Each slice has a plan of its own, so that what it brought may go when the next comes.
+      if (std::exchange(self->waits_for_attempt_, false)) return self->Restart(context);
       RunWithKeys(context, {}, [self](CommandContext& context) { self->Step(context); });
     });
   };
@@ -55,17 +58,24 @@ KeyHold::Covers SlicedCommand::AnyOf(std::span<const KeyAccess> keys) {
   };
 }
 
-bool SlicedCommand::BeginAttempt(CommandContext& context, KeyHold::Covers covers,
-                                 Patience patience) {
+void SlicedCommand::Restart(CommandContext&) { CHECK_MSG(false, "this command makes no attempts"); }
+
+SlicedCommand::Attempt SlicedCommand::BeginAttempt(CommandContext& context, KeyHold::Covers covers,
+                                                   Patience patience) {
   hold_.reset();
   if (patience == Patience::kSomeAttempts && attempts_ < kFreeAttempts) {
     ++attempts_;
-    return true;
+    return Attempt::kBegun;
   }
-  if (held_attempts_ == kHeldAttempts) return false;
+  if (held_attempts_ == kHeldAttempts) return Attempt::kNone;
+  if (context.server.held_keys().awaited()) {
+    waits_for_attempt_ = true;
+    AwaitTurn(context, kOthersMicros);
+    return Attempt::kLater;
+  }
   ++held_attempts_;
   hold_.emplace(context.server, context.client.db(), std::move(covers));
-  return true;
+  return Attempt::kBegun;
 }
 
 bool SlicedCommand::WriteOr(CommandContext& context, DetachedValue* value) {

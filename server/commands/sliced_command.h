@@ -37,6 +37,8 @@ class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
   // page that is missing ends it as it ends a command's function, with nothing called or answered:
   // it is fetched, and the slice runs again from its beginning.
   virtual void Step(CommandContext& context) = 0;
+  // Plans the keys again, and begins anew: for commands that make attempts.
+  virtual void Restart(CommandContext& context);
 
   // Others have their turn; then the next slice.
   void AwaitTurn(CommandContext& context, int64_t delay_micros = 0);
@@ -48,12 +50,16 @@ class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
   using Job = std::move_only_function<void(const std::atomic<bool>* stop)>;
   void Compute(CommandContext& context, Job job);
   // Begins an attempt, and ends the one before: from now on what `covers` says of the keys of the
-  // client's database must not change. False: it has been tried so often that the command is to run
-  // in one go; nobody waits then.
+  // client's database must not change.
+  enum class Attempt : uint8_t {
+    kBegun,
+    kLater,  // Restart is called when it may be tried
+    kNone,   // it has been tried so often that the command is to run in one go
+  };
   enum class Patience : uint8_t { kSomeAttempts, kNone };
   static KeyHold::Covers AnyOf(std::span<const KeyAccess> keys);
-  bool BeginAttempt(CommandContext& context, KeyHold::Covers covers,
-                    Patience patience = Patience::kSomeAttempts);
+  Attempt BeginAttempt(CommandContext& context, KeyHold::Covers covers,
+                       Patience patience = Patience::kSomeAttempts);
   // The keys may change again.
   void EndAttempt() { hold_.reset(); }
   // Somebody was made to wait, and yet a key has changed. (Without a hold it is up to the command
@@ -66,6 +72,7 @@ class SlicedCommand : public std::enable_shared_from_this<SlicedCommand> {
  private:
   std::move_only_function<void()> NextSlice(CommandContext& context);
 
+  bool waits_for_attempt_ = false;
   int attempts_ = 0;
   int held_attempts_ = 0;
   std::optional<KeyHold> hold_;

@@ -73,7 +73,7 @@ class SortSlices final : public SlicedCommand {
   void Write(CommandContext& context);
   void Install(CommandContext& context);
   bool IsInVain(CommandContext& context);
-  void Restart(CommandContext& context);
+  void Restart(CommandContext& context) override;
 
   // Calls visit(Value) for what is answered of one item.
   template <typename Visit>
@@ -141,7 +141,9 @@ KeyHold::Covers SortSlices::Covered(CommandContext& context) const {
 
 void SortSlices::Begin(CommandContext& context) {
   const Patience patience = NamesKeys() ? Patience::kNone : Patience::kSomeAttempts;
-  if (!BeginAttempt(context, Covered(context), patience)) return sort_.whole(context);
+  const Attempt attempt = BeginAttempt(context, Covered(context), patience);
+  if (attempt == Attempt::kLater) return;
+  if (attempt == Attempt::kNone) return sort_.whole(context);
   const HashedKey key = context.store.Key(context.args[1]);
   type_ = LookupForRead(context, key).type;
   limits_ = ValueLimitsOf(context.server.options().values()).list;

@@ -108,7 +108,7 @@ class ZsetSlices final : public SlicedCommand {
   void ReplyPiece(CommandContext& context);
   bool IsInVain(CommandContext& context);
   bool IsAsItWas(CommandContext& context, const Operand& operand);
-  void Restart(CommandContext& context);
+  void Restart(CommandContext& context) override;
   void Install(CommandContext& context);
   void Reset();
 
@@ -241,7 +241,9 @@ bool ZsetSlices::ChooseRowsOr(CommandContext& context) {
 
 void ZsetSlices::Begin(CommandContext& context) {
   Reset();
-  if (!BeginAttempt(context, AnyOf(Sources(context)))) return request_.whole(context);
+  const Attempt attempt = BeginAttempt(context, AnyOf(Sources(context)));
+  if (attempt == Attempt::kLater) return;
+  if (attempt == Attempt::kNone) return request_.whole(context);
   limits_ = ZsetLimitsOf(context);
   max_bytes_ = MaxReplyBytes(context);
   if (!OpenOr(context) || !ChooseRowsOr(context)) return;

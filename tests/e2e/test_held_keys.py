@@ -141,6 +141,27 @@ def test_what_nobody_can_hold_back_makes_it_begin_anew(server, resp):
         assert other.read() in (0, COUNT)
 
 
+def test_sorts_that_follow_one_another_let_writers_through(server, resp):
+    fill_sorted(resp)
+    stop = threading.Event()
+
+    def sort():
+        with server.resp() as client:
+            while not stop.is_set():
+                assert client("SORT", "k", "BY", "w:*", "STORE", "to") == COUNT
+
+    threads = [threading.Thread(target=sort) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for i in range(10):
+            assert resp("SET", "w:1", i) == "OK"
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_a_client_that_leaves_lets_others_go_on(server, resp):
     fill_sorted(resp, count=30_000)
     other = server.resp()
