@@ -134,10 +134,9 @@ bool Client::MayProcess() const {
 }
 
 RequestParser::Outcome Client::FillBatch(std::string_view bytes, size_t* used, size_t* requests) {
-  ParserLimits limits{
-      .max_bulk_bytes = static_cast<uint64_t>(server_.options()->proto_max_bulk_len),
-      .max_request_bytes = server_.MaxRequestBytes(),
-      .authenticated = authenticated_};
+  ParserLimits limits{.max_bulk_bytes = server_.MaxStringBytes(),
+                      .max_request_bytes = server_.MaxRequestBytes(),
+                      .authenticated = authenticated_};
   Dispatcher& dispatcher = server_.dispatcher();
   auto batch = dispatcher.batch();
   // Limits depend on whether AUTH has run; and what will only be queued needn't be fetched.

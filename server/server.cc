@@ -9,6 +9,7 @@
 #include <random>
 
 #include "engine/base/check.h"
+#include "engine/types/long_string.h"
 #include "server/acl/acl.h"
 #include "server/backups.h"
 #include "server/errands.h"
@@ -303,6 +304,10 @@ void Server::FreeOnWorker(std::string bytes) {
   if (bytes.capacity() < kLargeBytes) return;
   loop_->RunOnWorker(io::WorkPriority::kBackground,
                      [bytes = std::move(bytes)]() mutable { std::string().swap(bytes); }, {});
+}
+
+uint64_t Server::MaxStringBytes() const {
+  return std::min(static_cast<uint64_t>(options_->proto_max_bulk_len), kMaxStringBytes);
 }
 
 uint64_t Server::MaxRequestBytes() const {

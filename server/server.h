@@ -157,6 +157,8 @@ class Server : public StoreListener {
   // --- limits
   // The longest request that is taken: a quarter of maxmemory, but 16 KiB at least.
   uint64_t MaxRequestBytes() const;
+  // The longest string, and argument: proto-max-bulk-len as far as there can be such strings.
+  uint64_t MaxStringBytes() const;
   // Unsent replies of one client beyond which it has to read before it may go on.
   uint64_t OutputShare() const;
   bool MayUseProtected(const Command& command, const Client& client) const;

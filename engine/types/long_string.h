@@ -21,6 +21,8 @@ namespace firn {
 
 // Longer strings are in pages.
 inline constexpr uint64_t kLongStringBytes = 64 << 10;
+// No string may be longer: the bitmap of its pages, which is one piece of RAM, takes 257 KiB then.
+inline constexpr uint64_t kMaxStringBytes = uint64_t{16} << 30;
 
 // The bytes [begin, end) of a string; what lies behind its end doesn't count.
 struct StringRange {

@@ -101,9 +101,7 @@ Database::KeyInfo LookupForWrite(CommandContext& context, const HashedKey& key) 
   return context.db().Lookup(key, {.touch = TouchesKeys(context), .count_hit = false});
 }
 
-uint64_t MaxStringBytes(const CommandContext& context) {
-  return static_cast<uint64_t>(context.server.options()->proto_max_bulk_len);
-}
+uint64_t MaxStringBytes(const CommandContext& context) { return context.server.MaxStringBytes(); }
 
 uint64_t MaxReplyBytes(const CommandContext& context) {
   const uint64_t limit = context.server.options()->maxmemory;

@@ -54,7 +54,7 @@ void SubcommandError(CommandContext& context);
 // The command's name as error texts have it: "config|get" for a subcommand.
 std::string FullName(const CommandContext& context);
 
-// proto-max-bulk-len: the longest string.
+// The longest string: proto-max-bulk-len, but for one beyond all measure.
 uint64_t MaxStringBytes(const CommandContext& context);
 // The most that one unstreamable reply may take, so that no command outgrows maxmemory.
 uint64_t MaxReplyBytes(const CommandContext& context);

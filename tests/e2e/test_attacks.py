@@ -1,11 +1,12 @@
 """Attacks that were published against Redis and its kin: each ends in an error, and the server goes
-on. Those by payloads of RESTORE are in the unit tests of dumps, those on TLS in test_tls.py, more
-of those on Lua in test_scripting.py and the unit tests of scripts."""
+on. More of those by payloads of RESTORE are in the unit tests of dumps, those on TLS in test_tls.py,
+more of those on Lua in the unit tests of scripts."""
 
 import os
 import resource
 import select
 import socket
+import struct
 import threading
 import time
 
@@ -236,6 +237,34 @@ def test_scripts_that_attack_their_interpreter(resp, attack):
     assert resp("EVAL", "collectgarbage() return 1", 0) == 1
 
 
+@pytest.mark.parametrize("attack", [
+    "return unpack({}, 0, 2147483647)",
+    "return unpack({}, -2147483648, 2147483647)",
+    "return unpack({}, 2147483647, -2147483648)",
+    "local t = {} t[2147483647] = 1 table.insert(t, 2147483647, 2) return table.remove(t, -2147483648)",
+    "return redis.call(unpack({}, 1, 1e8))",
+    "return cjson.encode(setmetatable({}, {__index = function() return redis.call('GET', 'x') end}))",
+    "local function f() return f() + 1 end return f()",
+    "return string.rep('x', 2^40)",
+    "error(setmetatable({}, {__index = error, __tostring = error}))",
+    "error(redis)",
+    "error(nil)",
+    "return cmsgpack.unpack(string.rep('\\145', 1000000))",
+    "return struct.unpack('c2147483647', 'x')",
+    "return loadstring('\\27LJ\\2')",
+    "return redis.call('EVAL', 'return 1', 0)",
+    "return redis.pcall({})",
+    "return redis.call()",
+    "return redis.log(99, 'x')",
+    "return redis.setresp(4)",
+])
+def test_scripts_that_ask_for_too_much(resp, attack):
+    result = resp("EVAL", attack, "0")
+    assert result is None or isinstance(result, (Error, list, bytes)), result
+    assert resp("PING") == "PONG"
+    assert resp("EVAL", "return 1", "0") == 1
+
+
 @pytest.mark.parametrize("name", [
     "package", "require", "module", "io", "os", "debug", "ffi", "jit", "dofile", "loadfile",
     "newproxy", "print"])
@@ -269,6 +298,112 @@ def test_a_script_leaves_nothing_for_that_of_another_user(server, resp):
     assert resp("EVAL", victim, 0) == b"aaa"
     assert resp("EXISTS", "mine") == 0
     resp("ACL", "DELUSER", "low")
+
+
+# --- payloads of RESTORE
+
+
+def listpack(*elements):
+    body = b"".join(bytes([0x80 | len(element)]) + element + bytes([len(element) + 1])
+                    for element in elements)
+    return struct.pack("<IH", len(body) + 7, len(elements)) + body + b"\xff"
+
+
+def ziplist(*elements, tail=None):
+    body, before, last = b"", 0, 10
+    for element in elements:
+        last = 10 + len(body)
+        body += bytes([before, len(element)]) + element
+        before = len(element) + 2
+    return struct.pack("<IIH", len(body) + 11, last if tail is None else tail,
+                       len(elements)) + body + b"\xff"
+
+
+def intset(width, count, *numbers):
+    return struct.pack(f"<II{len(numbers)}h", width, count, *numbers)
+
+
+def block(kind, content):
+    """A value of one string."""
+    return bytes([kind, 0x40 | len(content) >> 8, len(content) & 255]) + content
+
+
+def stream(kind, groups, nodes=b"\0", length=b"\0"):
+    """One without entries, and what is said of its groups."""
+    return bytes([kind]) + nodes + length + b"\0\0" + groups
+
+
+ENTRY = struct.pack(">QQ", 1, 1)
+SEEN = bytes(8)
+LONG = b"\x81" + struct.pack(">Q", 2**62)
+NODE = listpack(b"1", b"0", b"1", b"f", b"0")
+PAYLOADS = {
+    "a hash whose last field has no value": block(16, listpack(b"a", b"1", b"b")),
+    "a sorted set whose last member has no score": block(17, listpack(b"a", b"1", b"b")),
+    "fields with an expiry that come in pairs": b"\x19" + SEEN + block(0, listpack(b"a", b"1"))[1:],
+    "a ziplist of a hash that is odd": block(13, ziplist(b"a", b"1", b"b")),
+    "a field twice": block(16, listpack(b"a", b"1", b"a", b"2")),
+    "a field twice in a plain hash": b"\4\2\1a\0011\1a\0012",
+    "a field twice in a ziplist": block(13, ziplist(b"a", b"1", b"a", b"2")),
+    "a field twice in a zipmap": block(9, b"\2\1a\1\0b\1a\1\0c\xff"),
+    "a member twice in a sorted set": block(17, listpack(b"a", b"1", b"a", b"2")),
+    "a member twice in a plain sorted set": b"\5\2\1a" + bytes(8) + b"\1a" + bytes(8),
+    "a member twice in a set": block(20, listpack(b"a", b"a")),
+    "a member twice in a plain set": b"\2\2\1a\1a",
+    "a score that is no number": block(17, listpack(b"a", b"nan")),
+    "a score of NaN": b"\5\1\1a" + struct.pack("<d", float("nan")),
+    "a set of integers out of order": block(11, intset(2, 2, 2, 1)),
+    "a set of integers whose size overflows": block(11, intset(8, 2**29, 1)),
+    "a set of integers of an unknown width": block(11, intset(3, 1, 1)),
+    "a ziplist whose end lies elsewhere": block(10, ziplist(b"a", tail=2**31)),
+    "a ziplist whose element is longer than it": block(10, ziplist(b"a").replace(b"\1a", b"\x3fa")),
+    "a ziplist with a long length of what comes before": block(
+        10, struct.pack("<IIH", 17, 10, 1) + b"\xfe\xff\xff\xff\xff\1\xff"),
+    "a zipmap whose length overflows": block(9, b"\1\xfe\xff\xff\xff\xff\xff"),
+    "a zipmap whose unused bytes pass its end": block(9, b"\1\1a\1\xffb\xff"),
+    "a listpack whose element is longer than it": block(
+        16, listpack(b"a", b"1").replace(b"\x81a", b"\xf0\xff\xff\xff\xff")),
+    "a listpack whose string is of 4 GiB": block(
+        17, struct.pack("<IH", 14, 1) + b"\xf0\xff\xff\xff\xffab\xff"),
+    "an empty node of a list": b"\x12\1\2" + block(0, listpack())[1:],
+    "a node of a list of an unknown kind": b"\x12\1\3" + block(0, listpack(b"a"))[1:],
+    "an empty ziplist of a list": b"\x0e\1" + block(0, ziplist())[1:],
+    "an empty hash": b"\4\0",
+    **{f"a count that overflows, of kind {kind}": bytes([kind]) + LONG + b"\1a\1b"
+       for kind in (0, 1, 2, 3, 4, 5, 14, 15, 18, 19, 21, 22, 24)},
+    "a compressed string of an exabyte": b"\0\xc3\4" + LONG + b"abcd",
+    "a compressed string that copies from before its start": b"\0\xc3\4\x0a\xe0\xff\xff\0",
+    "a pending entry of two consumers": stream(
+        15, b"\1\1g\0\0\1" + ENTRY + SEEN + b"\1\2\1a" + SEEN + b"\1" + ENTRY + b"\1b" + SEEN +
+        b"\1" + ENTRY),
+    "a pending entry of nobody": stream(15, b"\1\1g\0\0\1" + ENTRY + SEEN + b"\1\0"),
+    "a pending entry that only a consumer has": stream(
+        15, b"\1\1g\0\0\0\1\1a" + SEEN + b"\1" + ENTRY),
+    "a pending entry twice": stream(
+        15, b"\1\1g\0\0\2" + (ENTRY + SEEN + b"\1") * 2 + b"\1\1a" + SEEN + b"\1" + ENTRY),
+    "a group twice": stream(15, b"\2\1g\0\0\0\0\1g\0\0\0\0"),
+    "a consumer twice": stream(15, b"\1\1g\0\0\0\2" + (b"\1a" + SEEN + b"\0") * 2),
+    "a node of a stream without entries": stream(
+        15, b"\0", b"\1\x10" + ENTRY + block(0, listpack())[1:]),
+    "a node of a stream that claims entries": stream(
+        15, b"\0", b"\1\x10" + ENTRY + block(0, NODE)[1:], b"\1"),
+    "a node of a stream under a short name": stream(
+        15, b"\0", b"\1\x08" + SEEN + block(0, NODE)[1:], b"\1"),
+    "a module": b"\7\x81" + bytes(8) + b"\0",
+    "an old module": b"\6\x81" + bytes(8) + b"\0",
+    "an opcode": b"\xfa\1a\1b",
+    "an unknown kind": b"\x7f\1a",
+}
+
+
+@pytest.mark.parametrize("attack", PAYLOADS)
+def test_payloads_that_lie_are_refused(resp, attack):
+    resp("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", 1)
+    payload = PAYLOADS[attack] + struct.pack("<HQ", 10, 0)
+    assert resp("RESTORE", "victim", 0, payload) == Error("ERR Bad data format")
+    assert resp("RESTORE", "victim", 0, payload, "REPLACE") == Error("ERR Bad data format")
+    assert resp("DBSIZE") == 0
+    resp("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", 0)
 
 
 # --- what is no request
@@ -343,6 +478,31 @@ def test_who_is_not_authenticated_costs_little(start):
             connection.close()
         assert wait_for(lambda: b"connected_clients:1\r\n" in admin("INFO", "clients"))
         assert wait_for(lambda: used_memory(admin) < before + 1_000_000)
+
+
+def test_a_limit_of_strings_that_is_lifted_allocates_nothing(start):
+    server = start("--proto-max-bulk-len", MAX)
+    with server.resp() as resp:
+        resp("SET", "short", "x")
+        resp("SET", "long", b"x" * 100_000)
+        for key in ("none", "short", "long"):
+            for command in (("SETRANGE", key, str(2**63 - 2), "x"), ("SETRANGE", key, HALF, "x"),
+                            ("SETRANGE", key, str(2**34), "x"), ("SETBIT", key, MAX, "1"),
+                            ("SETBIT", key, HALF, "1"), ("SETBIT", key, str(2**37), "1"),
+                            ("BITFIELD", key, "SET", "u8", MAX, "1"),
+                            ("BITFIELD", key, "SET", "u8", "#" + HALF, "1"),
+                            ("BITFIELD", key, "INCRBY", "i64", str(2**62), "1")):
+                assert isinstance(resp(*command), Error), command
+        assert isinstance(resp("DEBUG", "POPULATE", 1, "p", HALF), Error)
+        assert resp("DBSIZE") == 2 and resp("STRLEN", "short") == 1
+        assert resp("SETBIT", "longest", str(2**37 - 1), "1") == 0
+        assert resp("STRLEN", "longest") == 2**34 and resp("GETBIT", "longest", str(2**37 - 1)) == 1
+        before = used_memory(resp)
+        for size in (2**63 - 1, 2**62, 2**34 + 1, 2**34):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=120) as connection:
+                connection.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\nabc" % size)
+                assert resp("PING") == "PONG"
+                assert used_memory(resp) < before + 10_000_000
 
 
 HOSTILE_PATTERNS = ["*a" * 200 + "b", "[" * 1000 + "a", "\\" * 1001, "?" * 1000 + "*b",

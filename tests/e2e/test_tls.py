@@ -36,13 +36,39 @@ class Certificates:
     def path(self, name):
         return os.path.join(self.directory, name)
 
-    def sign(self, name):
+    def sign(self, name, subject=None):
         openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                 "-keyout", self.path(name + ".key"), "-out", self.path(name + ".csr"), "-subj",
-                "/CN=" + name)
+                "/CN=" + (subject or name))
         openssl("x509", "-req", "-in", self.path(name + ".csr"), "-CA", self.path("ca.crt"),
                 "-CAkey", self.path("ca.key"), "-CAcreateserial", "-out",
                 self.path(name + ".crt"), "-days", "2")
+
+    def sign_with_nul(self, name, subject):
+        """A subject with NUL, which openssl takes from nobody: written over an @, signed anew."""
+        self.sign(name, subject.replace("\0", "@"))
+        with open(self.path(name + ".crt")) as file:
+            signed = ssl.PEM_cert_to_DER_cert(file.read())
+        begin = contents(signed, 0)[0]
+        said_end = contents(signed, begin)[1]
+        algorithm_end = contents(signed, said_end)[1]
+        said = signed[begin:said_end].replace(subject.replace("\0", "@").encode(), subject.encode())
+        openssl("dgst", "-sha256", "-sign", self.path("ca.key"), "-out", self.path("signature"),
+                input=said)
+        with open(self.path("signature"), "rb") as file:
+            signature = b"\0" + file.read()
+        body = (said + signed[said_end:algorithm_end] + b"\x03" + bytes([len(signature)]) + signature)
+        with open(self.path(name + ".crt"), "w") as file:
+            file.write(ssl.DER_cert_to_PEM_cert(b"\x30\x82" + len(body).to_bytes(2, "big") + body))
+
+
+def contents(der, at):
+    """Where what is in the element at `at` begins and ends."""
+    size, begin = der[at + 1], at + 2
+    if size >= 128:
+        begin += size - 128
+        size = int.from_bytes(der[at + 2:begin], "big")
+    return begin, begin + size
 
 
 @pytest.fixture(scope="module")
@@ -367,6 +393,19 @@ def test_a_peer_that_says_nothing_is_disconnected(encrypted):
         assert silent.recv(1) == b""
         assert time.monotonic() - began > 5
     assert "no handshake in time" in server.server.log()
+
+
+def test_a_name_in_a_certificate_logs_nobody_in(encrypted):
+    server = encrypted()
+    server.certificates.sign("admin")
+    server.certificates.sign_with_nul("nul", "admin\0evil")
+    with open(server.certificates.path("nul.crt")) as file:
+        assert b"admin\0evil" in ssl.PEM_cert_to_DER_cert(file.read())
+    with server.server.resp() as plain:
+        assert plain("ACL", "SETUSER", "admin", "on", "nopass", "+@all", "~*") == "OK"
+        assert plain("CONFIG", "SET", "requirepass", "pw") == "OK"
+    for name in ("client", "admin", "nul"):
+        assert server.ping(name).startswith(b"-NOAUTH"), name
 
 
 def test_a_password_over_tls(encrypted):
