@@ -89,9 +89,8 @@ Status Server::ListenUnix() {
 }
 
 void Server::OnAcceptPlain(io::Socket* socket, int error) {
-  if (socket == nullptr || io_threads_ == nullptr) return OnAccept(socket, error);
-  socket = io_threads_->Take(socket);
-  OnAccept(socket, socket == nullptr ? EMFILE : 0);
+  if (socket != nullptr && io_threads_ != nullptr) socket = io_threads_->Take(socket);
+  OnAccept(socket, error);
 }
 
 void Server::OnAccept(io::Socket* socket, int error) {

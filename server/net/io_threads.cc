@@ -409,9 +409,9 @@ IoThreads::~IoThreads() = default;
 io::Socket* IoThreads::Take(io::Socket* socket) {
   // The same connection under another descriptor: the executor's loop closes its own.
   const int fd = ::dup(socket->fd());
+  if (fd < 0) return socket;
   const io::SocketAddress address = socket->address();
   socket->Close();
-  if (fd < 0) return nullptr;
   IoThread& thread = *threads_[next_++ % threads_.size()];
   return thread.Take(fd, address);
 }

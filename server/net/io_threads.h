@@ -56,8 +56,8 @@ class IoThreads {
   // REQUIRES: every socket that it gave has been closed.
   ~IoThreads();
 
-  // Takes over a connection that was not started; `socket` is gone. Null if the process has no
-  // descriptor left: the connection is closed then.
+  // Takes over a connection that was not started: `socket` is gone. It stays, and is the result, if
+  // the process has no descriptor left for that: the executor's loop serves it then.
   io::Socket* Take(io::Socket* socket);
   // Once an iteration of the executor, at its end.
   void Flush();
