@@ -18,8 +18,9 @@ ONLY_FIRN = {"maxmemory": 0}
 class Comparison:
     """Tests that run on both servers in turn, some rounds; the median counts."""
 
-    def __init__(self, run, persistence="off", depth=pipes.DEPTH):
+    def __init__(self, run, persistence="off", depth=pipes.DEPTH, connections=1):
         self.run = run
+        self.connections = connections
         self.persistence = persistence
         self.depth = depth
         self.samples = {}
@@ -40,8 +41,10 @@ class Comparison:
         if prepare is not None:
             with server.resp() as resp:
                 prepare(resp)
-        pipe = pipes.Pipes(server.port)
+        pipe = pipes.Pipes(server.port, self.connections)
         for test, commands, lines in tests():
+            # What the one before has left to do is not this one's.
+            benchlib.settle(server, quiet_seconds=0.5, limit_seconds=10)
             before = benchlib.cpu_seconds(server.pid)
             pipe.run(commands, lines, self.depth)
             cpu = (benchlib.cpu_seconds(server.pid) - before) * 1e6 / len(commands)
