@@ -21,6 +21,10 @@ constexpr int64_t kMaxPauseMicros = 2'000'000;
 constexpr double kLittleLeft = 0.02;
 constexpr uint64_t kChunkBytes = 2 << 20;
 constexpr int64_t kPickEveryMicros = 50'000;
+// So much of the log may be deletes that are kept for what is older, before that is moved.
+constexpr double kManyKeptDeletes = 0.1;
+// With less alive in it a segment isn't emptied by eviction: it has garbage to be collected.
+constexpr double kWorthEmptying = 0.25;
 
 }  // namespace
 
@@ -60,7 +64,7 @@ double Compactor::Excess() const {
 // How long to rest after `worked_micros`, so that compaction takes its share of the time; the share
 // grows to all of it as garbage gets the better of compaction.
 int64_t Compactor::PauseAfter(int64_t worked_micros) const {
-  if (store_.log_->out_of_space()) return 0;
+  if (store_.log_->short_of_space()) return 0;
   const double least = store_.options_.compaction_share_percent / 100.0;
   const double urgency = std::clamp(Excess() / kUrgentExcess, 0.0, 1.0);
   const double share = least + (1 - least) * urgency;
@@ -68,15 +72,64 @@ int64_t Compactor::PauseAfter(int64_t worked_micros) const {
   return std::min(static_cast<int64_t>(pause), kMaxPauseMicros);
 }
 
+// Deletes must stay as long as anything is older than they are, be it alive as a whole.
+class Compactor::KeptDeletes {
+ public:
+  explicit KeptDeletes(const Compactor& compactor) {
+    const auto note = [&](uint64_t as_of_lsn) {
+      if (as_of_lsn < oldest_) {
+        second_ = std::exchange(oldest_, as_of_lsn);
+      } else {
+        second_ = std::min(second_, as_of_lsn);
+      }
+    };
+    const auto& segments = compactor.store_.segments_->all();
+    for (const auto& [id, segment] : segments) note(segment->as_of_lsn);
+    for (uint64_t as_of_lsn : compactor.removed_as_of_lsns_) note(as_of_lsn);
+    for (const auto& [id, segment] : segments) total_ += In(*segment);
+  }
+  uint64_t In(const log::Segment& segment) const {
+    const uint64_t oldest_other = segment.as_of_lsn == oldest_ ? second_ : oldest_;
+    return oldest_other < segment.last_delete_lsn ? segment.delete_bytes : 0;
+  }
+  uint64_t total() const { return total_; }
+
+ private:
+  uint64_t oldest_ = UINT64_MAX;
+  uint64_t second_ = UINT64_MAX;
+  uint64_t total_ = 0;
+};
+
+uint64_t Compactor::KeptDeleteBytes() const { return KeptDeletes(*this).total(); }
+
+// Moves what is oldest out of the way of the deletes that are kept for it.
+uint64_t Compactor::PickOldest(bool* needs_flush) const {
+  const log::Segment* oldest = nullptr;
+  for (const auto& [id, segment] : store_.segments_->all()) {
+    if (segment->end_offset == 0) continue;
+    if (oldest == nullptr || segment->as_of_lsn < oldest->as_of_lsn) oldest = segment.get();
+  }
+  if (oldest == nullptr) return 0;
+  if (IsEligible(*oldest)) return oldest->id;
+  *needs_flush |= oldest->sealed && oldest->holds == 0 && oldest->stream == log::Stream::kFresh;
+  return 0;
+}
+
 uint64_t Compactor::PickVictim(bool* needs_flush) const {
-  bool wanted = Excess() > 0 || store_.log_->out_of_space() || rewriting_;
+  bool wanted = Excess() > 0 || store_.log_->short_of_space() || rewriting_;
+  const KeptDeletes kept_deletes(*this);
+  if (wanted && static_cast<double>(kept_deletes.total()) >
+                    kManyKeptDeletes * static_cast<double>(store_.segments_->total_bytes())) {
+    if (uint64_t id = PickOldest(needs_flush); id != 0) return id;
+  }
   uint64_t best = 0;
   double best_score = 0;
   uint64_t appended = store_.log_->appended_lsn();
   for (const auto& [id, segment] : store_.segments_->all()) {
     if (segment->end_offset == 0) continue;
     double used =
-        static_cast<double>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes))) /
+        static_cast<double>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes)) +
+                            static_cast<int64_t>(kept_deletes.In(*segment))) /
         static_cast<double>(segment->end_offset);
     bool oversized = segment->end_offset > 2 * store_.options_.segment_size_bytes;
     // What expires by itself isn't worth a copy just because little of it is left.
@@ -96,6 +149,26 @@ uint64_t Compactor::PickVictim(bool* needs_flush) const {
     }
   }
   return best;
+}
+
+uint64_t Compactor::PickToEmpty(bool* needs_flush) const {
+  uint64_t first = 0;
+  uint64_t lowest = UINT64_MAX;
+  for (const auto& [id, segment] : store_.segments_->all()) {
+    const bool oversized = segment->end_offset > 2 * store_.options_.segment_size_bytes;
+    const std::optional<uint64_t> rank = store_.evictor_->RankOf(*segment);
+    const bool has_much = static_cast<double>(segment->live_bytes) >
+                          kWorthEmptying * static_cast<double>(segment->end_offset);
+    if (oversized || !rank || !has_much) continue;
+    if (!IsEligible(*segment)) {
+      *needs_flush |=
+          segment->sealed && segment->holds == 0 && segment->stream == log::Stream::kFresh;
+    } else if (*rank < lowest) {
+      lowest = *rank;
+      first = id;
+    }
+  }
+  return first;
 }
 
 bool Compactor::Rewrite() {
@@ -119,7 +192,14 @@ void Compactor::Step() {
   if (now - last_pick_micros_ < kPickEveryMicros) return;
   last_pick_micros_ = now;
   bool needs_flush = false;
-  if (uint64_t id = PickVictim(&needs_flush); id != 0) {
+  uint64_t id = 0;
+  if (store_.evictor_->WantsSegments()) {
+    id = PickToEmpty(&needs_flush);
+    if (id == 0) store_.evictor_->OnNothingToEmpty();
+  }
+  evicts_ = id != 0;
+  if (id == 0) id = PickVictim(&needs_flush);
+  if (id != 0) {
     BeginVictim(id);
   } else if (needs_flush && !flush_asked_) {
     flush_asked_ = true;
@@ -138,6 +218,7 @@ void Compactor::BeginVictim(uint64_t id) {
   ++segment->holds;
   saw_keyspace_names_ = segment->has_keyspace_names;
   tear_.clear();
+  emptied_ = {};
   if (MayDropUnread(*segment)) {
     ++store_.stats_.segments_dropped_unread;
     FinishVictim();
@@ -167,7 +248,9 @@ void Compactor::NextChunk() {
 void Compactor::ReadChunk() {
   chunk_begun_micros_ = store_.environment_.loop->NowMicros();
   auto chunk = std::make_shared<Chunk>();
-  chunk->max_bytes = std::min(kChunkBytes, store_.options_.segment_size_bytes / 4);
+  // To delete a key takes longer than to tell where its copy is.
+  chunk->max_bytes =
+      std::min(evicts_ ? kChunkBytes / 4 : kChunkBytes, store_.options_.segment_size_bytes / 4);
   job_running_ = true;
   store_.RunJob(
       io::WorkPriority::kBackground,
@@ -272,7 +355,20 @@ void Compactor::TakeLeft(Chunk* chunk, Chunk::Item* item, const Departures& depa
   }
 }
 
+void Compactor::EvictLive(Chunk* chunk) {
+  const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
+  for (Chunk::Item& item : chunk->items) {
+    if (!item.keep || item.record.kind != log::RecordKind::kImage) continue;
+    const uint64_t bytes = item.key_size + item.payload_size;
+    item.record.key = chunk->KeyOf(item);
+    item.keep =
+        !store_.evictor_->EvictMet(item.record, item.hash, store_.segments_->Pack(item.from));
+    (item.keep ? emptied_.kept_bytes : emptied_.evicted_bytes) += bytes;
+  }
+}
+
 void Compactor::MoveLive(std::shared_ptr<Chunk> chunk) {
+  if (evicts_) EvictLive(chunk.get());
   const bool any = std::ranges::any_of(chunk->items, &Chunk::Item::keep);
   if (any) {
     WriteChunk(chunk);
@@ -401,7 +497,10 @@ void Compactor::OnChunkWritten(std::shared_ptr<Chunk> chunk) {
   for (const Chunk::Item& item : chunk->items) {
     if (!item.keep) continue;
     store_.segments_->ById(chunk->targets[item.lifetime()]->segment_id)
-        ->NoteRecord(item.record.kind, item.record.lsn, item.record.expiry_ms);
+        ->NoteRecord({.kind = item.record.kind,
+                      .lsn = item.record.lsn,
+                      .expiry_ms = item.record.expiry_ms,
+                      .padded_bytes = item.to_size});
   }
   if (ApplyMoves(chunk.get())) {
     AwaitMoves(chunk);
@@ -483,6 +582,7 @@ void Compactor::FinishVictim() {
   }
   if (saw_keyspace_names_) store_.LogKeyspaceNames();
   reader_ = nullptr;
+  if (evicts_) store_.evictor_->OnEmptied(emptied_);
   uint64_t id = victim_;
   ++store_.stats_.compactions;
   bool flushed = !store_.Has(PlantedBug::kUnlinkBeforeFlush);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "tiering/compaction_chunk.h"
+#include "tiering/evictor.h"
 #include "tiering/indexer.h"
 #include "tiering/log/log_reader.h"
 #include "tiering/log/segment.h"
@@ -42,8 +43,11 @@ class Compactor {
   // Collects all garbage that there is, as BGREWRITEAOF asks for; false if that is being done.
   bool Rewrite();
   bool rewriting() const { return rewriting_; }
+  // Of deletes that can't be left out yet, since something older is there.
+  uint64_t KeptDeleteBytes() const;
 
  private:
+  class KeptDeletes;
   using ColdFile = CompactionFile;
   using Chunk = CompactionChunk;
   struct ColdStream {
@@ -56,6 +60,9 @@ class Compactor {
   // The segment to compact next, 0 if none is worth it; `*needs_flush` tells whether a flush of the
   // index would bring candidates.
   uint64_t PickVictim(bool* needs_flush) const;
+  uint64_t PickOldest(bool* needs_flush) const;
+  // As PickVictim: the one whose keys are to be evicted first.
+  uint64_t PickToEmpty(bool* needs_flush) const;
   bool IsEligible(const log::Segment& segment) const;
   bool MayDropUnread(const log::Segment& segment) const;
   void BeginVictim(uint64_t id);
@@ -68,6 +75,7 @@ class Compactor {
   bool IsLeft(const Chunk::Item& item) const;
   void AskIndex(std::shared_ptr<Chunk> chunk);
   void TakeLeft(Chunk* chunk, Chunk::Item* item, const Departures& departures);
+  void EvictLive(Chunk* chunk);
   void MoveLive(std::shared_ptr<Chunk> chunk);
   void WriteChunk(std::shared_ptr<Chunk> chunk);
   void OnChunkWritten(std::shared_ptr<Chunk> chunk);
@@ -88,6 +96,8 @@ class Compactor {
   int64_t chunk_begun_micros_ = 0;
   int64_t resume_micros_ = 0;
   bool paused_ = false;  // until resume_micros_
+  bool evicts_ = false;  // what is alive in the victim
+  Evictor::Emptied emptied_;
   bool saw_keyspace_names_ = false;
   std::string tear_;  // of the victim
   bool job_running_ = false;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/base/check.h"
+#include "tiering/compactor.h"
 #include "tiering/indexer.h"
 #include "tiering/latency_timer.h"
 #include "tiering/left_keys.h"
@@ -21,6 +22,12 @@ constexpr size_t kMostHintsAtOnce = 1 << 16;
 constexpr double kGarbageShare = 0.15;
 constexpr double kMostGarbageShare = 0.5;
 constexpr uint64_t kGarbageSegments = 3;
+// While the index has yet to be told of them, or readers are at them.
+constexpr int64_t kNothingToEmptyMicros = 500'000;
+// To look at all segments takes time where there are many.
+constexpr int64_t kCheckGarbageMicros = 10'000;
+// A segment in which less than this share of what was alive could be evicted was emptied in vain.
+constexpr double kWorthEvicting = 0.25;
 // After a round over all keys that found none to evict, writes are refused for so long.
 constexpr int64_t kGiveUpMicros = 1'000'000;
 
@@ -50,32 +57,105 @@ bool Evictor::Begin() {
 }
 
 bool Evictor::HasGarbageEnough() const {
+  const int64_t now = store_.environment_.loop->NowMicros();
+  if (garbage_checked_micros_ != 0 && now - garbage_checked_micros_ < kCheckGarbageMicros) {
+    return garbage_enough_;
+  }
+  garbage_checked_micros_ = std::max<int64_t>(now, 1);
   const double total = static_cast<double>(store_.segments_->total_bytes());
-  double live = 0;
+  double live = static_cast<double>(store_.compactor_->KeptDeleteBytes());
   for (const auto& [id, segment] : store_.segments_->all()) {
     live += static_cast<double>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes)));
   }
   const double limit = static_cast<double>(store_.options_.max_disk_bytes);
   const double segments =
       static_cast<double>(kGarbageSegments * store_.options_.segment_size_bytes);
-  return total - live >
-         std::min(std::max(limit * kGarbageShare, segments), limit * kMostGarbageShare);
+  garbage_enough_ =
+      total - live > std::min(std::max(limit * kGarbageShare, segments), limit * kMostGarbageShare);
+  return garbage_enough_;
 }
 
 void Evictor::Step() {
-  if (!wanted_ || job_running_ || store_.closing_) return;
-  if (!store_.log_->out_of_space()) {
+  if (job_running_ || store_.closing_) return;
+  if (!store_.log_->short_of_space()) {
     wanted_ = false;
     finished_slots_ = 0;
     spares_hot_ = true;
+    segments_are_worth_it_ = true;
+    nothing_since_micros_ = 0;
     return;
   }
-  if (HasGarbageEnough()) return;
+  // Before a write has to wait.
+  if (!wanted_ && GoesBySegments()) Begin();
+  if (!wanted_ || WantsSegments() || HasGarbageEnough()) return;
+  if (!store_.log_->out_of_space()) return;
   for (const Keyspace* keyspace : store_.slots_) {
     // After a start: until then it isn't known which root is the newest of its key.
     if (!keyspace->fully_counted()) return;
   }
   StartBatch();
+}
+
+bool Evictor::GoesBySegments() const {
+  const EvictionPolicy policy = store_.options_.eviction;
+  return segments_are_worth_it_ && store_.options_.tiering && policy != EvictionPolicy::kNone;
+}
+
+bool Evictor::WantsSegments() const {
+  return wanted_ && GoesBySegments() && store_.log_->short_of_space() && !HasGarbageEnough();
+}
+
+std::optional<uint64_t> Evictor::RankOf(const log::Segment& segment) const {
+  const EvictionPolicy policy = store_.options_.eviction;
+  if (IsVolatile(policy) && segment.max_expiry_ms == UINT64_MAX) return std::nullopt;
+  return policy == EvictionPolicy::kVolatileTtl ? segment.max_expiry_ms : segment.as_of_lsn;
+}
+
+bool Evictor::EvictMet(const log::RecordView& record, uint64_t hash, log::PackedPosition position) {
+  Keyspace* keyspace = store_.KeyspaceById(record.keyspace);
+  if (keyspace == nullptr || keyspace->holds_pages()) return false;
+  if (store_.closing_ || store_.group_depth_ > 0 || store_.paused_) return false;
+  const bool has_expiry = record.expiry_ms != log::kNoExpiry;
+  if (IsVolatile(store_.options_.eviction) && !has_expiry) return false;
+  const HashedKey key{record.key, hash};
+  if (const Entry* entry = store_.FindEntry(*keyspace, key)) {
+    // What a blind write replaced is met too, until it is settled.
+    if (entry->position() != position || !MayGo(*entry)) return false;
+  } else {
+    const uint64_t logical =
+        LogicalRecordSize(record.key.size(), record.raw_payload_size, has_expiry);
+    store_.InstallStub(*keyspace, key, position,
+                       {.logical_size = static_cast<uint32_t>(logical),
+                        .type = record.type,
+                        .expiry_ms = record.expiry_ms});
+  }
+  const uint64_t before = store_.stats_.evicted_keys;
+  store_.Evict(*keyspace, key);
+  return store_.stats_.evicted_keys > before;
+}
+
+void Evictor::OnEmptied(const Emptied& emptied) {
+  nothing_since_micros_ = 0;
+  const auto evicted = static_cast<double>(emptied.evicted_bytes);
+  const auto kept = static_cast<double>(emptied.kept_bytes);
+  if (evicted >= kWorthEvicting * (evicted + kept)) return;
+  // Perhaps RAM has nearly all that there is.
+  if (!std::exchange(spares_hot_, false)) segments_are_worth_it_ = false;
+}
+
+void Evictor::OnNothingToEmpty() {
+  const int64_t now = store_.environment_.loop->NowMicros();
+  if (nothing_since_micros_ == 0) nothing_since_micros_ = std::max<int64_t>(now, 1);
+  if (now - nothing_since_micros_ >= kNothingToEmptyMicros) segments_are_worth_it_ = false;
+}
+
+bool Evictor::MayGo(const Entry& entry) const {
+  const EvictionPolicy policy = store_.options_.eviction;
+  if (entry.kind() == Entry::Kind::kTombstone || entry.Has(Entry::kPinned)) return false;
+  if (IsVolatile(policy) && !entry.Has(Entry::kHasExpiry)) return false;
+  const bool prefers_cold =
+      policy != EvictionPolicy::kAllKeysRandom && policy != EvictionPolicy::kVolatileRandom;
+  return !spares_hot_ || entry.kind() != Entry::Kind::kHot || !prefers_cold;
 }
 
 void Evictor::NextKeyspace() {
@@ -202,21 +282,15 @@ bool Evictor::TryEvict(const IndexKey& index_key, const IndexRoot& root,
                        const Departures& departures) {
   Keyspace* keyspace = store_.KeyspaceById(index_key.keyspace);
   if (keyspace == nullptr || keyspace->holds_pages()) return false;
-  const EvictionPolicy policy = store_.options_.eviction;
   const HashedKey key{index_key.key, index_key.hash};
   const uint64_t before = store_.stats_.evicted_keys;
   if (Entry* entry = store_.FindEntry(*keyspace, key)) {
-    if (entry->kind() == Entry::Kind::kTombstone || entry->Has(Entry::kPinned)) return false;
-    if (IsVolatile(policy) && !entry->Has(Entry::kHasExpiry)) return false;
-    const bool spared =
-        spares_hot_ && entry->kind() == Entry::Kind::kHot &&
-        (policy == EvictionPolicy::kAllKeysLru || policy == EvictionPolicy::kAllKeysLfu);
-    if (spared) return false;
+    if (!MayGo(*entry)) return false;
     store_.Evict(*keyspace, key);
   } else {
     const PackedPosition position = store_.segments_->Pack(root.position);
     if (!store_.left_keys_->IsCurrent(*keyspace, key.hash, position, departures)) return false;
-    if (IsVolatile(policy) && root.expiry_ms < 0) return false;
+    if (IsVolatile(store_.options_.eviction) && root.expiry_ms < 0) return false;
     store_.InstallStub(*keyspace, key, position, root);
     store_.Evict(*keyspace, key);
   }

@@ -81,3 +81,13 @@ def test_a_full_maxdisk_evicts_any_key(start, policy):
         assert 2000 < resp("DBSIZE") < 26_000
         assert resp("EXISTS", "k29999") == 1
         assert field(resp, "log_bytes") <= 96 << 20
+
+
+def test_a_full_maxdisk_evicts_what_is_in_ram_too(start):
+    server = start("--maxmemory", "256mb", "--maxdisk", "96mb", "--log-segment-size", "4mb",
+                   "--maxmemory-policy", "allkeys-lru")
+    with server.resp(timeout=120) as resp:
+        assert fill(resp, 40_000, 4000) == 40_000
+        assert field(resp, "evicted_keys") > 15_000
+        assert sum(resp.pipeline([("EXISTS", f"k{i}") for i in range(35_000, 40_000)])) == 5000
+        assert field(resp, "log_bytes") <= 96 << 20

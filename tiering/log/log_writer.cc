@@ -133,7 +133,10 @@ Result<LogWriter::Appended> LogWriter::Append(const RecordSpec& spec, int64_t wa
   active_->end_offset = tail_;
   active_->last_lsn = appended.lsn;
   last_is_stamp_ = spec.kind == RecordKind::kStamp;
-  active_->NoteRecord(spec.kind, appended.lsn, spec.expiry_ms);
+  active_->NoteRecord({.kind = spec.kind,
+                       .lsn = appended.lsn,
+                       .expiry_ms = spec.expiry_ms,
+                       .padded_bytes = padded});
   if (tail_ >= populate_at_) [[unlikely]]
     UpdatePopulation();
   return appended;

@@ -152,6 +152,8 @@ class LogWriter {
 
   // True once the file system has refused room and not granted any since.
   bool out_of_space() const { return out_of_space_; }
+  // Two more segments would be too many for `maxdisk`: a time to make room before somebody waits.
+  bool short_of_space() const;
   // Why, or why a long record found no room; names the limit.
   const Status& space_status() const { return space_status_; }
   // The log may not grow beyond this many bytes of segments (`maxdisk`); 0 is no limit, then the

@@ -121,6 +121,14 @@ void LogWriter::OnSpaceFreed() {
   EnsureSpares();
 }
 
+bool LogWriter::short_of_space() const {
+  if (out_of_space_) return true;
+  if (options_.max_bytes == 0) return false;
+  uint64_t bytes = segments_->total_bytes() + 2 * ordinary_capacity_;
+  for (const MappingPtr& spare : spares_) bytes += spare->capacity;
+  return bytes > OrdinaryLimit(options_.max_bytes);
+}
+
 void LogWriter::set_max_bytes(uint64_t bytes) {
   options_.max_bytes = bytes;
   OnSpaceFreed();

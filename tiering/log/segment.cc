@@ -24,13 +24,14 @@ uint32_t HeaderCrc(SegmentHeader header) {
 
 }  // namespace
 
-void Segment::NoteRecord(RecordKind kind, uint64_t lsn, int64_t record_expiry_ms) {
-  if (kind == RecordKind::kImage) {
+void Segment::NoteRecord(const Noted& record) {
+  if (record.kind == RecordKind::kImage) {
     // No expiry is -1, the greatest of all.
-    max_expiry_ms = std::max(max_expiry_ms, static_cast<uint64_t>(record_expiry_ms));
-  } else if (kind == RecordKind::kDelete) {
-    last_delete_lsn = std::max(last_delete_lsn, lsn);
-  } else if (kind == RecordKind::kKeyspaces) {
+    max_expiry_ms = std::max(max_expiry_ms, static_cast<uint64_t>(record.expiry_ms));
+  } else if (record.kind == RecordKind::kDelete) {
+    last_delete_lsn = std::max(last_delete_lsn, record.lsn);
+    delete_bytes += record.padded_bytes;
+  } else if (record.kind == RecordKind::kKeyspaces) {
     has_keyspace_names = true;
   }
 }

@@ -32,11 +32,12 @@ struct Segment {
   Stream stream = Stream::kFresh;
   uint32_t epoch = 0;
   uint64_t as_of_lsn = 0;
-  uint64_t last_lsn = 0;           // fresh: of its last record
+  uint64_t last_lsn = 0;  // fresh: of its last record
   // The latest expiry of its images, ~0 if one has none or that isn't known; the newest of its
   // deletes.
   uint64_t max_expiry_ms = 0;
   uint64_t last_delete_lsn = 0;
+  uint64_t delete_bytes = 0;  // of its deletes, padded; those that a start has found don't count
   bool has_keyspace_names = false;
   std::shared_ptr<io::File> file;  // shared with the jobs that read it
   uint64_t end_offset = 0;         // bytes written, header included
@@ -49,9 +50,15 @@ struct Segment {
   bool sealed = false;
   int holds = 0;  // fetches, jobs, snapshots, the writer's window: not unlinked while > 0
 
-  // For what only matters once nothing in it is alive. Effects don't: checkpoints carry on what
+  // For what isn't told by the bytes alive. Effects don't matter there: checkpoints carry on what
   // they did.
-  void NoteRecord(RecordKind kind, uint64_t lsn, int64_t record_expiry_ms);
+  struct Noted {
+    RecordKind kind;
+    uint64_t lsn = 0;
+    int64_t expiry_ms = 0;
+    uint64_t padded_bytes = 0;
+  };
+  void NoteRecord(const Noted& record);
 };
 
 class SegmentTable {

@@ -16,9 +16,7 @@ uint64_t RoundUp(uint64_t value, uint64_t step) { return (value + step - 1) / st
 Status CheckLimits(const SegmentOrder& order, uint64_t capacity, const io::SpaceInfo& space) {
   if (!order.keep_reserve) return Status::Ok();
   if (order.max_log_bytes != 0) {
-    // A twentieth is kept back for compaction, which must write before it can remove.
-    uint64_t limit = order.max_log_bytes - order.max_log_bytes / 20;
-    if (order.log_bytes + capacity <= limit) return Status::Ok();
+    if (order.log_bytes + capacity <= OrdinaryLimit(order.max_log_bytes)) return Status::Ok();
     return {StatusCode::kNoSpace,
             order.directory + ": the log holds " + std::to_string(order.log_bytes) +
                 " bytes of the " + std::to_string(order.max_log_bytes) + " that `maxdisk` allows"};

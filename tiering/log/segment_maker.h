@@ -39,6 +39,10 @@ struct DiskLimits {
 };
 uint64_t OrdinaryCapacity(uint64_t segment_size_bytes, DiskLimits limits);
 
+// Of what `maxdisk` allows, all but a twentieth, which is kept back for compaction: it must write
+// before it can remove.
+inline uint64_t OrdinaryLimit(uint64_t max_log_bytes) { return max_log_bytes - max_log_bytes / 20; }
+
 // What is kept free on a file system of so many bytes while there is no `maxdisk`: 5 % or 1 GiB,
 // the larger, but at most a quarter.
 uint64_t DiskReserve(uint64_t disk_bytes);
