@@ -139,7 +139,7 @@ TEST_F(HotSetTest, ChangesSinceTheNoteAreNotLost) {
 TEST_F(HotSetTest, OnlyWhatMemoryHasRoomForComesBack) {
   Settle();
   Close();
-  options_.max_memory_bytes = 2 << 20;
+  options_.max_memory_bytes = 1 << 20;
   Open();
   EXPECT_TRUE(driver_->RunUntil([&] {
     const StoreStats stats = driver_->store().Stats();
