@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "engine/base/check.h"
 #include "engine/types/page_space.h"
 #include "engine/types/root_format.h"
 #include "tiering/indexer.h"
@@ -19,11 +20,32 @@ constexpr int64_t kBytesAtOnce = 1 << 20;
 
 void Demoter::Start(uint32_t db, std::vector<std::string> keys,
                     std::move_only_function<void(int64_t)> done) {
-  auto job = all_.emplace_back(std::make_shared<Job>());
-  job->keyspace = store_.KeyspaceOf(db).id;
-  job->done = std::move(done);
+  auto job = std::make_shared<Job>();
   job->values.reserve(keys.size());
   for (std::string& key : keys) job->values.push_back({.key = std::move(key)});
+  Begin(std::move(job), db, std::move(done));
+}
+
+void Demoter::StartPages(uint32_t db, std::string key, Store::PageChoice pages,
+                         std::move_only_function<void(int64_t)> done) {
+  CHECK(pages.step > 0);
+  auto job = std::make_shared<Job>();
+  job->values.push_back({.key = std::move(key)});
+  job->pages = pages;
+  Begin(std::move(job), db, std::move(done));
+}
+
+// Whether a page is among those that are to go; kRootPage is the value itself.
+bool Demoter::Moves(const Job& job, uint32_t page) {
+  if (!job.pages) return true;
+  return page >= job.pages->first && (page - job.pages->first) % job.pages->step == 0;
+}
+
+void Demoter::Begin(std::shared_ptr<Job> job, uint32_t db,
+                    std::move_only_function<void(int64_t)> done) {
+  all_.push_back(job);
+  job->keyspace = store_.KeyspaceOf(db).id;
+  job->done = std::move(done);
   Slice slice{kEntriesAtOnce, kBytesAtOnce};
   Progress progress = LogSome(job.get(), &slice);
   Advance(std::move(job), progress);
@@ -141,10 +163,13 @@ Demoter::Progress Demoter::MoveSome(Job* job, Slice* slice) {
     Value& value = job->values[job->at];
     for (; value.next < value.end; ++value.next) {
       if (slice->spent()) return Progress::kMore;
-      Move(*keyspace->pages, PageKey(value.value_id, value.next).view(), slice);
+      if (!Moves(*job, value.next)) continue;
+      const PageKey name(value.value_id, value.next);
+      const bool moved = Move(*keyspace->pages, name.view(), slice);
+      if (moved && job->pages) ++job->moved;
     }
     if (slice->spent()) return Progress::kMore;
-    if (Move(*keyspace, value.key, slice)) ++job->moved;
+    if (Moves(*job, kRootPage) && Move(*keyspace, value.key, slice)) ++job->moved;
   }
   return Progress::kDone;
 }

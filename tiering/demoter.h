@@ -9,9 +9,12 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tiering/store.h"
 
 namespace firn {
 
@@ -27,6 +30,9 @@ class Demoter {
   // stay in RAM. It is called from the loop, or at the latest while the store is destroyed.
   void Start(uint32_t db, std::vector<std::string> keys,
              std::move_only_function<void(int64_t)> done);
+  // A part of one value's pages (Store::DemotePages).
+  void StartPages(uint32_t db, std::string key, Store::PageChoice pages,
+                  std::move_only_function<void(int64_t)> done);
   // Does a slice; true if it would go on at once.
   bool Step();
   // Something is left that waits for room in the log.
@@ -48,6 +54,7 @@ class Demoter {
     size_t at = 0;           // the value that this pass has come to
     uint32_t next_page = 0;  // and the page of it; 0: it has yet to be looked at
     std::vector<Value> values;
+    std::optional<Store::PageChoice> pages;  // of the only value; none: all of all values
     int64_t moved = 0;
     std::move_only_function<void(int64_t)> done;
   };
@@ -59,6 +66,8 @@ class Demoter {
     bool spent() const { return entries <= 0 || bytes <= 0; }
   };
 
+  static bool Moves(const Job& job, uint32_t page);
+  void Begin(std::shared_ptr<Job> job, uint32_t db, std::move_only_function<void(int64_t)> done);
   Progress LogSome(Job* job, Slice* slice);
   Progress LogEntry(Keyspace& keyspace, std::string_view name, Slice* slice);
   void MeasureValue(Keyspace& keyspace, Value* value);

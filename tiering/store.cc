@@ -263,6 +263,11 @@ void Store::Demote(uint32_t db, std::vector<std::string> keys,
   impl_->demoter_->Start(db, std::move(keys), std::move(done));
 }
 
+void Store::DemotePages(uint32_t db, std::string key, PageChoice pages,
+                        std::move_only_function<void(int64_t)> done) {
+  impl_->demoter_->StartPages(db, std::move(key), pages, std::move(done));
+}
+
 bool Store::Promote(uint32_t db, const HashedKey& key) {
   Keyspace& keyspace = impl_->KeyspaceOf(db);
   Entry* entry = impl_->FindEntry(keyspace, key);

@@ -309,6 +309,14 @@ class Store {
   // Moves values to disk, out of the warm window too; answers how many are there that weren't.
   void Demote(uint32_t db, std::vector<std::string> keys,
               std::move_only_function<void(int64_t)> done);
+  // Of a value in pages, every `step`-th one from `first` on, of which 0 is the root; answers how
+  // many have gone. For tests: the hand leaves values so.
+  struct PageChoice {
+    uint32_t first = 0;
+    uint32_t step = 1;
+  };
+  void DemotePages(uint32_t db, std::string key, PageChoice pages,
+                   std::move_only_function<void(int64_t)> done);
   // REQUIRES: planned with kRead. Keeps the value in the hot tier; false if it was there or is
   // absent.
   bool Promote(uint32_t db, const HashedKey& key);

@@ -29,6 +29,8 @@ int64_t Leading(std::string_view text) { return std::atoll(std::string(text).c_s
 void Help(CommandContext& context) {
   constexpr HelpLine kLines[] = {
       {"CONFIG-REWRITE-FORCE-ALL", "Rewrites the configuration file with a line for every option."},
+      {"DEMOTE-PAGES <key> <first> <step>",
+       "Moves every step-th page of a big value to disk; 0 is its root."},
       {"DIGEST", "Gives a digest of all data, equal to that of Redis for equal data."},
       {"DIGEST-VALUE <key> [<key> ...]", "Gives the digests of values."},
       {"ERROR <text>", "Answers with that error."},
@@ -49,6 +51,22 @@ void Help(CommandContext& context) {
       {"SLEEP <seconds>", "Stops the server for a while."},
       {"STRINGMATCH-LEN <pattern> <text>", "Matches a pattern, and answers 1 or 0."}};
   ReplyHelp(context, "DEBUG", kLines);
+}
+
+void DemotePages(CommandContext& context) {
+  constexpr IntegerRange kPages = {0, std::numeric_limits<uint32_t>::max()};
+  int64_t first;
+  int64_t step;
+  if (!ParseRangeOr(context, context.args[3], kPages, &first)) return;
+  if (!ParseRangeOr(context, context.args[4], {1, kPages.max}, &step)) return;
+  auto pending = PendingCommand::Begin(context);
+  context.store.DemotePages(
+      context.db().number(), std::string(context.args[2]),
+      {.first = static_cast<uint32_t>(first), .step = static_cast<uint32_t>(step)},
+      [pending](int64_t moved) {
+        pending->Finish([moved](CommandContext& context) { context.reply.Integer(moved); });
+      });
+  pending->Return();
 }
 
 void Sleep(CommandContext& context) {
@@ -242,6 +260,7 @@ void DebugCommand(CommandContext& context) {
   if (is("protocol", 3, 3)) return Protocol(context);
   if (is("object", 3, 3)) return ObjectOf(context);
   if (is("populate", 3, 5)) return PopulateKeys(context);
+  if (is("demote-pages", 5, 5)) return DemotePages(context);
   if (is("digest", 2, 2)) return DigestOfEverything(context);
   if (is("digest-value", 2, SIZE_MAX)) return DigestOfValues(context);
   const bool reloads = is("reload", 2, SIZE_MAX);

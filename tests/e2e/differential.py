@@ -23,16 +23,28 @@ def equal(_command, mine, other):
     return mine == other
 
 
+def demote_some(connection, keys, generator):
+    """Some of the pages of each key go to disk, the root among them or not."""
+    return [connection("DEBUG", "DEMOTE-PAGES", key, generator.randrange(4),
+                       generator.choice([1, 2, 2, 3, 5])) for key in keys]
+
+
 def run_steps(sides, sequence, demoted, *, seed, steps, same=equal, rate=0.1):
-    """One command at a time; now and then the keys that `demoted()` names go to disk first."""
+    """One command at a time; now and then the keys that `demoted()` names, or some of their pages,
+    go to disk first."""
     ours, theirs = sides
     tiers = has_tiers(ours)
     history = []
     for step in range(steps):
         if tiers and sequence.random.random() < rate:
             keys = demoted()
-            history.append(["TIER", "DEMOTE"] + keys)
-            assert isinstance(ours("TIER", "DEMOTE", *keys), int), (seed, step)
+            if step % 2:
+                history.append(["TIER", "DEMOTE"] + keys)
+                assert isinstance(ours("TIER", "DEMOTE", *keys), int), (seed, step)
+            else:
+                history.append(["pages of"] + keys)
+                moved = demote_some(ours, keys, sequence.random)
+                assert all(isinstance(count, int) for count in moved), (seed, step, moved)
         command = sequence.command()
         history.append(command)
         mine, other = ours(*command), theirs(*command)
@@ -47,8 +59,10 @@ def run_pipelines(sides, sequence, keys, *, batches=40, size=50, same=equal):
     ours, theirs = sides
     tiers = has_tiers(ours)
     for batch in range(batches):
-        if tiers:
+        if tiers and batch % 2:
             ours("TIER", "DEMOTE", *keys)
+        elif tiers:
+            demote_some(ours, keys, sequence.random)
         commands = [sequence.command() for _ in range(size)]
         mine, other = ours.pipeline(commands), theirs.pipeline(commands)
         for command, a, b in zip(commands, mine, other):

@@ -176,6 +176,25 @@ def test_a_demoted_big_value_is_whole(resp):
     assert resp("LRANGE", "big", 0, -1) == [str(i).encode() for i in range(count)]
 
 
+def test_some_pages_of_a_value_are_moved(resp):
+    value = random.Random(5).randbytes(20 * 8160)
+    resp("SET", "k", value)
+    assert resp("DEBUG", "DEMOTE-PAGES", "k", 2, 3) == 7  # 2, 5, ... 20
+    assert resp("TIER", "WHERE", "k") == b"hot"
+    before = dict(zip(*[iter(resp("TIER", "STATS"))] * 2))[b"fetches"]
+    for page in range(1, 21):
+        at = (page - 1) * 8160 + 100
+        assert resp("GETRANGE", "k", at, at + 9) == value[at:at + 10]
+        fetches = dict(zip(*[iter(resp("TIER", "STATS"))] * 2))[b"fetches"]
+        assert (fetches > before) == (page % 3 == 2), page
+        before = fetches
+    assert resp("DEBUG", "DEMOTE-PAGES", "k", 0, 100) == 1
+    assert resp("TIER", "WHERE", "k") == b"cold"
+    assert resp("GET", "k") == value
+    assert resp("DEBUG", "DEMOTE-PAGES", "none", 0, 1) == 0
+    assert isinstance(resp("DEBUG", "DEMOTE-PAGES", "k", 0, 0), Error)
+
+
 def test_a_limit_that_the_server_alone_exceeds_refuses_writes(resp):
     resp("SET", "k", "v")
     resp("CONFIG", "SET", "maxmemory", "1")
