@@ -190,6 +190,8 @@ class Dispatcher {
   // How many requests, from the first on, may be merged; 0 if there is nothing to merge.
   size_t CountAlike(std::span<const ParsedRequest> requests) const;
   bool MayMerge(const Client& client) const;
+  bool MayWriteMerged(const Command& command, Ticket* ticket,
+                      std::span<const ParsedRequest> requests);
   bool RunMerged(Client* client, std::span<const ParsedRequest> requests);
   bool CallMerged(Client* client, const Work& work, std::span<const ParsedRequest> requests);
 

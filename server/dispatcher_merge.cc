@@ -3,6 +3,7 @@
 // Nobody can tell: they would run one right after the other anyway, and each has its own reply.
 // Where somebody could (events, monitors, tracking, blocked clients), they run one by one.
 
+#include "server/commands/bitmaps.h"
 #include "server/commands/lists.h"
 #include "server/commands/streams.h"
 #include "server/commands/strings.h"
@@ -28,7 +29,8 @@ constexpr MergedCommand kMergedCommands[] = {
     {"lpush", MergedLPush, 3, kManyArgs}, {"rpush", MergedRPush, 3, kManyArgs},
     {"lpop", MergedLPop, 2, 2},           {"rpop", MergedRPop, 2, 2},
     {"append", MergedAppend, 3, 3},       {"xack", MergedXAck, 4, kManyArgs},
-    {"xadd", MergedXAdd, 5, kManyArgs},
+    {"xadd", MergedXAdd, 5, kManyArgs},   {"getbit", MergedGetBit, 3, 3},
+    {"setbit", MergedSetBit, 4, 4},
 };
 
 }  // namespace
@@ -82,19 +84,25 @@ bool Dispatcher::MayMerge(const Client& client) const {
          (slow_micros < 0 || slow_micros >= kShortMicros);
 }
 
+bool Dispatcher::MayWriteMerged(const Command& command, Ticket* ticket,
+                                std::span<const ParsedRequest> requests) {
+  uint64_t bytes = 0;
+  for (const ParsedRequest& request : requests) bytes += WriteBytes(request.args, 1);
+  const bool frees = (command.flags & kDenyOom) == 0 || (command.flags & kFreesSpace) != 0;
+  return !server_.saver().RefusesWrites() &&
+         server_.store().CheckWrite(bytes, frees, ticket) == Store::WriteGate::kOk;
+}
+
 bool Dispatcher::RunMerged(Client* client, std::span<const ParsedRequest> requests) {
   const ParsedRequest& first = requests[0];
   const Command& command = *first.command;
   Store& store = server_.store();
-  uint64_t bytes = 0;
-  for (const ParsedRequest& request : requests) bytes += WriteBytes(request.args, 1);
-  const bool frees = (command.flags & kDenyOom) == 0 || (command.flags & kFreesSpace) != 0;
   keys_.clear();
   Work work{first.args, &command, &keys_, &client->ticket_, nullptr, &first};
   CollectKeys(client, work);
-  const bool ready = !server_.saver().RefusesWrites() &&
-                     store.CheckWrite(bytes, frees, work.ticket) == Store::WriteGate::kOk &&
-                     store.Plan(keys_, work.ticket) == PlanResult::kReady;
+  const bool ready =
+      ((command.flags & kWrite) == 0 || MayWriteMerged(command, work.ticket, requests)) &&
+      store.Plan(keys_, work.ticket) == PlanResult::kReady;
   const bool ran = ready && CallMerged(client, work, requests);
   store.Release(work.ticket);
   if (ran) ServeBlocked();

@@ -70,6 +70,7 @@ void Dispatcher::FindKeyPlaces() {
   place({2, Unit::kRanked}, {"zrank", "zrevrank"});
   place({3, Unit::kScored}, {"zadd"});
   place({3, Unit::kElement}, {"zincrby"});
+  place({4, Unit::kElement}, {"geoadd"});
   place({2, Unit::kByte}, {"getrange", "setrange"});
   place({2, Unit::kBit}, {"getbit", "setbit"});
 }

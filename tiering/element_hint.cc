@@ -55,17 +55,28 @@ class Finder {
     leaf.depth = 0;
   }
 
-  // Asks for the page's entry, or for what leads to it.
-  void Expect(uint64_t value_id, PageNumber page, Place* place) {
+  bool FindKnown(uint64_t value_id, PageNumber page, Place* place) {
     place->page = page;
     const FoundPages::Found* found = store_.LastFound(pages_, value_id, page);
-    if (found != nullptr) [[likely]] {
-      place->entry = found->entry;
+    place->entry = found != nullptr ? found->entry : nullptr;
+    return found != nullptr;
+  }
+
+  // Asks for the page's entry, or for what leads to it.
+  void Expect(uint64_t value_id, PageNumber page, Place* place) {
+    if (FindKnown(value_id, page, place)) [[likely]]
       return FetchTwoLines(place->entry);
-    }
-    place->entry = nullptr;
     place->hash = PageKey(value_id, page).HashIn(pages_.table);
     pages_.table.Prefetch(place->hash);
+  }
+
+  // A place in a string, likewise; if the entry is known that is all.
+  void ExpectByte(ElementHint* hint) {
+    Place& place = hint->places[ElementHint::kFirst];
+    hint->asked = FindKnown(hint->value_id, place.page, &place);
+    if (hint->asked) [[likely]]
+      return place.entry->PrefetchPageByte(hint->offset);
+    Expect(hint->value_id, place.page, &place);
   }
 
   void FetchEntry(const Place& place) {
@@ -180,7 +191,7 @@ void Collection::Locate(const Database& database, const HashedKey& key, const El
   hint->changes = store.tree_changes_;
   hint->query = query;
   hint->root = entry;
-  hint->in_string = false;
+  hint->in_string = hint->asked = false;
   hint->in_zset = type == ValueType::kZset;
   Place& place = hint->places[ElementHint::kFirst];
   place.leaf.key = SipHash13(store.identity_.secret, query.element);
@@ -208,8 +219,9 @@ void Collection::LocateByte(const Database& database, const HashedKey& key, uint
   hint->in_string = true;
   hint->in_zset = false;
   hint->offset = static_cast<uint32_t>(offset % LongString::kPageBytes);
-  Finder finder(*database.impl_, *keyspace.pages);
-  finder.Expect(hint->value_id, LongString::PageOf(part), &hint->places[ElementHint::kFirst]);
+  Place& place = hint->places[ElementHint::kFirst];
+  place.page = LongString::PageOf(part);
+  database.impl_->PrefetchFound(hint->value_id, place.page);
 }
 
 void Collection::FetchAhead(const Database& database, std::span<ElementHint* const> hints) {
@@ -217,11 +229,16 @@ void Collection::FetchAhead(const Database& database, std::span<ElementHint* con
   Finder finder(*database.impl_, *keyspace.pages);
   bool by_scores = false;
   for (ElementHint* hint : hints) {
+    if (hint->in_string) finder.ExpectByte(hint);
+  }
+  for (ElementHint* hint : hints) {
+    if (hint->asked) continue;
     finder.FetchEntry(hint->places[ElementHint::kFirst]);
     finder.FetchEntry(hint->places[ElementHint::kTarget]);
     by_scores |= hint->in_zset;
   }
   for (ElementHint* hint : hints) {
+    if (hint->asked) continue;
     for (ElementHint::Which which : {ElementHint::kFirst, ElementHint::kTarget}) {
       Place& place = hint->places[which];
       const Entry* entry = finder.EntryOf(hint->value_id, &place);

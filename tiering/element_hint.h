@@ -59,6 +59,7 @@ struct ElementHint {
   // In a long string: nothing but this place in the page is asked for.
   bool in_string = false;
   bool in_zset = false;
+  bool asked = false;  // memory has been asked for all of it, as the page is known
   uint32_t offset = 0;
   std::array<Place, 3> places;
 };

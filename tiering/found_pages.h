@@ -33,7 +33,7 @@ class FoundPages {
   FoundPages& operator=(const FoundPages&) = delete;
 
   // The place of a page; whether it is there is `Holds`.
-  Found& PlaceOf(uint64_t value_id, uint32_t page) {
+  Found& PlaceOf(uint64_t value_id, uint32_t page) const {
     return places_[(page + value_id * kSpread) % kPlaces];
   }
   static bool Holds(const Found& found, uint32_t keyspace, uint64_t value_id, uint32_t page) {

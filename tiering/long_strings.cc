@@ -30,7 +30,8 @@ class StringPage {
     const FoundPages::Found* found = store.FindPage(*keyspace.pages, value_id, page);
     if (found == nullptr) return;
     entry_ = found->entry;
-    entry_->set_referenced(true);
+    hash_ = found->hash;
+    if (!entry_->referenced()) entry_->set_referenced(true);
   }
   // Null if it isn't in RAM.
   Entry* entry() const { return entry_; }

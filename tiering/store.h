@@ -459,6 +459,9 @@ class Database {
   // those who read little. If not, WantString and VisitString give them. The view is valid until
   // the next change of the keyspace. REQUIRES: a range that ends, and begins before its end.
   std::optional<std::string_view> ReadLong(const HashedKey& key, StringRange range);
+  // Single bytes of a string that is_long, for runs of commands; zeros where it has none. False if
+  // pages are missing: all of them are wanted.
+  bool ReadBytes(const HashedKey& key, std::span<const uint64_t> offsets, std::span<char> bytes);
   // A copy. REQUIRES: WantString(range).
   std::string ReadString(const HashedKey& key, StringRange range);
 
@@ -479,6 +482,13 @@ class Database {
   // Writes into a string that is_long, and makes it longer if it has to; false, with nothing
   // changed, if pages are missing, as WantString. REQUIRES: planned with kUpdate.
   bool WriteLong(const HashedKey& key, uint64_t offset, std::string_view bytes);
+  // Writes single bytes into a string that is_long, one after the other, as one change. False, with
+  // nothing changed, unless each lies in a page that is in RAM. REQUIRES: planned with kUpdate.
+  struct NewByte {
+    uint64_t offset = 0;
+    char byte = 0;
+  };
+  bool WriteBytes(const HashedKey& key, std::span<const NewByte> bytes);
   // Replaces parts of a string, ascending and within it; logs the parts alone unless the string is
   // short. REQUIRES: planned with kUpdate; a string that is no integer, and not is_long.
   void SpliceString(const HashedKey& key, std::span<const Splice> splices);

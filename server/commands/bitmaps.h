@@ -5,6 +5,8 @@
 
 namespace firn::server {
 
+struct ParsedRequest;
+
 void BitCountCommand(CommandContext& context);
 void BitFieldCommand(CommandContext& context);
 void BitFieldRoCommand(CommandContext& context);
@@ -12,6 +14,9 @@ void BitOpCommand(CommandContext& context);
 void BitPosCommand(CommandContext& context);
 void GetBitCommand(CommandContext& context);
 void SetBitCommand(CommandContext& context);
+// Runs of them (MergedFunction).
+bool MergedGetBit(CommandContext& context, std::span<const ParsedRequest> requests);
+bool MergedSetBit(CommandContext& context, std::span<const ParsedRequest> requests);
 
 // What BITFIELD wants of its key: to read it, if it only gets.
 Access BitFieldAccess(std::span<const std::string_view> args, const KeySpec& spec);

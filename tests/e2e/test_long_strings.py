@@ -116,6 +116,55 @@ def test_a_bit_of_a_cold_bitmap_takes_two_reads_and_little_log(small):
     assert info(resp, "log_appended_bytes") - written <= 50 * (64 << 10)
 
 
+def test_each_of_a_run_of_bits_is_counted(small):
+    resp = small.resp(timeout=60)
+    value = bytearray(fill(resp, "key", MB))
+    resp("SET", "short", b"\x80")
+
+    def counts():
+        calls = resp("INFO", "commandstats")
+        return [int(calls.split(b"cmdstat_%s:calls=" % name)[1].split(b",")[0])
+                if b"cmdstat_%s:" % name in calls else 0 for name in (b"getbit", b"setbit")] + [
+                    info(resp, "keyspace_hits"), info(resp, "rdb_changes_since_last_save")]
+    places = [8 * 100_000 * (i % 7) + i % 3 for i in range(32)]
+    for key in ("key", "short", "absent"):
+        bytes_ = resp("GET", key) or b""
+        before = counts()
+        expected = [int(at // 8 < len(bytes_) and bytes_[at // 8] >> (7 - at % 8) & 1)
+                    for at in places]
+        assert resp.pipeline([["GETBIT", key, at] for at in places]) == expected
+        hits = 0 if key == "absent" else 32
+        assert [b - a for a, b in zip(before, counts())] == [32, 0, hits, 0], key
+    # Each finds what those before it have left.
+    before = counts()
+    changes = 0
+    expected = []
+    for i, at in enumerate(places):
+        old = value[at // 8] >> (7 - at % 8) & 1
+        expected.append(old)
+        changes += old != i // 3 % 2
+        value[at // 8] ^= (old ^ i // 3 % 2) << (7 - at % 8)
+    bits = [["SETBIT", "key", at, i // 3 % 2] for i, at in enumerate(places)]
+    assert resp.pipeline(bits) == expected
+    assert [b - a for a, b in zip(before, counts())] == [0, 32, 0, changes]
+    assert resp("GET", "key") == value
+    small.restart("kill")
+    assert small.resp()("GET", "key") == value
+
+
+def test_a_run_of_bits_goes_on_behind_one_that_fails(small):
+    resp = small.resp(timeout=60)
+    value = fill(resp, "key", MB)
+    run = [["SETBIT", "key", 8, 1], ["SETBIT", "key", "x", 1], ["SETBIT", "key", 9, 2],
+           ["SETBIT", "key", 8 * MB + 15, 0], ["SETBIT", "key", 8, 0], ["SETBIT", "key", 8, 1]]
+    replies = resp.pipeline(run)
+    assert isinstance(replies[1], Error) and isinstance(replies[2], Error)
+    assert replies[0] == value[1] >> 7 and replies[3:] == [0, 1, 0]
+    assert resp("STRLEN", "key") == MB + 2
+    assert resp.pipeline([["GETBIT", "key", at] for at in (8, -1, 8 * MB + 15, 1 << 31)])[::2] == [
+        1, 0]
+
+
 def test_a_sparse_bitmap_takes_what_is_set_in_it(small):
     resp = small.resp()
     assert resp("SETBIT", "key", 4_294_967_295, 1) == 0

@@ -330,6 +330,18 @@ void CrashWorkload::SetValue(uint32_t db, size_t key) {
   model_.Set(model_.Slot(db, key), past ? std::nullopt : std::optional(std::move(value)));
 }
 
+namespace {
+
+// As a run of commands does. False if it isn't done this way.
+bool WriteBytes(Database& database, const HashedKey& key, uint64_t offset, std::string_view bytes) {
+  if (!database.Lookup(key).is_long || bytes.size() > 16) return false;
+  std::vector<Database::NewByte> places;
+  for (char byte : bytes) places.push_back({offset++, byte});
+  return database.WriteBytes(key, places);
+}
+
+}  // namespace
+
 // REQUIRES: planned with kUpdate.
 bool CrashWorkload::Change(uint32_t db, size_t key, uint64_t seed) {
   Database& database = world_->store().database(db);
@@ -356,7 +368,7 @@ bool CrashWorkload::Change(uint32_t db, size_t key, uint64_t seed) {
       uint64_t offset = random_.Below(std::min(grown.bytes.size(), most) + 10);
       if (grown.bytes.size() < offset + more.size()) grown.bytes.resize(offset + more.size());
       grown.bytes.replace(offset, more.size(), more);
-      database.SetRange(name, offset, more);
+      if (!WriteBytes(database, name, offset, more)) database.SetRange(name, offset, more);
     }
     model_.Set(model_.Slot(db, key), std::move(grown));
   } else if (kind < 6 && exists) {

@@ -100,6 +100,54 @@ TEST_F(LongStringStoreTest, ReadsAndChangesPartsOfAColdStringByTheirPagesAlone) 
   CheckValues();
 }
 
+TEST_F(LongStringStoreTest, WritesBytesHereAndThereAsOneChange) {
+  Set("key", Noise(kBytes, 1));
+  const std::vector<Database::NewByte> bytes = {
+      {500'000, 'a'}, {10, 'b'}, {900'000, 'c'}, {500'000, 'd'}, {11, 'e'}};
+  std::vector<uint64_t> offsets;
+  for (const auto& [offset, byte] : bytes) offsets.push_back(offset);
+  for (const bool cold : {false, true}) {
+    if (cold) driver_->Demote({"key"});
+    const HashedKey key = driver_->store().Key("key");
+    const uint64_t bytes_before = LogBytes();
+    std::string found(bytes.size(), '\0');
+    int tries = 0;
+    ASSERT_TRUE(driver_
+                    ->Run({driver_->Wants("key", Access::kUpdate)},
+                          [&] {
+                            ++tries;
+                            database().Lookup(key);
+                            return database().ReadBytes(key, offsets, found) &&
+                                   database().WriteBytes(key, bytes);
+                          })
+                    .ok());
+    EXPECT_EQ(tries, cold ? 2 : 1);  // all pages come at once
+    std::string& value = values_["key"];
+    for (size_t i = 0; i < bytes.size(); ++i) EXPECT_EQ(found[i], value[offsets[i]]) << i;
+    for (const auto& [offset, byte] : bytes) value[offset] = byte;
+    EXPECT_LE(LogBytes() - bytes_before, 256u);
+    CheckValues();
+  }
+  ASSERT_TRUE(driver_->Sync().ok());
+  Crash();
+  CheckValues();
+}
+
+TEST_F(LongStringStoreTest, WritesNoBytesWhereNoneAreStored) {
+  Change("sparse", {0, kBytes}, [&](Database& db, const HashedKey& key) {
+    db.SetRange(key, kBytes - 1, "x");
+    std::string found(3, 'x');
+    EXPECT_TRUE(db.ReadBytes(key, std::vector<uint64_t>{0, kBytes - 1, kBytes}, found));
+    EXPECT_EQ(found, std::string("\0x\0", 3));
+    for (const uint64_t missing : {uint64_t{0}, kBytes, 2 * kBytes}) {
+      const std::vector<Database::NewByte> bytes = {{kBytes - 1, 'y'}, {missing, 'y'}};
+      EXPECT_FALSE(db.WriteBytes(key, bytes)) << missing;
+    }
+  });
+  values_["sparse"] = std::string(kBytes - 1, '\0') + "x";
+  CheckValues();
+}
+
 TEST_F(LongStringStoreTest, IsWrittenOnce) {
   const uint64_t before = LogBytes();
   Set("key", Noise(kBytes, 1));
