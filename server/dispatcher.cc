@@ -493,6 +493,7 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
     server_.events().BeginCommand(*work.command, *work.keys);
   }
+  server_.store().NoteCounts();
   if (work.parsed != nullptr && work.parsed->element.any()) {
     server_.store().UseHint(&work.parsed->element);
     work.command->function(context);
@@ -501,6 +502,7 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
     work.command->function(context);
   }
   if (server_.store().pages_missing()) [[unlikely]] {
+    server_.store().TakeBackCounts();
     ClearCurrent();
     return Progress::kMissing;
   }

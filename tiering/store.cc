@@ -161,6 +161,18 @@ PlanResult Store::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
 }
 
 void Store::UseHint(const ElementHint* hint) { impl_->element_hint_ = hint; }
+void Store::NoteCounts() {
+  const StoreStats& stats = impl_->stats_;
+  impl_->noted_counts_ = {stats.keyspace_hits, stats.keyspace_misses, stats.hot.hits};
+}
+
+void Store::TakeBackCounts() {
+  StoreStats& stats = impl_->stats_;
+  stats.keyspace_hits = impl_->noted_counts_.hits;
+  stats.keyspace_misses = impl_->noted_counts_.misses;
+  stats.hot.hits = impl_->noted_counts_.hot_hits;
+}
+
 bool Store::pages_missing() const { return !impl_->missing_.empty(); }
 
 PlanResult Store::PlanMissing(std::span<const KeyAccess> keys, Ticket* ticket) {

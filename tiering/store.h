@@ -220,6 +220,10 @@ class Store {
   void Prefetch(uint32_t db, uint64_t hash) const;
   void PrefetchEntry(uint32_t db, uint64_t hash) const;
   PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);
+  // Before a run of a command, and after one that has to run again: its look-ups are not counted
+  // twice.
+  void NoteCounts();
+  void TakeBackCounts();
   // Whether the command that has just run met pages of a collection that are not in RAM: it has
   // then changed nothing and replied nothing, and must run again once PlanMissing says kReady.
   // `keys` are the command's, as for Plan. kReadError also when it wants more pages than maxmemory

@@ -354,6 +354,13 @@ class StoreImpl {
   AccessPolicy access_clock_;
   MemoryMeter memory_;
   Random random_;
+  // As of Store::NoteCounts.
+  struct LookupCounts {
+    uint64_t hits = 0;
+    uint64_t misses = 0;
+    uint64_t hot_hits = 0;
+  };
+  LookupCounts noted_counts_;
   StoreStats stats_;
   StoreListener* listener_ = nullptr;
   bool tell_moves_ = false;
