@@ -21,8 +21,10 @@ constexpr int64_t kMaxPauseMicros = 2'000'000;
 constexpr double kLittleLeft = 0.02;
 constexpr uint64_t kChunkBytes = 2 << 20;
 constexpr int64_t kPickEveryMicros = 50'000;
-// So much of the log may be deletes that are kept for what is older, before that is moved.
+// So much of the log may be deletes that are kept for what is older, before that is moved; and not
+// while there is a segment of which less than this share is alive.
 constexpr double kManyKeptDeletes = 0.1;
+constexpr double kLittleGain = 0.5;
 // With less alive in it a segment isn't emptied by eviction: it has garbage to be collected.
 constexpr double kWorthEmptying = 0.25;
 
@@ -118,12 +120,9 @@ uint64_t Compactor::PickOldest(bool* needs_flush) const {
 uint64_t Compactor::PickVictim(bool* needs_flush) const {
   bool wanted = Excess() > 0 || store_.log_->short_of_space() || rewriting_;
   const KeptDeletes kept_deletes(*this);
-  if (wanted && static_cast<double>(kept_deletes.total()) >
-                    kManyKeptDeletes * static_cast<double>(store_.segments_->total_bytes())) {
-    if (uint64_t id = PickOldest(needs_flush); id != 0) return id;
-  }
   uint64_t best = 0;
   double best_score = 0;
+  double best_used = 1;
   uint64_t appended = store_.log_->appended_lsn();
   for (const auto& [id, segment] : store_.segments_->all()) {
     if (segment->end_offset == 0) continue;
@@ -145,8 +144,14 @@ uint64_t Compactor::PickVictim(bool* needs_flush) const {
     double score = (1 - used) * age / (1 + used);
     if (score > best_score) {
       best_score = score;
+      best_used = used;
       best = id;
     }
+  }
+  const bool many_deletes = static_cast<double>(kept_deletes.total()) >
+                            kManyKeptDeletes * static_cast<double>(store_.segments_->total_bytes());
+  if (wanted && many_deletes && best_used > kLittleGain) {
+    if (uint64_t id = PickOldest(needs_flush); id != 0) return id;
   }
   return best;
 }

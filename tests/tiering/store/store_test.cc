@@ -198,6 +198,31 @@ TEST_F(StoreTest, CompactionGivesSpaceBack) {
   }
 }
 
+TEST_F(StoreTest, DeletesKeptForWhatIsOlderAreNotCopiedForEver) {
+  constexpr int kLasting = 3000;
+  for (int i = 0; i < kLasting; ++i) driver_->Set(KeyName(i), Value(i, 1000));
+  // More deletes than compaction leaves lying as garbage.
+  for (int i = 0; i < 100'000; ++i) {
+    const std::string job = "job:" + std::to_string(i);
+    driver_->Set(job, "done soon");
+    ASSERT_TRUE(driver_->Delete(job));
+    if (i % 64 == 0) driver_->Turn(0);
+  }
+  constexpr int64_t kQuietMicros = 1'000'000;
+  uint64_t written = 0;
+  int64_t since = 0;
+  EXPECT_TRUE(driver_->RunUntil([&] {
+    const int64_t now = driver_->loop().NowMicros();
+    const uint64_t now_written = store().Stats().compaction_written_bytes;
+    if (std::exchange(written, now_written) != now_written || since == 0) since = now;
+    return now - since > kQuietMicros;
+  })) << written;
+  EXPECT_LT(store().Stats().log_bytes, 8u << 20);
+  Crash();
+  EXPECT_EQ(driver_->Count(), static_cast<uint64_t>(kLasting));
+  for (int i = 0; i < kLasting; i += 7) ASSERT_EQ(driver_->Get(KeyName(i)), Value(i, 1000)) << i;
+}
+
 TEST_F(StoreTest, ExpiredKeysVanishFromAllTiers) {
   int64_t soon = driver_->store().now_ms() + 300;
   std::vector<std::string> keys;
