@@ -37,7 +37,8 @@ Lookup FindInAnyOther(std::span<const ZsetSource> sources, const ZsetElement& el
   for (const ZsetSource& source : sources.subspan(1)) {
     double score;
     const Lookup found = source.input->Score(element.member, &score);
-    if (found == Lookup::kPresent) return found;
+    // What is missing has been asked for by now, and the command runs again.
+    if (found == Lookup::kPresent && lookup == Lookup::kAbsent) return found;
     if (found == Lookup::kMissing) lookup = found;
   }
   return lookup;

@@ -2,6 +2,8 @@
 Firn's demoted in between. A sequence has `random` and `command()`; `same(command, ours, theirs)` says
 whether two replies count as equal."""
 
+import random
+
 import pytest
 
 from harness import Error
@@ -35,6 +37,7 @@ def run_steps(sides, sequence, demoted, *, seed, steps, same=equal, rate=0.1):
     ours, theirs = sides
     tiers = has_tiers(ours)
     history = []
+    pages = random.Random(seed)  # of its own: the commands don't depend on what is demoted
     for step in range(steps):
         if tiers and sequence.random.random() < rate:
             keys = demoted()
@@ -43,7 +46,7 @@ def run_steps(sides, sequence, demoted, *, seed, steps, same=equal, rate=0.1):
                 assert isinstance(ours("TIER", "DEMOTE", *keys), int), (seed, step)
             else:
                 history.append(["pages of"] + keys)
-                moved = demote_some(ours, keys, sequence.random)
+                moved = demote_some(ours, keys, pages)
                 assert all(isinstance(count, int) for count in moved), (seed, step, moved)
         command = sequence.command()
         history.append(command)
@@ -58,11 +61,12 @@ def run_pipelines(sides, sequence, keys, *, batches=40, size=50, same=equal):
     """Whole pipelines in flight, so that fetches from disk overlap."""
     ours, theirs = sides
     tiers = has_tiers(ours)
+    pages = random.Random(batches)
     for batch in range(batches):
         if tiers and batch % 2:
             ours("TIER", "DEMOTE", *keys)
         elif tiers:
-            demote_some(ours, keys, sequence.random)
+            demote_some(ours, keys, pages)
         commands = [sequence.command() for _ in range(size)]
         mine, other = ours.pipeline(commands), theirs.pipeline(commands)
         for command, a, b in zip(commands, mine, other):

@@ -162,3 +162,16 @@ def test_others_are_served_meanwhile(server, resp):
     for command in [("SINTERCARD", 2, "a", "b"), ("ZINTERCARD", 2, "z", "b")]:
         with server.resp() as other:
             assert run_beside(resp, other, *command) == 75_000
+
+
+def test_a_difference_answers_once_when_one_set_is_cold_and_another_settles_it(start):
+    server = start()
+    with server.resp() as resp:
+        members = [f"member:{i}" for i in range(3000)]
+        resp("ZADD", "first", *sum(([i, name] for i, name in enumerate(members[:40])), []))
+        resp("SADD", "cold", *members[:20], *[f"other:{i}" for i in range(3000)])
+        resp("ZADD", "warm", *sum(([i, name] for i, name in enumerate(members[:40])), []))
+        for _ in range(3):
+            assert resp("TIER", "DEMOTE", "cold") == 1
+            assert resp("ZDIFF", 3, "first", "cold", "warm") == []
+            assert resp("ECHO", "next") == b"next"
