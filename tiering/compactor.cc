@@ -17,50 +17,24 @@ namespace {
 constexpr double kUrgentExcess = 0.25;
 // A pause is cut off here: a slow disk must not make compaction stand still.
 constexpr int64_t kMaxPauseMicros = 2'000'000;
-// A segment with as little alive in it is emptied although the log is within its target.
-constexpr double kLittleLeft = 0.02;
 constexpr uint64_t kChunkBytes = 2 << 20;
 constexpr int64_t kPickEveryMicros = 50'000;
-// So much of the log may be deletes that are kept for what is older, before that is moved; and not
-// while there is a segment of which less than this share is alive.
-constexpr double kManyKeptDeletes = 0.1;
-constexpr double kLittleGain = 0.5;
-// With less alive in it a segment isn't emptied by eviction: it has garbage to be collected.
-constexpr double kWorthEmptying = 0.25;
 
 }  // namespace
 
-// --- picking
-
-bool Compactor::IsEligible(const log::Segment& segment) const {
-  if (!segment.sealed || segment.holds > 0) return false;
-  if (std::find(unlinkable_.begin(), unlinkable_.end(), segment.id) != unlinkable_.end()) {
-    return false;
-  }
-  if (std::find(unreadable_.begin(), unreadable_.end(), segment.id) != unreadable_.end()) {
-    return false;
-  }
+SegmentPicker::Others Compactor::OthersThanSegments() const {
+  SegmentPicker::Others others{.not_to_pick = unlinkable_,
+                               .removed_as_of_lsns = removed_as_of_lsns_,
+                               .rewriting = rewriting_};
+  others.not_to_pick.insert(others.not_to_pick.end(), unreadable_.begin(), unreadable_.end());
   for (const ColdStream& stream : cold_streams_) {
-    if (stream.file != nullptr && segment.id == stream.file->segment_id) return false;
+    if (stream.file != nullptr) others.not_to_pick.push_back(stream.file->segment_id);
   }
-  // A restart would still replay from a fresh segment behind the flushed replay position.
-  if (segment.stream == log::Stream::kFresh) {
-    return segment.id < store_.indexer_->flushed_replay_position().segment_id;
-  }
-  return true;
+  return others;
 }
 
-// By how much the log is larger than it should be, as a share of its target.
-double Compactor::Excess() const {
-  uint64_t live = 0;
-  for (const auto& [id, segment] : store_.segments_->all()) {
-    live += static_cast<uint64_t>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes)));
-  }
-  // What is being written and what waits for the index is no garbage yet.
-  const auto slack = static_cast<double>(3 * store_.options_.segment_size_bytes);
-  const double target =
-      store_.options_.compaction_target_percent / 100.0 * static_cast<double>(live) + slack;
-  return static_cast<double>(store_.segments_->total_bytes()) / target - 1;
+uint64_t Compactor::KeptDeleteBytes() const {
+  return KeptDeletes(*store_.segments_, removed_as_of_lsns_).total_bytes();
 }
 
 // How long to rest after `worked_micros`, so that compaction takes its share of the time; the share
@@ -68,112 +42,10 @@ double Compactor::Excess() const {
 int64_t Compactor::PauseAfter(int64_t worked_micros) const {
   if (store_.log_->short_of_space()) return 0;
   const double least = store_.options_.compaction_share_percent / 100.0;
-  const double urgency = std::clamp(Excess() / kUrgentExcess, 0.0, 1.0);
+  const double urgency = std::clamp(LogExcess(store_) / kUrgentExcess, 0.0, 1.0);
   const double share = least + (1 - least) * urgency;
   const double pause = static_cast<double>(worked_micros) * (1 - share) / share;
   return std::min(static_cast<int64_t>(pause), kMaxPauseMicros);
-}
-
-// Deletes must stay as long as anything is older than they are, be it alive as a whole.
-class Compactor::KeptDeletes {
- public:
-  explicit KeptDeletes(const Compactor& compactor) {
-    const auto note = [&](uint64_t as_of_lsn) {
-      if (as_of_lsn < oldest_) {
-        second_ = std::exchange(oldest_, as_of_lsn);
-      } else {
-        second_ = std::min(second_, as_of_lsn);
-      }
-    };
-    const auto& segments = compactor.store_.segments_->all();
-    for (const auto& [id, segment] : segments) note(segment->as_of_lsn);
-    for (uint64_t as_of_lsn : compactor.removed_as_of_lsns_) note(as_of_lsn);
-    for (const auto& [id, segment] : segments) total_ += In(*segment);
-  }
-  uint64_t In(const log::Segment& segment) const {
-    const uint64_t oldest_other = segment.as_of_lsn == oldest_ ? second_ : oldest_;
-    return oldest_other < segment.last_delete_lsn ? segment.delete_bytes : 0;
-  }
-  uint64_t total() const { return total_; }
-
- private:
-  uint64_t oldest_ = UINT64_MAX;
-  uint64_t second_ = UINT64_MAX;
-  uint64_t total_ = 0;
-};
-
-uint64_t Compactor::KeptDeleteBytes() const { return KeptDeletes(*this).total(); }
-
-// Moves what is oldest out of the way of the deletes that are kept for it.
-uint64_t Compactor::PickOldest(bool* needs_flush) const {
-  const log::Segment* oldest = nullptr;
-  for (const auto& [id, segment] : store_.segments_->all()) {
-    if (segment->end_offset == 0) continue;
-    if (oldest == nullptr || segment->as_of_lsn < oldest->as_of_lsn) oldest = segment.get();
-  }
-  if (oldest == nullptr) return 0;
-  if (IsEligible(*oldest)) return oldest->id;
-  *needs_flush |= oldest->sealed && oldest->holds == 0 && oldest->stream == log::Stream::kFresh;
-  return 0;
-}
-
-uint64_t Compactor::PickVictim(bool* needs_flush) const {
-  bool wanted = Excess() > 0 || store_.log_->short_of_space() || rewriting_;
-  const KeptDeletes kept_deletes(*this);
-  uint64_t best = 0;
-  double best_score = 0;
-  double best_used = 1;
-  uint64_t appended = store_.log_->appended_lsn();
-  for (const auto& [id, segment] : store_.segments_->all()) {
-    if (segment->end_offset == 0) continue;
-    double used =
-        static_cast<double>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes)) +
-                            static_cast<int64_t>(kept_deletes.In(*segment))) /
-        static_cast<double>(segment->end_offset);
-    bool oversized = segment->end_offset > 2 * store_.options_.segment_size_bytes;
-    // What expires by itself isn't worth a copy just because little of it is left.
-    const double little = segment->max_expiry_ms == UINT64_MAX ? kLittleLeft : 0;
-    if (used > 0.95 || (oversized && used > 0) || (!wanted && used > little)) continue;
-    if (!IsEligible(*segment)) {
-      // Full of garbage, but the index on disk does not know that yet.
-      *needs_flush |= wanted && segment->sealed && segment->holds == 0 &&
-                      segment->stream == log::Stream::kFresh;
-      continue;
-    }
-    double age = static_cast<double>(appended - std::min(appended, segment->as_of_lsn) + 1);
-    double score = (1 - used) * age / (1 + used);
-    if (score > best_score) {
-      best_score = score;
-      best_used = used;
-      best = id;
-    }
-  }
-  const bool many_deletes = static_cast<double>(kept_deletes.total()) >
-                            kManyKeptDeletes * static_cast<double>(store_.segments_->total_bytes());
-  if (wanted && many_deletes && best_used > kLittleGain) {
-    if (uint64_t id = PickOldest(needs_flush); id != 0) return id;
-  }
-  return best;
-}
-
-uint64_t Compactor::PickToEmpty(bool* needs_flush) const {
-  uint64_t first = 0;
-  uint64_t lowest = UINT64_MAX;
-  for (const auto& [id, segment] : store_.segments_->all()) {
-    const bool oversized = segment->end_offset > 2 * store_.options_.segment_size_bytes;
-    const std::optional<uint64_t> rank = store_.evictor_->RankOf(*segment);
-    const bool has_much = static_cast<double>(segment->live_bytes) >
-                          kWorthEmptying * static_cast<double>(segment->end_offset);
-    if (oversized || !rank || !has_much) continue;
-    if (!IsEligible(*segment)) {
-      *needs_flush |=
-          segment->sealed && segment->holds == 0 && segment->stream == log::Stream::kFresh;
-    } else if (*rank < lowest) {
-      lowest = *rank;
-      first = id;
-    }
-  }
-  return first;
 }
 
 bool Compactor::Rewrite() {
@@ -196,21 +68,15 @@ void Compactor::Step() {
   if (victim_ != 0 || job_running_ || !store_.map_rebuild_->complete()) return;
   if (now - last_pick_micros_ < kPickEveryMicros) return;
   last_pick_micros_ = now;
-  bool needs_flush = false;
-  uint64_t id = 0;
-  if (store_.evictor_->WantsSegments()) {
-    id = PickToEmpty(&needs_flush);
-    if (id == 0) store_.evictor_->OnNothingToEmpty();
-  }
-  evicts_ = id != 0;
-  if (id == 0) id = PickVictim(&needs_flush);
-  if (id != 0) {
-    BeginVictim(id);
-  } else if (needs_flush && !flush_asked_) {
+  const SegmentPicker::Pick pick = SegmentPicker(store_, OthersThanSegments()).Next();
+  evicts_ = pick.evicts;
+  if (pick.id != 0) {
+    BeginVictim(pick.id);
+  } else if (pick.needs_flush && !flush_asked_) {
     flush_asked_ = true;
     store_.indexer_->WhenIndexed({.lsn = store_.log_->appended_lsn(), .flushed = true},
                                  [this](Status) { flush_asked_ = false; });
-  } else if (!needs_flush && rewriting_ && unlinkable_.empty()) {
+  } else if (!pick.needs_flush && rewriting_ && unlinkable_.empty()) {
     rewriting_ = false;
     ++store_.stats_.rewrites;
     store_.stats_.last_rewrite_us = now - rewrite_begun_micros_;

@@ -1,7 +1,6 @@
-// Compactor: gives space back. It picks a sealed segment by cost and benefit (garbage and age:
-// Rosenblum, Ousterhout: "The Design and Implementation of a Log-Structured File System"), copies
-// what is alive into the cold stream, and proposes the moves, which the executor applies only where
-// the old position is still the newest. A chunk at a time:
+// Compactor: gives space back. It takes a sealed segment (segment_picker.h), copies what is alive
+// into the cold stream, and proposes the moves, which the executor applies only where the old
+// position is still the newest. A chunk at a time:
 //
 //   worker: read a chunk -> executor: what of it is alive? -> worker: append the copies, sync
 //     -> executor: apply moves, hand them to the indexer -> ... -> index flushed -> unlink
@@ -22,6 +21,7 @@
 #include "tiering/indexer.h"
 #include "tiering/log/log_reader.h"
 #include "tiering/log/segment.h"
+#include "tiering/segment_picker.h"
 
 namespace firn {
 
@@ -47,7 +47,6 @@ class Compactor {
   uint64_t KeptDeleteBytes() const;
 
  private:
-  class KeptDeletes;
   using ColdFile = CompactionFile;
   using Chunk = CompactionChunk;
   struct ColdStream {
@@ -55,15 +54,8 @@ class Compactor {
     uint64_t previous_segment = 0;
     uint32_t previous_crc = 0;
   };
-  double Excess() const;
+  SegmentPicker::Others OthersThanSegments() const;
   int64_t PauseAfter(int64_t worked_micros) const;
-  // The segment to compact next, 0 if none is worth it; `*needs_flush` tells whether a flush of the
-  // index would bring candidates.
-  uint64_t PickVictim(bool* needs_flush) const;
-  uint64_t PickOldest(bool* needs_flush) const;
-  // As PickVictim: the one whose keys are to be evicted first.
-  uint64_t PickToEmpty(bool* needs_flush) const;
-  bool IsEligible(const log::Segment& segment) const;
   bool MayDropUnread(const log::Segment& segment) const;
   void BeginVictim(uint64_t id);
   void NextChunk();

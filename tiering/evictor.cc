@@ -63,10 +63,8 @@ bool Evictor::HasGarbageEnough() const {
   }
   garbage_checked_micros_ = std::max<int64_t>(now, 1);
   const double total = static_cast<double>(store_.segments_->total_bytes());
-  double live = static_cast<double>(store_.compactor_->KeptDeleteBytes());
-  for (const auto& [id, segment] : store_.segments_->all()) {
-    live += static_cast<double>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes)));
-  }
+  const auto live =
+      static_cast<double>(store_.segments_->live_bytes() + store_.compactor_->KeptDeleteBytes());
   const double limit = static_cast<double>(store_.options_.max_disk_bytes);
   const double segments =
       static_cast<double>(kGarbageSegments * store_.options_.segment_size_bytes);
@@ -98,7 +96,8 @@ void Evictor::Step() {
 
 bool Evictor::GoesBySegments() const {
   const EvictionPolicy policy = store_.options_.eviction;
-  return segments_are_worth_it_ && store_.options_.tiering && policy != EvictionPolicy::kNone;
+  return segments_are_worth_it_ && store_.options_.tiering && policy != EvictionPolicy::kNone &&
+         store_.options_.max_disk_bytes != 0;
 }
 
 bool Evictor::WantsSegments() const {

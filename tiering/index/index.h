@@ -4,10 +4,10 @@
 //
 // One column family, a leading byte for each kind, so that memtables flush in order and a crash
 // leaves a prefix of the batches:
-//   'R' keyspace(4) hash(8) 0 key          -> root          a key of at most kMaxInlineKeySize
-//   bytes 'R' keyspace(4) hash(8) 1 key hash(16) -> root          a longer one: its bytes are only
-//   in the log 'E' expiry(8) keyspace(4) hash(8)      -> nothing       a hint, checked against the
-//   root when due 'M'                                    -> meta, opaque to this class
+//   'R' keyspace(4) hash(8) 0 key       -> root; a key of at most kMaxInlineKeySize bytes
+//   'R' keyspace(4) hash(8) 1 hash(16)  -> root; a longer key: its bytes are only in the log
+//   'E' expiry(8) keyspace(4) hash(8)   -> nothing; a hint, checked against the root when due
+//   'M'                                 -> meta, opaque to this class
 // Numbers are big-endian. Executor thread: none of the calls, all may read the disk.
 // Apply and Flush: one thread at a time. The others: any thread.
 #pragma once

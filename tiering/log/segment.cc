@@ -103,7 +103,10 @@ uint64_t SegmentTable::total_bytes() const {
 
 uint64_t SegmentTable::live_bytes() const {
   uint64_t total = 0;
-  for (const auto& [id, segment] : by_id_) total += segment->live_bytes;
+  for (const auto& [id, segment] : by_id_) {
+    // After a start, until all that is alive has been counted, what was superseded may prevail.
+    total += static_cast<uint64_t>(std::max<int64_t>(0, static_cast<int64_t>(segment->live_bytes)));
+  }
   return total;
 }
 
