@@ -9,6 +9,11 @@
 
 #include "engine/base/random.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
 namespace firn {
 namespace {
 
@@ -168,6 +173,45 @@ TEST(BitFieldTest, OverflowsAsAsked) {
   EXPECT_EQ(Add(i8, -200, 0, BitOverflow::kSaturate), (Sum{true, -128}));
   EXPECT_EQ(Add(i8, kMin, 0, BitOverflow::kSaturate), (Sum{true, 127})) << "as Redis does";
 }
+
+#if defined(__x86_64__)
+// Whether the upper halves of the vector registers are in use (XINUSE, Intel SDM volume 1, 13.6),
+// which makes each instruction of SSE wait for the one before.
+__attribute__((target("xsave"))) bool UpperHalvesInUse() {
+  constexpr uint64_t kAvxState = 1 << 2;
+  return (_xgetbv(1) & kAvxState) != 0;
+}
+
+__attribute__((target("avx"))) void ClearUpperHalves() { _mm256_zeroupper(); }
+
+bool CanTellUpperHalves() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!__builtin_cpu_supports("avx2") || !__get_cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx)) {
+    return false;
+  }
+  if ((eax & 4) == 0) return false;  // XGETBV with ECX = 1
+  ClearUpperHalves();
+  return !UpperHalvesInUse();
+}
+
+TEST(BitmapTest, LeavesTheVectorRegistersAsFloatingPointWantsThem) {
+  if (!CanTellUpperHalves()) GTEST_SKIP() << "the processor doesn't tell";
+  Random random(11);
+  const std::string a = RandomBytes(&random, 10'000), b = RandomBytes(&random, 10'000);
+  const std::vector<std::string_view> sources = {a, b};
+  for (size_t size : {size_t{10}, size_t{512}, size_t{10'000}}) {
+    ClearUpperHalves();
+    CountBits(std::string_view(a).substr(0, size));
+    EXPECT_FALSE(UpperHalvesInUse()) << "counted " << size;
+  }
+  for (BitOperation operation : {BitOperation::kAnd, BitOperation::kOr, BitOperation::kXor}) {
+    std::string to(10'000, '\0');
+    ClearUpperHalves();
+    CombineBits(operation, sources, to);
+    EXPECT_FALSE(UpperHalvesInUse()) << "combined by " << static_cast<int>(operation);
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace firn
