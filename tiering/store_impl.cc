@@ -1,6 +1,7 @@
 #include "tiering/store_impl.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/types/root_format.h"
@@ -101,7 +102,12 @@ void StoreImpl::ForgetLive(const log::Segment& segment) {
 
 std::optional<log::LogWriter::Appended> StoreImpl::Append(const log::RecordSpec& spec) {
   log::RecordSpec stamped = spec;
-  if (group_depth_ > 0) stamped.flags |= log::kFlagInGroup;
+  if (group_depth_ > 0) {
+    stamped.flags |= log::kFlagInGroup;
+    if (LogsChanges() && !std::exchange(group_logged_, true)) {
+      if (Status status = log_->BeginGroup(now_ms()); !status.ok()) run_error_ = status;
+    }
+  }
   auto appended = log_->Append(stamped, now_ms());
   if (!appended) {
     run_error_ = appended.error();
@@ -115,14 +121,12 @@ std::optional<log::LogWriter::Appended> StoreImpl::Append(const log::RecordSpec&
 
 bool StoreImpl::LogsChanges() const { return options_.durable || capture_->active(); }
 
-void StoreImpl::BeginGroup() {
-  if (group_depth_++ > 0 || !LogsChanges()) return;
-  if (Status status = log_->BeginGroup(now_ms()); !status.ok()) run_error_ = status;
-}
+// The log knows nothing of a group in which nothing changes: it begins with the first record.
+void StoreImpl::BeginGroup() { ++group_depth_; }
 
 void StoreImpl::EndGroup() {
   CHECK(group_depth_ > 0);
-  if (--group_depth_ > 0 || !LogsChanges()) return;
+  if (--group_depth_ > 0 || !std::exchange(group_logged_, false)) return;
   if (Status status = log_->EndGroup(now_ms()); !status.ok()) run_error_ = status;
 }
 

@@ -385,6 +385,7 @@ class StoreImpl {
   bool keep_expired_ = false;  // look-ups only hide what has expired
   bool closing_ = false;
   int group_depth_ = 0;
+  bool group_logged_ = false;  // the log has its begin
   uint64_t jobs_in_flight_ = 0;
   std::function<void()> on_may_reply_;
 

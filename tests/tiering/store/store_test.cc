@@ -239,6 +239,21 @@ TEST_F(StoreTest, ExpiredKeysVanishFromAllTiers) {
   EXPECT_EQ(driver_->Count(), 1u);
 }
 
+TEST_F(StoreTest, AGroupInWhichNothingChangesIsNotLogged) {
+  Store& store = driver_->store();
+  driver_->Set("key", "value");
+  const uint64_t before = store.Stats().appended_lsn;
+  store.BeginGroup();
+  store.BeginGroup();
+  store.EndGroup();
+  store.EndGroup();
+  EXPECT_EQ(store.Stats().appended_lsn, before);
+  store.BeginGroup();
+  driver_->Set("key", "changed");
+  store.EndGroup();
+  EXPECT_EQ(store.Stats().appended_lsn, before + 3);
+}
+
 TEST_F(StoreTest, ADirectoryOfDurableDataIsNotOpenedVolatile) {
   driver_->Set("a", "1");
   ASSERT_TRUE(driver_->Close().ok());
