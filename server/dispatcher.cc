@@ -5,6 +5,7 @@
 
 #include "engine/base/check.h"
 #include "server/acl/acl.h"
+#include "server/command_run.h"
 #include "server/commands/common.h"
 #include "server/rdb_save.h"
 #include "server/scripting/scripting.h"
@@ -493,7 +494,7 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
     server_.events().BeginCommand(*work.command, *work.keys);
   }
-  server_.store().NoteCounts();
+  CommandRun run(server_, client->reply());
   if (work.parsed != nullptr && work.parsed->element.any()) {
     server_.store().UseHint(&work.parsed->element);
     work.command->function(context);
@@ -501,12 +502,14 @@ Dispatcher::Progress Dispatcher::Run(Client* client, const Work& work) {
   } else {
     work.command->function(context);
   }
-  if (server_.store().pages_missing()) [[unlikely]] {
-    server_.store().TakeBackCounts();
+  const bool leaves_place = std::exchange(leaves_place_, false);
+  if (run.MissedPages(work.command->name)) [[unlikely]] {
+    CHECK(!current_is_suspended());
     ClearCurrent();
     return Progress::kMissing;
   }
-  if (std::exchange(leaves_place_, false)) [[unlikely]] {
+  if (leaves_place) [[unlikely]] {
+    run.TakeBack(work.command->name);
     ClearCurrent();
     return Progress::kWaiting;
   }

@@ -3,6 +3,7 @@
 // Nobody can tell: they would run one right after the other anyway, and each has its own reply.
 // Where somebody could (events, monitors, tracking, blocked clients), they run one by one.
 
+#include "server/command_run.h"
 #include "server/commands/bitmaps.h"
 #include "server/commands/lists.h"
 #include "server/commands/streams.h"
@@ -119,11 +120,14 @@ bool Dispatcher::CallMerged(Client* client, const Work& work,
   client->set_last_command(&command);
   const uint64_t errors_before = client->reply().errors();
   ChooseExpiry(command);
-  bool ran = merged_[server_.commands().IndexOf(command)].function(context, requests);
+  CommandRun run(server_, client->reply());
+  const bool ran = merged_[server_.commands().IndexOf(command)].function(context, requests);
   // What is missing is fetched for the first of them, which runs by itself.
-  if (store.pages_missing()) [[unlikely]]
+  const bool missed_pages = run.MissedPages(command.name);
+  if (missed_pages) [[unlikely]]
     (void)store.PlanMissing(*work.keys, work.ticket);
   if (!ran) {
+    if (!missed_pages) run.TakeBack(command.name);
     ClearCurrent();
     return false;
   }

@@ -4,7 +4,9 @@
 #include <charconv>
 #include <utility>
 
+#include "engine/base/check.h"
 #include "server/acl/acl.h"
+#include "server/command_run.h"
 #include "server/commands/common.h"
 #include "server/dispatcher.h"
 #include "server/rdb_save.h"
@@ -221,8 +223,9 @@ Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request*
     if (server_.options()->notify_keyspace_events != 0) [[unlikely]] {
       server_.events().BeginCommand(*step->command, step->keys);
     }
+    CommandRun run(server_, client->reply());
     step->command->function(context);
-    if (!store.pages_missing()) {
+    if (!run.MissedPages(step->command->name)) {
       if (exec->state == Request::State::kSuspended) {
         ClearCurrent();
         return Progress::kSuspended;
@@ -230,6 +233,7 @@ Dispatcher::Progress Dispatcher::RunStep(Client* client, Request* exec, Request*
       FinishStep(client, *step->command);
       return Progress::kDone;
     }
+    CHECK(!current_is_suspended());
     ClearCurrent();
     planned = store.PlanMissing(step->keys, &step->ticket);
   }

@@ -161,16 +161,23 @@ PlanResult Store::Plan(std::span<const KeyAccess> keys, Ticket* ticket) {
 }
 
 void Store::UseHint(const ElementHint* hint) { impl_->element_hint_ = hint; }
-void Store::NoteCounts() {
+
+Store::RunMark Store::MarkRun() const {
   const StoreStats& stats = impl_->stats_;
-  impl_->noted_counts_ = {stats.keyspace_hits, stats.keyspace_misses, stats.hot.hits};
+  return {.hits = stats.keyspace_hits,
+          .misses = stats.keyspace_misses,
+          .hot_hits = stats.hot.hits,
+          .expired = stats.expired_keys,
+          .records = impl_->log_->appended_lsn() - impl_->expiry_records_};
 }
 
-void Store::TakeBackCounts() {
+void Store::TakeBack(const RunMark& mark) {
   StoreStats& stats = impl_->stats_;
-  stats.keyspace_hits = impl_->noted_counts_.hits;
-  stats.keyspace_misses = impl_->noted_counts_.misses;
-  stats.hot.hits = impl_->noted_counts_.hot_hits;
+  stats.keyspace_hits = mark.hits;
+  stats.keyspace_misses = mark.misses;
+  stats.hot.hits = mark.hot_hits;
+  CHECK_MSG(MarkRun().records == mark.records,
+            "a run that is to be repeated has changed something");
 }
 
 bool Store::pages_missing() const { return !impl_->missing_.empty(); }

@@ -220,10 +220,18 @@ class Store {
   void Prefetch(uint32_t db, uint64_t hash) const;
   void PrefetchEntry(uint32_t db, uint64_t hash) const;
   PlanResult Plan(std::span<const KeyAccess> keys, Ticket* ticket);
-  // Before a run of a command, and after one that has to run again: its look-ups are not counted
-  // twice.
-  void NoteCounts();
-  void TakeBackCounts();
+  // What was counted and changed before a run of a command.
+  struct RunMark {
+    uint64_t hits = 0;
+    uint64_t misses = 0;
+    uint64_t hot_hits = 0;
+    uint64_t expired = 0;  // keys that had expired when they were met
+    uint64_t records = 0;  // of changes other than that
+  };
+  RunMark MarkRun() const;
+  // After a run that is to be repeated: its look-ups are not counted twice. REQUIRES: it has
+  // changed nothing.
+  void TakeBack(const RunMark& mark);
   // Whether the command that has just run met pages of a collection that are not in RAM: it has
   // then changed nothing and replied nothing, and must run again once PlanMissing says kReady.
   // `keys` are the command's, as for Plan. kReadError also when it wants more pages than maxmemory

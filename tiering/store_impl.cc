@@ -338,7 +338,10 @@ bool StoreImpl::DeleteEntry(Keyspace& keyspace, const HashedKey& key, Entry* ent
 
 void StoreImpl::Expire(Keyspace& keyspace, const HashedKey& key) {
   std::string name(key.bytes);
-  if (!DeleteKey(keyspace, {name, key.hash})) return;
+  const uint64_t before = log_->appended_lsn();
+  const bool deleted = DeleteKey(keyspace, {name, key.hash});
+  expiry_records_ += log_->appended_lsn() - before;
+  if (!deleted) return;
   ++stats_.expired_keys;
   if (listener_ != nullptr) listener_->OnExpired(keyspace.db(), name);
 }

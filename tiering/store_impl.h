@@ -347,6 +347,7 @@ class StoreImpl {
   };
   std::vector<MissingPage> missing_;
   const ElementHint* element_hint_ = nullptr;  // for the command that runs
+  uint64_t expiry_records_ = 0;                // in the log, of keys that had expired
   uint64_t tree_shapes_ = 0;                   // grows when a page of any tree comes or goes
   uint64_t tree_changes_ = 0;                  // grows when one changes
   uint64_t last_value_id_ = 0;
@@ -354,13 +355,6 @@ class StoreImpl {
   AccessPolicy access_clock_;
   MemoryMeter memory_;
   Random random_;
-  // As of Store::NoteCounts.
-  struct LookupCounts {
-    uint64_t hits = 0;
-    uint64_t misses = 0;
-    uint64_t hot_hits = 0;
-  };
-  LookupCounts noted_counts_;
   StoreStats stats_;
   StoreListener* listener_ = nullptr;
   bool tell_moves_ = false;

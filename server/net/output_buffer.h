@@ -35,6 +35,15 @@ class OutputBuffer {
   // Drops what was appended since the mark: nothing of it was sent.
   void TruncateTo(uint64_t mark);
 
+  // Where the next byte goes, as long as nothing is sent: the same again if nothing was appended
+  // since, and no mark is left.
+  struct Position {
+    uint64_t bytes = 0;
+    size_t chunks = 0;
+    bool operator==(const Position&) const = default;
+  };
+  Position position() const { return {pending_bytes_, chunks_.size()}; }
+
   bool empty() const { return pending_bytes_ == 0; }
   uint64_t pending_bytes() const { return pending_bytes_; }  // pages included
   uint64_t memory_bytes() const { return memory_bytes_; }    // what the process holds for it

@@ -54,6 +54,8 @@ class Reply {
   uint64_t DeferHeader();
   void ResolveHeader(uint64_t mark, Collection collection, int64_t count);
 
+  // The same again if nothing was replied since: see OutputBuffer.
+  OutputBuffer::Position position() const { return out_->position(); }
   // The number of error replies so far: the dispatcher tells by it whether a command failed.
   uint64_t errors() const { return errors_; }
   const std::string& last_error() const { return last_error_; }

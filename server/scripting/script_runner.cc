@@ -12,6 +12,7 @@
 #include "engine/types/string_ops.h"
 #include "server/acl/acl.h"
 #include "server/client.h"
+#include "server/command_run.h"
 #include "server/commands/common.h"
 #include "server/dispatcher.h"
 #include "server/scripting/lua_reply.h"
@@ -413,8 +414,9 @@ bool ScriptRunner::Execute(const Command& command) {
       server_.events().BeginCommand(command, keys_);
     }
     CommandContext context = InnerContext(command);
+    CommandRun run(server_, capture_reply_);
     command.function(context);
-    if (!store.pages_missing()) {
+    if (!run.MissedPages(command.name)) {
       if (dispatcher.current_is_suspended()) Suspend(Wait::kCommand);
       CountCall(command, errors_before, dispatcher.NanosSince(begin));
       break;

@@ -510,3 +510,15 @@ def test_what_is_sorted_may_change_meanwhile(server, resp):
             other.send("SORT", "k", "ALPHA", "STORE", "to")
             resp(*command)
             assert other.read() in (0, COUNT)
+
+
+def test_a_member_of_a_cold_set_is_moved(resp):
+    """The run that asked for its page logged that a group began, and ended."""
+    fill(resp, "from", "set", 5000)
+    fill(resp, "to", "set", 5000)
+    resp("SADD", "from", "mine")
+    for member, moved in (("mine", 1), ("nobody's", 0), ("member:00000007", 1)):
+        resp("TIER", "DEMOTE", "from", "to")
+        assert resp("SMOVE", "from", "to", member) == moved
+        assert resp("SISMEMBER", "to", member) == moved
+    assert resp("SCARD", "from") == 4999 and resp("SCARD", "to") == 5001

@@ -63,6 +63,19 @@ def test_keyspace_and_counters(resp):
     assert int(stats["total_commands_processed"]) >= 6
 
 
+def test_a_look_up_counts_once_though_its_command_runs_again_for_a_page(resp):
+    for first in range(0, 20_000, 1000):
+        resp("HSET", "h", *[x for i in range(first, first + 1000) for x in (f"field:{i}", i)])
+    ways = [lambda: resp("HGET", "h", "field:7"),
+            lambda: resp.pipeline([("MULTI",), ("HGET", "h", "field:7"), ("EXEC",)])[2][0],
+            lambda: resp("EVAL", "return redis.call('HGET', KEYS[1], 'field:7')", 1, "h")]
+    for way in ways:
+        resp("TIER", "DEMOTE", "h")
+        resp("CONFIG", "RESETSTAT")
+        assert way() == b"7"
+        assert fields(resp("INFO", "stats"))["keyspace_hits"] == "1"
+
+
 def test_commandstats_and_errorstats(resp):
     resp("CONFIG", "RESETSTAT")
     resp("SET", "k", "x")

@@ -36,6 +36,20 @@ TEST(OutputBufferTest, BytesComeOutAsTheyWentIn) {
   EXPECT_TRUE(buffer.empty());
 }
 
+TEST(OutputBufferTest, ThePositionTellsWhetherAnythingWasAppended) {
+  OutputBuffer buffer;
+  buffer.Append("+OK\r\n");
+  const OutputBuffer::Position before = buffer.position();
+  buffer.Append("");
+  uint64_t mark = buffer.Mark();
+  EXPECT_NE(buffer.position(), before);  // nothing behind it would be sent
+  buffer.Append("$1\r\nx\r\n");
+  buffer.TruncateTo(mark);
+  EXPECT_EQ(buffer.position(), before);
+  buffer.Append("+");
+  EXPECT_NE(buffer.position(), before);
+}
+
 TEST(OutputBufferTest, SmallRepliesShareAChunk) {
   OutputBuffer buffer;
   for (int i = 0; i < 100; ++i) buffer.Append("+OK\r\n");

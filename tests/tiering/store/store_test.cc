@@ -239,6 +239,38 @@ TEST_F(StoreTest, ExpiredKeysVanishFromAllTiers) {
   EXPECT_EQ(driver_->Count(), 1u);
 }
 
+TEST_F(StoreTest, ARunThatIsRepeatedCountsItsLookUpsOnceAndMayLetKeysExpire) {
+  Store& store = driver_->store();
+  driver_->Set("stays", "here");
+  store.SetActiveExpire(false);
+  driver_->Set("goes", "now",
+               {.expiry = Database::ExpiryChange::kSet, .expiry_ms = store.now_ms() + 50});
+  ASSERT_TRUE(driver_->RunUntil([&, at = store.now_ms() + 60] { return store.now_ms() > at; }));
+  const StoreStats before = store.Stats();
+  const auto keys = {driver_->Wants("stays", Access::kRead), driver_->Wants("goes", Access::kRead)};
+  ASSERT_TRUE(driver_
+                  ->Run(keys,
+                        [&] {
+                          const Store::RunMark mark = store.MarkRun();
+                          EXPECT_TRUE(store.database(0).Lookup(store.Key("stays")).exists());
+                          EXPECT_FALSE(store.database(0).Lookup(store.Key("goes")).exists());
+                          store.TakeBack(mark);
+                        })
+                  .ok());
+  const StoreStats after = store.Stats();
+  EXPECT_EQ(after.keyspace_hits, before.keyspace_hits);
+  EXPECT_EQ(after.keyspace_misses, before.keyspace_misses);
+  EXPECT_EQ(after.expired_keys, before.expired_keys + 1);
+}
+
+TEST_F(StoreTest, ARunThatIsRepeatedMustHaveChangedNothing) {
+  Store& store = driver_->store();
+  driver_->Set("key", "value");
+  const Store::RunMark mark = store.MarkRun();
+  driver_->Set("key", "changed");
+  EXPECT_DEATH(store.TakeBack(mark), "has changed something");
+}
+
 TEST_F(StoreTest, AGroupInWhichNothingChangesIsNotLogged) {
   Store& store = driver_->store();
   driver_->Set("key", "value");
