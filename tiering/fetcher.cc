@@ -307,10 +307,7 @@ Status Fetcher::InstallRoot(Keyspace& keyspace, const Read& read, const IndexRoo
   const PackedPosition position = store_.segments_->Pack(root.position);
   if (position == kNoPosition) {
     ++store_.stats_.read_errors;
-    return Status::Corruption("index: a root points into " +
-                              log::SegmentFileName(root.position.segment_id) + " at offset " +
-                              std::to_string(root.position.offset) +
-                              ", which is not there, or has a damaged header");
+    return PointsNowhere(root.position);
   }
   store_.InstallStub(keyspace, {read.key, read.hash}, position, root);
   if (!keyspace.IsCounted(read.hash)) store_.AddLive(keyspace, position, root.logical_size);

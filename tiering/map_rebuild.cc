@@ -6,6 +6,7 @@
 #include "tiering/left_keys.h"
 #include "tiering/map_bound.h"
 #include "tiering/reaper.h"
+#include "tiering/snapshot/durability_switch.h"
 #include "tiering/store_impl.h"
 #include "tiering/sweeper.h"
 
@@ -18,6 +19,16 @@ constexpr int64_t kRetryMicros = 5'000'000;
 // What a slot may take, at most, with its share of the directory.
 constexpr uint64_t kSlotBytesGuess = 64;
 constexpr uint64_t kFewestRoots = 64;
+
+// Whether RAM says more of the item's key.
+template <typename Item>
+bool IsResident(const Keyspace& keyspace, const Item& item) {
+  if (!item.is_long) return keyspace.table.Find({item.key, item.hash}) != nullptr;
+  // The key's bytes are only in the log; 64 keyed bits tell well enough.
+  bool resident = false;
+  keyspace.table.WalkRange(item.hash, item.hash, [&](const Entry*) { resident = true; });
+  return resident;
+}
 
 }  // namespace
 
@@ -113,48 +124,54 @@ void MapRebuild::OnSlice(uint32_t keyspace_id, const Slice& slice) {
   const Departures departures = store_.left_keys_->EndReading(slice.reading);
   Keyspace* keyspace = store_.KeyspaceById(keyspace_id);
   if (keyspace == nullptr) return;  // flushed meanwhile
-  if (!slice.status.ok()) {
-    not_before_micros_ = store_.environment_.loop->NowMicros() + kRetryMicros;
-    ++store_.stats_.read_errors;
-    store_.Log(3, "Rebuild of the cold map is held up: " + slice.status.message());
-    return;
-  }
+  if (!slice.status.ok()) return HoldUp(slice.status);
   // Of what has left since it was read, the index says more now: there the next slice begins.
   uint64_t end = slice.at_end ? Keyspace::kAllHashes : slice.items.back().hash + 1;
   if (auto left = departures.First(keyspace_id, slice.first)) end = std::min(end, *left);
+  Status whole = CheckPlaces(*keyspace, slice, &end);
   TakeItems(*keyspace, slice, end);
   if (slice.maps) {
     keyspace->mapped_until = end;
   } else {
     store_.map_bound_->NotePartial();
   }
-  if (!slice.counts) return;
-  keyspace->counted_until = end;
-  if (keyspace->fully_counted()) FinishCounting(*keyspace);
+  if (slice.counts) {
+    keyspace->counted_until = end;
+    if (keyspace->fully_counted()) FinishCounting(*keyspace);
+  }
+  if (!whole.ok()) HoldUp(whole);
+}
+
+void MapRebuild::HoldUp(const Status& status) {
+  not_before_micros_ = store_.environment_.loop->NowMicros() + kRetryMicros;
+  ++store_.stats_.read_errors;
+  store_.Log(3, "Rebuild of the cold map is held up: " + status.message());
+}
+
+// A root that points nowhere is of an index that has lost what it knew last. To the map its key
+// would be absent; who asks the index is told of the damage. So the map ends there.
+Status MapRebuild::CheckPlaces(const Keyspace& keyspace, const Slice& slice, uint64_t* end) const {
+  if (!store_.options_.durable || store_.durability_switch_->running()) return Status::Ok();
+  for (const Slice::Item& item : slice.items) {
+    if (item.hash >= *end && *end != Keyspace::kAllHashes) break;
+    if (store_.segments_->Pack(item.root.position) != kNoPosition) continue;
+    if (IsResident(keyspace, item)) continue;
+    *end = item.hash;
+    return PointsNowhere(item.root.position);
+  }
+  return Status::Ok();
 }
 
 // Those with hashes before `end`; all for the last.
 void MapRebuild::TakeItems(Keyspace& keyspace, const Slice& slice, uint64_t end) {
   for (const Slice::Item& item : slice.items) {
     if (item.hash >= end && end != Keyspace::kAllHashes) break;
-    bool resident = false;
-    if (item.is_long) {
-      // The key's bytes are only in the log; 64 keyed bits tell well enough.
-      keyspace.table.WalkRange(item.hash, item.hash, [&](Entry*) { resident = true; });
-    } else {
-      resident = keyspace.table.Find({item.key, item.hash}) != nullptr;
-    }
-    if (resident) continue;  // what RAM says is newer
+    if (IsResident(keyspace, item)) continue;
     if (slice.counts && item.root.type == static_cast<uint8_t>(ValueType::kReapNote)) {
       store_.reaper_->NoteFound(keyspace.id, item.key);
     }
-    PackedPosition position = store_.segments_->Pack(item.root.position);
-    if (position == kNoPosition) {
-      ++store_.stats_.read_errors;
-      store_.Log(3, "Index points into segment " + std::to_string(item.root.position.segment_id) +
-                        ", which is not there");
-      continue;
-    }
+    const PackedPosition position = store_.segments_->Pack(item.root.position);
+    if (position == kNoPosition) continue;  // of what was never durable: see CheckPlaces
     if (slice.maps) {
       keyspace.cold.Insert(item.hash, {position, SizeClassFor(item.root.size)});
     }

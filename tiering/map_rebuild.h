@@ -35,8 +35,10 @@ class MapRebuild {
   void MapMore();
   void StartSlice(Keyspace& keyspace, uint64_t first);
   void OnSlice(uint32_t keyspace_id, const Slice& slice);
+  Status CheckPlaces(const Keyspace& keyspace, const Slice& slice, uint64_t* end) const;
   void TakeItems(Keyspace& keyspace, const Slice& slice, uint64_t end);
   void FinishCounting(Keyspace& keyspace);
+  void HoldUp(const Status& status);
 
   StoreImpl& store_;
   bool complete_ = true;

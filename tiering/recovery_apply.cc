@@ -103,11 +103,7 @@ Result<Entry*> Recovery::LoadValue(Keyspace& keyspace, const HashedKey& key, uin
     position = (*root)->position;
   }
   log::Segment* segment = store_.segments_->ById(position.segment_id);
-  if (segment == nullptr) {
-    return std::unexpected(Status::Corruption("the index points into segment " +
-                                              std::to_string(position.segment_id) +
-                                              ", which is not there"));
-  }
+  if (segment == nullptr) return std::unexpected(PointsNowhere(position));
   log::LogReader reader({{segment->id, segment->file, segment->end_offset}}, position.offset,
                         {.chunk_size_bytes = log::kOneRecordChunkBytes});
   log::RecordView record;

@@ -151,8 +151,14 @@ void Scanner::ReadLongKeys(std::shared_ptr<ColdSlice> slice, size_t next) {
     return;
   }
   ColdSlice::Item& item = slice->items[next];
+  const PackedPosition position = store_.segments_->Pack(item.root.position);
+  if (position == kNoPosition) {
+    slice->status = PointsNowhere(item.root.position);
+    slice->items.erase(slice->items.begin() + static_cast<ptrdiff_t>(next));
+    return ReadLongKeys(slice, next);
+  }
   StartRecordFetch(&store_,
-                   {.position = store_.segments_->Pack(item.root.position),
+                   {.position = position,
                     .size_guess_bytes = item.root.size,
                     .head_only = true},
                    [this, slice, next](Result<FetchedRecord> read) {

@@ -234,6 +234,12 @@ rocksdb::BlockBasedTableOptions TableOptions(std::shared_ptr<rocksdb::Cache> cac
 
 }  // namespace
 
+Status PointsNowhere(const log::LogPosition& position) {
+  return Status::Corruption("the index points into " + log::SegmentFileName(position.segment_id) +
+                            " at offset " + std::to_string(position.offset) +
+                            ", which is not there, or has a damaged header");
+}
+
 Result<std::unique_ptr<Index>> Index::Open(const Options& options) {
   auto index = std::unique_ptr<Index>(new Index());
   rocksdb::LRUCacheOptions cache_options;

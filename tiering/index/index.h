@@ -45,6 +45,10 @@ struct IndexRoot {
   int64_t expiry_ms = -1;
 };
 
+// What is said of a root whose segment is not among the log's: the index has lost what it knew last
+// (a MANIFEST with a wrong length ends there, for RocksDB), or the log has lost a segment.
+Status PointsNowhere(const log::LogPosition& position);
+
 struct IndexKey {
   uint32_t keyspace = 0;
   uint64_t hash = 0;

@@ -112,9 +112,7 @@ Status SnapshotView::ForPlaces(uint32_t keyspace, const std::function<void(Snaps
     SnapshotPlace place = PlaceOf(visited.root.position);
     if (place == 0 && source_->has_stale_roots) return failed.ok();
     if (place == 0) {
-      failed = Status::Corruption("the index points into segment " +
-                                  std::to_string(visited.root.position.segment_id) +
-                                  ", which is not there");
+      failed = PointsNowhere(visited.root.position);
     } else {
       take(place);
     }
@@ -253,9 +251,7 @@ Result<std::optional<std::string>> SnapshotView::ReadPage(uint32_t db, uint64_t 
     ahead = (*root)->size;
     if (place == 0 && source_->has_stale_roots) return std::nullopt;
     if (place == 0) {
-      return std::unexpected(Status::Corruption("the index points into segment " +
-                                                std::to_string((*root)->position.segment_id) +
-                                                ", which is not there"));
+      return std::unexpected(PointsNowhere((*root)->position));
     }
   }
   log::RecordView record;

@@ -10,6 +10,7 @@
 
 #include "crash_workload.h"
 #include "crash_world.h"
+#include "engine/base/coding.h"
 #include "tiering/log/segment_list.h"
 #include "tiering/point_in_time.h"
 #include "tiering/snapshot/backup.h"
@@ -71,12 +72,16 @@ uint64_t SizeOf(io::SimDisk* disk, const std::string& path) {
   return file ? *(*file)->Size() : 0;
 }
 
-// Up to where there is something else than zeros.
-uint64_t ContentOf(io::SimDisk* disk, const std::string& path) {
+std::string BytesOf(io::SimDisk* disk, const std::string& path) {
   auto file = disk->Open(path, {.writable = false});
   std::string bytes(*(*file)->Size(), 0);
   EXPECT_TRUE((*file)->ReadAt(0, bytes).has_value());
-  return bytes.find_last_not_of('\0') + 1;
+  return bytes;
+}
+
+// Up to where there is something else than zeros.
+uint64_t ContentOf(io::SimDisk* disk, const std::string& path) {
+  return BytesOf(disk, path).find_last_not_of('\0') + 1;
 }
 
 class BitRotTest : public testing::Test {
@@ -348,6 +353,40 @@ TEST_F(BitRotTest, Index) {
     }
   }
   Flip(data, "index, OPTIONS and others", others);
+}
+
+// The lengths of a MANIFEST's records: each stands behind a checksum of 4 bytes, and before a byte
+// of its type, and no record crosses a border of 32 KiB (RocksDB's wiki, "Write Ahead Log File
+// Format").
+std::vector<uint64_t> PlacesOfLengths(std::string_view manifest) {
+  constexpr uint64_t kBlock = 32 * 1024, kHeader = 7;
+  std::vector<uint64_t> places;
+  for (uint64_t at = 0; at + kHeader <= manifest.size();) {
+    if (kBlock - at % kBlock < kHeader) {
+      at += kBlock - at % kBlock;
+      continue;
+    }
+    places.push_back(at + 4);
+    at += kHeader + LoadFixed<uint16_t>(manifest.data() + at + 4);
+  }
+  return places;
+}
+
+// RocksDB takes such a record, and all behind it, for a write that a crash has cut off.
+TEST_F(BitRotTest, AnIndexThatHasForgottenItsLastChangesGivesErrorsAndNothingOlder) {
+  Live(false);
+  const Medium data = Data();
+  const auto paths = FilesOf(data.disk.get(), data.directory + "/index", "MANIFEST-", "");
+  ASSERT_EQ(paths.size(), 1u);
+  const std::vector<uint64_t> places = PlacesOfLengths(BytesOf(data.disk.get(), paths[0]));
+  ASSERT_GT(places.size(), 20u);
+  Random random(Seed());
+  Outcomes outcomes;
+  for (uint64_t i = 0; i < BitFlips(); ++i) {
+    const uint64_t place = places[random.Below(places.size())];
+    ASSERT_EQ(CheckFlip(data, paths[0], place + 1, 7, &outcomes), "") << "at " << place;
+  }
+  EXPECT_GT(outcomes.refused + outcomes.errors, 0u);
 }
 
 TEST_F(BitRotTest, FilesBesideLogAndIndex) {
