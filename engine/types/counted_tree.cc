@@ -149,17 +149,29 @@ bool CountedTree::FindFirst(Leaf* leaf) { return FindOutermost<false>(leaf); }
 bool CountedTree::FindLast(Leaf* leaf) { return FindOutermost<true>(leaf); }
 
 void CountedTree::ReadAhead(const Leaf& leaf, uint64_t rows) {
-  constexpr uint32_t kFewest = 16;
-  constexpr uint32_t kMost = 128;
   if (leaf.depth == 0) return;
   const Step& step = leaf.path[leaf.depth - 1];
   const Node node(NodeBytes(step.page));
   const bool forward = step.child == 0;
   if (!forward && step.child + 1 != node.children()) return;
   const uint64_t rows_of_leaf = std::max<uint64_t>(node.total() / node.children(), 1);
-  const auto near = static_cast<uint32_t>(std::min<uint64_t>(rows / rows_of_leaf, kMost / 2));
+  ReadBeside(step, forward, rows / rows_of_leaf);
+}
+
+void CountedTree::ReadOn(const Leaf& leaf) {
+  if (leaf.depth > 0) ReadBeside(leaf.path[leaf.depth - 1], true, 0);
+}
+
+// The leaves on one side, of which the nearest will be taken at once, as far as they are under the
+// same node.
+void CountedTree::ReadBeside(const Step& step, bool forward, uint64_t at_once) {
+  constexpr uint32_t kFewest = 16;
+  constexpr uint32_t kMost = 128;
+  const Node node(NodeBytes(step.page));
+  const auto near = static_cast<uint32_t>(std::min<uint64_t>(at_once, kMost / 2));
   const uint32_t ahead = near + std::max(near, kFewest);
-  const uint32_t count = std::min(ahead, node.children() - 1);
+  const uint32_t there = forward ? node.children() - 1 - step.child : step.child;
+  const uint32_t count = std::min(ahead, there);
   std::array<PageNumber, kMost> pages;
   for (uint32_t i = 0; i < count; ++i) {
     pages[i] = node.page(forward ? step.child + 1 + i : step.child - 1 - i);

@@ -114,6 +114,8 @@ class CountedTree {
   // Says that a leaf at an end of the tree is being used up, by a reader who takes so many rows at
   // once, so that the leaves that follow can be read ahead, as far as they are under one node.
   void ReadAhead(const Leaf& leaf, uint64_t rows);
+  // Says that a reader who goes on from leaf to leaf, wherever he is, is done with this one.
+  void ReadOn(const Leaf& leaf);
   // The leaf behind or before another, if it is under the same node and in RAM; its first_rank is
   // not set.
   bool PeekSibling(const Leaf& leaf, bool forward, Leaf* sibling);
@@ -175,6 +177,7 @@ class CountedTree {
   std::string_view NodeBytes(PageNumber page);
   std::string_view PeekNode(PageNumber page);
   bool Descend(PageNumber leaf_page, Leaf* leaf);
+  void ReadBeside(const Step& step, bool forward, uint64_t at_once);
   template <bool kWant, bool kRank>
   bool LocateKey(std::string_view key, Leaf* leaf);
   static void CopyBelow(std::string_view node_bytes, PageSpace* from, PageSpace* to);

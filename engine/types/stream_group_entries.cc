@@ -205,6 +205,7 @@ void StreamGroups::EraseEntries(Owner owner, std::span<const Pending> entries) {
     tree_.EditLeaf(leaf, &edit, 0);
     const uint32_t left = rows - run;
     if (left == 0) {
+      tree_.ReadOn(leaf);
       emptied_.emplace_back(EntryKey(owner, id).view());
     } else if (left < kSparseRows && (left & (left - 1)) == 0) {
       // Not each time: the neighbours may long be full.

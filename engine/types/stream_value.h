@@ -35,6 +35,7 @@ struct StreamRange {
   StreamId last = kMaxStreamId;
   bool backward = false;
   uint64_t limit = UINT64_MAX;
+  bool goes_on = false;  // the reader will ask for what comes behind it (forward only)
 };
 
 struct StreamTrim {
@@ -194,11 +195,16 @@ bool StreamValue::Walk(const StreamRange& range, Visit visit) {
       if (cursor.id() < range.first) continue;
       if (cursor.id() > range.last) return true;
       at = cursor.id();
-      if (!Show(visit, cursor) || --left == 0) return true;
+      if (!Show(visit, cursor)) return true;
+      if (--left > 0) continue;
+      cursor.Next();
+      if (range.goes_on && !cursor.valid()) tree_.ReadOn(leaf);
+      return true;
     }
     // What the separator already tells to be out of the range needn't be read.
     std::string bound = tree_.UpperBound(leaf);
     if (bound.empty() || bound > IdKey(range.last).view()) return true;
+    if (range.goes_on) tree_.ReadOn(leaf);
     CountedTree::Moved moved = tree_.Next(&leaf);
     if (moved == CountedTree::Moved::kEnd) return true;
     if (moved == CountedTree::Moved::kMissing) {

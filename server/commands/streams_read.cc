@@ -312,7 +312,8 @@ bool Reader::LocateNew(Source* source) {
   // A key that is named again goes on where it was left, if that leaves any entries.
   const uint64_t times = source->earlier + 1;
   const bool all_at_once = read_.limit > UINT64_MAX / times;
-  const StreamRange range = RangeAfter(last, all_at_once ? UINT64_MAX : read_.limit * times);
+  StreamRange range = RangeAfter(last, all_at_once ? UINT64_MAX : read_.limit * times);
+  range.goes_on = true;
   if (!LocateEntries(range, &source->serve)) return false;
   if (source->serve && source->earlier > 0) {
     uint64_t entries = 0;

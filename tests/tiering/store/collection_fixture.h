@@ -25,7 +25,7 @@ class CollectionTest : public StoreOnFiles {
 
   // As the dispatcher runs a command: again after each fetch of what was missing.
   template <typename Body>
-  void Run(const std::string& key, Body body, uint32_t db = 0) {
+  void Run(const std::string& key, Body body, uint32_t db = 0, ValueType type = ValueType::kList) {
     Store& store = driver_->store();
     ASSERT_EQ(driver_->WaitForRoom(64 << 10), Store::WriteGate::kOk);
     Ticket ticket;
@@ -33,7 +33,7 @@ class CollectionTest : public StoreOnFiles {
     PlanResult result = store.Plan(keys, &ticket);
     for (Patience patience = driver_->NewPatience(); patience.Left();) {
       if (result == PlanResult::kReady) {
-        Collection pages(store.database(db), keys[0].key, ValueType::kList);
+        Collection pages(store.database(db), keys[0].key, type);
         bool through = body(&pages);
         ASSERT_EQ(through, !store.pages_missing());
         if (through) break;

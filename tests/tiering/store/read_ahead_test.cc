@@ -1,10 +1,11 @@
-// Who consumes a long list that is on disk seldom waits for it.
+// Who consumes a long list or stream that is on disk seldom waits for it.
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
 #include "engine/types/list_value.h"
+#include "engine/types/stream_value.h"
 #include "tests/tiering/store/collection_fixture.h"
 
 namespace firn {
@@ -55,6 +56,44 @@ TEST_F(ReadAheadTest, PopsFindTheNextPages) {
   EXPECT_LT(waits, 20);
   Crash();
   EXPECT_LE(Pop(ListEnd::kHead, Element(5000)), 3);
+}
+
+// As a consumer group does, ten at a time; and by one who says nothing of going on.
+TEST_F(ReadAheadTest, WhoReadsOnInAStreamFindsTheNextPages) {
+  auto run = [&](auto body) {
+    Run(
+        "stream", [&](Collection* pages) { return body(StreamValue(pages)); }, 0,
+        ValueType::kStream);
+    driver_->Turn(200);
+  };
+  auto id = [](uint64_t i) { return StreamId{1'700'000'000'000 + i, 0}; };
+  for (uint64_t i = 0; i < kElements; ++i) {
+    run([&](StreamValue stream) {
+      if (stream.exists() && !stream.WantAppend()) return false;
+      const std::string value = Element(static_cast<int>(i));
+      const std::vector<std::string_view> fields = {"field", value};
+      stream.Append(id(i), fields, {});
+      return true;
+    });
+  }
+  auto waits_of = [&](bool goes_on) {
+    Demote("stream");
+    int waits = 0;
+    for (uint64_t i = 0; i < kElements / 2; i += 10) {
+      run([&](StreamValue stream) {
+        std::vector<StreamId> ids;
+        const bool all = stream.Walk({.first = id(i), .limit = 10, .goes_on = goes_on},
+                                     [&](const StreamPage::Cursor& at) { ids.push_back(at.id()); });
+        waits += all ? 0 : 1;
+        EXPECT_TRUE(!all || (ids.size() == 10 && ids.back() == id(i + 9))) << i;
+        return all;
+      });
+    }
+    return waits;
+  };
+  // A hundred pages.
+  EXPECT_LT(waits_of(true), 20);
+  EXPECT_GE(waits_of(false), 90);
 }
 
 TEST_F(ReadAheadTest, AListThatGoesTakesNothingAlong) {
