@@ -45,6 +45,12 @@ struct Evictor::Batch {
   uint64_t reading = 0;                 // of LeftKeys
   Departures departures;
   Status status;
+
+  // But for a long key, whose name the index doesn't have: compaction may meet it.
+  void Take(uint32_t keyspace, const Index::Visited& visited) {
+    if (visited.is_long) return;
+    roots.push_back({{keyspace, visited.hash, std::string(visited.key)}, visited.root});
+  }
 };
 
 bool Evictor::Begin() {
@@ -54,6 +60,12 @@ bool Evictor::Begin() {
   found_nothing_micros_ = 0;
   wanted_ = true;
   return true;
+}
+
+// The policy may have changed since the keys were read.
+bool Evictor::MayEvict() const {
+  return store_.options_.eviction != EvictionPolicy::kNone && !store_.closing_ &&
+         store_.group_depth_ == 0 && !store_.paused_;
 }
 
 bool Evictor::HasGarbageEnough() const {
@@ -113,7 +125,7 @@ std::optional<uint64_t> Evictor::RankOf(const log::Segment& segment) const {
 bool Evictor::EvictMet(const log::RecordView& record, uint64_t hash, log::PackedPosition position) {
   Keyspace* keyspace = store_.KeyspaceById(record.keyspace);
   if (keyspace == nullptr || keyspace->holds_pages()) return false;
-  if (store_.closing_ || store_.group_depth_ > 0 || store_.paused_) return false;
+  if (!MayEvict()) return false;
   const bool has_expiry = record.expiry_ms != log::kNoExpiry;
   if (IsVolatile(store_.options_.eviction) && !has_expiry) return false;
   const HashedKey key{record.key, hash};
@@ -121,6 +133,8 @@ bool Evictor::EvictMet(const log::RecordView& record, uint64_t hash, log::Packed
     // What a blind write replaced is met too, until it is settled.
     if (entry->position() != position || !MayGo(*entry)) return false;
   } else {
+    // It may have gone while the index was asked about others of its chunk.
+    if (!keyspace->cold.Contains(hash, position)) return false;
     const uint64_t logical =
         LogicalRecordSize(record.key.size(), record.raw_payload_size, has_expiry);
     store_.InstallStub(*keyspace, key, position,
@@ -166,6 +180,11 @@ void Evictor::NextKeyspace() {
   } while (store_.slots_[slot_]->holds_pages() && finished_slots_ <= count);
   if (finished_slots_ <= count) return;
   finished_slots_ = 0;
+  EndRound();
+}
+
+// No key was found that may go.
+void Evictor::EndRound() {
   if (std::exchange(spares_hot_, false)) return;
   spares_hot_ = true;
   wanted_ = false;
@@ -187,9 +206,7 @@ void Evictor::StartBatch() {
         batch->next_hash = visited.hash;
         return false;
       }
-      if (!visited.is_long) {
-        batch->roots.push_back({{id, visited.hash, std::string(visited.key)}, visited.root});
-      }
+      batch->Take(id, visited);
       return true;
     });
   };
@@ -202,14 +219,12 @@ void Evictor::StartBatch() {
     }
     batch->hints = std::move(*hints);
     for (const IndexBatch::Hint& hint : batch->hints) {
-      auto roots = index->FindByHash(hint.keyspace, hint.hash);
-      if (!roots) {
-        batch->status = roots.error();
-        return;
-      }
-      for (auto& [key, root] : *roots) {
-        batch->roots.push_back({{hint.keyspace, hint.hash, std::move(key)}, root});
-      }
+      batch->status = index->Visit(hint.keyspace, hint.hash, [&](const Index::Visited& visited) {
+        if (visited.hash != hint.hash) return false;
+        batch->Take(hint.keyspace, visited);
+        return true;
+      });
+      if (!batch->status.ok()) return;
     }
   };
   auto done = [this, batch] {
@@ -232,7 +247,7 @@ void Evictor::OnBatch(const Batch& batch) {
     wanted_ = false;
     return;
   }
-  if (store_.closing_ || store_.group_depth_ > 0 || store_.paused_) return;  // it is read again
+  if (!MayEvict()) return;  // it is read again
   const LatencyTimer timer(&store_, StoreLatency::kEvictionCycle);
   uint64_t evicted = 0;
   for (const auto& [key, root] : batch.roots) {
@@ -251,10 +266,8 @@ void Evictor::OnBatch(const Batch& batch) {
     store_.indexer_->Urge();
     const bool more = batch.hints.size() >= hints_at_once_;
     hints_at_once_ = more ? std::min(2 * hints_at_once_, kMostHintsAtOnce) : 0;
-    if (more) return;
-    // What is left expires, but is in use now, or is too young for the index.
-    wanted_ = false;
-    found_nothing_micros_ = std::max<int64_t>(store_.environment_.loop->NowMicros(), 1);
+    // What is left expires, but is in RAM or in use now, or is too young for the index.
+    if (!more) EndRound();
     return;
   }
   next_hash_ = batch.next_hash;

@@ -60,6 +60,7 @@ class Evictor {
  private:
   struct Batch;
 
+  bool MayEvict() const;
   bool HasGarbageEnough() const;
   void StartBatch();
   void OnBatch(const Batch& batch);
@@ -70,6 +71,7 @@ class Evictor {
   bool GoesBySegments() const;
   // The next keyspace with keys, from its beginning.
   void NextKeyspace();
+  void EndRound();
 
   StoreImpl& store_;
   bool wanted_ = false;

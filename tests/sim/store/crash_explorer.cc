@@ -8,6 +8,10 @@ constexpr int64_t kWallMs = 1'700'000'000'000;
 constexpr const char* kLostPages = "belong to no key";
 // A disk on which much happens while a read is under way.
 constexpr int64_t kSlowReadMicros = 100'000;
+// The spares and the reserve of a log take half of it.
+constexpr uint64_t kSmallDiskBytes = 8 << 20;
+// In each database, so that they don't all fit on such a disk.
+constexpr uint32_t kKeysToEvict = 80;
 
 // The clock of a machine that starts again may be anywhere.
 int64_t WallAfter(Random* random) {
@@ -21,6 +25,22 @@ StoreOptions CrashExplorer::Options(uint64_t seed) const {
   StoreOptions options = SmallStore(options_.policy, seed);
   static constexpr uint64_t kMapBytes[] = {1, 20'000, 60'000, 200'000};
   if (options_.small_maps) options.index_memory_bytes = kMapBytes[seed / 2 % std::size(kMapBytes)];
+  options.eviction = options_.eviction;
+  if (options_.eviction != EvictionPolicy::kNone) options.max_disk_bytes = kSmallDiskBytes;
+  return options;
+}
+
+WorkloadOptions CrashExplorer::Workload(uint64_t seed, uint32_t commands) const {
+  WorkloadOptions options{.seed = seed,
+                          .commands = commands,
+                          .collections = options_.collections,
+                          .streams = options_.streams,
+                          .builds = options_.builds,
+                          .long_strings = options_.long_strings,
+                          .reads_first = options_.count_pages,
+                          .small_maps = options_.small_maps,
+                          .eviction = options_.eviction};
+  if (options_.eviction != EvictionPolicy::kNone) options.keys = kKeysToEvict;
   return options;
 }
 
@@ -29,17 +49,10 @@ std::string CrashExplorer::RunWorkload() {
     return "no directory";
   }
   first_event_ = disk_.event_count();
-  workload_ = std::make_unique<CrashWorkload>(
-      WorkloadOptions{.seed = options_.seed,
-                      .commands = options_.commands,
-                      .faults = !options_.faults.empty() || options_.capacity_bytes != 0,
-                      .overwrites = options_.overwrites,
-                      .collections = options_.collections,
-                      .streams = options_.streams,
-                      .builds = options_.builds,
-                      .long_strings = options_.long_strings,
-                      .reads_first = options_.count_pages,
-                      .small_maps = options_.small_maps});
+  WorkloadOptions workload = Workload(options_.seed, options_.commands);
+  workload.faults = !options_.faults.empty() || options_.capacity_bytes != 0;
+  workload.overwrites = options_.overwrites;
+  workload_ = std::make_unique<CrashWorkload>(workload);
   CrashWorld world(
       &disk_, Options(options_.seed),
       {.seed = options_.seed,
@@ -124,15 +137,7 @@ std::string CrashExplorer::CheckStop(CrashWorld* world, const CrashPoint& point,
 std::string CrashExplorer::CheckAgain(CrashWorld* world, const CrashPoint& point, Life life,
                                       uint32_t least, const FoundState& found) {
   Random random(point.seed + 1);
-  CrashWorkload more({.seed = point.seed,
-                      .commands = 30,
-                      .collections = options_.collections,
-                      .streams = options_.streams,
-                      .builds = options_.builds,
-                      .long_strings = options_.long_strings,
-                      .reads_first = options_.count_pages,
-                      .small_maps = options_.small_maps},
-                     workload_->model().StartAt(found));
+  CrashWorkload more(Workload(point.seed, 30), workload_->model().StartAt(found));
   if (std::string wrong = more.Run(world); !wrong.empty()) return "going on: " + wrong;
   // In the recovery, or in what came after it.
   uint64_t end = world->disk().event_count();

@@ -28,6 +28,8 @@ struct ExplorerOptions {
   // for.
   bool count_pages = false;
   bool small_maps = false;  // WorkloadOptions::small_maps
+  // By which keys go when the log has reached `maxdisk`, which it soon does then.
+  EvictionPolicy eviction = EvictionPolicy::kNone;
 };
 
 class CrashExplorer {
@@ -55,6 +57,8 @@ class CrashExplorer {
   std::string CheckAgain(CrashWorld* world, const CrashPoint& point, Life life, uint32_t least,
                          const FoundState& found);
   StoreOptions Options(uint64_t seed) const;
+  // Of commands on a store of these options.
+  WorkloadOptions Workload(uint64_t seed, uint32_t commands) const;
 
   const ExplorerOptions options_;
   io::SimDisk disk_{kCrashDisk};

@@ -1,7 +1,9 @@
 #include "crash_workload.h"
 
 #include <algorithm>
+#include <span>
 
+#include "engine/base/check.h"
 #include "tiering/detached_value.h"
 
 namespace firn::test {
@@ -12,6 +14,11 @@ constexpr int kTurnsForRoom = 20'000;
 constexpr size_t kSetKeys = 4;     // the last ones
 constexpr size_t kStreamKeys = 3;  // those before
 
+bool EvictsOnlyExpiring(EvictionPolicy policy) {
+  return policy == EvictionPolicy::kVolatileLru || policy == EvictionPolicy::kVolatileLfu ||
+         policy == EvictionPolicy::kVolatileRandom || policy == EvictionPolicy::kVolatileTtl;
+}
+
 std::vector<std::string> KeyNames(uint32_t count) {
   std::vector<std::string> names{"", std::string(200, 'L') + "ong", std::string(129, 'k')};
   while (names.size() < count) names.push_back("key:" + std::to_string(names.size()));
@@ -21,10 +28,13 @@ std::vector<std::string> KeyNames(uint32_t count) {
 }  // namespace
 
 CrashWorkload::CrashWorkload(WorkloadOptions options)
-    : options_(options), random_(options.seed), model_(3, KeyNames(options.keys)) {}
+    : CrashWorkload(options, CrashModel(3, KeyNames(options.keys))) {}
 
 CrashWorkload::CrashWorkload(WorkloadOptions options, CrashModel start)
-    : options_(options), random_(options.seed), model_(std::move(start)) {}
+    : options_(options),
+      random_(options.seed),
+      model_(std::move(start)),
+      eviction_(options.eviction) {}
 
 std::string CrashWorkload::Run(CrashWorld* world) {
   world_ = world;
@@ -100,17 +110,35 @@ std::string CrashWorkload::CheckLoss(uint64_t event, uint32_t op) const {
   return "";
 }
 
+size_t CrashWorkload::SlotOf(uint32_t db, std::string_view key) const {
+  const auto it = std::ranges::find(model_.keys(), key);
+  CHECK(it != model_.keys().end());
+  return model_.Slot(db, static_cast<size_t>(it - model_.keys().begin()));
+}
+
 void CrashWorkload::OnExpired(uint32_t db, std::string_view key) {
-  for (size_t i = 0; i < model_.keys().size(); ++i) {
-    if (model_.keys()[i] != key) continue;
-    const auto& now = model_.now(model_.Slot(db, i));
-    if (!now) return Fail("an absent key expired");
-    if (now->expiry_ms < 0 || now->expiry_ms > world_->store().now_ms()) {
-      return Fail("a key expired before its time");
-    }
-    Begin();
-    model_.Set(model_.Slot(db, i), std::nullopt);
+  const size_t slot = SlotOf(db, key);
+  const auto& now = model_.now(slot);
+  if (!now) return Fail("an absent key expired");
+  if (now->expiry_ms < 0 || now->expiry_ms > world_->store().now_ms()) {
+    return Fail("a key expired before its time");
   }
+  Begin();
+  model_.Set(slot, std::nullopt);
+}
+
+// An eviction is a command of its own: what comes after it is there only if it has happened.
+void CrashWorkload::OnEvicted(uint32_t db, std::string_view key) {
+  const size_t slot = SlotOf(db, key);
+  const auto& now = model_.now(slot);
+  if (in_group_) return Fail("a key was evicted in the middle of a group");
+  if (!now) return Fail("an absent key was evicted");
+  if (eviction_ == EvictionPolicy::kNone) return Fail("a key was evicted by no policy");
+  if (EvictsOnlyExpiring(eviction_) && now->expiry_ms < 0) {
+    return Fail("a key that lasts was evicted");
+  }
+  Begin();
+  model_.Set(slot, std::nullopt);
 }
 
 // --- commands
@@ -169,7 +197,9 @@ bool CrashWorkload::HoldsSet(uint32_t db, size_t key) {
 std::string CrashWorkload::RandomBytes() {
   static constexpr uint64_t kMostLong = 150'000;
   static constexpr uint64_t kMost[] = {40, 40, 40, 300, 300, 2000, 9000, 24000, 40000};
-  uint64_t size = random_.Below(kMost[random_.Below(std::size(kMost))] + 1);
+  static constexpr uint64_t kMostEvicting[] = {2000, 24000, 40000, 60000, 60000, 60000};
+  const auto most = Evicts() ? std::span<const uint64_t>(kMostEvicting) : std::span(kMost);
+  uint64_t size = random_.Below(most[random_.Below(most.size())] + 1);
   if (options_.long_strings && random_.Below(3) == 0) size = random_.Below(kMostLong);
   // Every value is another: what is found tells which command wrote it.
   std::string bytes = std::to_string(model_.op()) + "." + std::to_string(random_.Below(1000)) + ":";
@@ -209,7 +239,7 @@ void CrashWorkload::Command() {
   size_t key = RandomKey();
   if (options_.overwrites && kind < 80) kind = 18 + kind / 3;
   if (kind < 18) return Read(db, key);
-  if (!WaitForRoom(160 << 10)) return;
+  if (!WaitForRoom((Evicts() ? 256 : 160) << 10)) return;
   Store& store = world_->store();
   // Few of these would grow large if all of these commands overwrote them.
   bool blind = (!HoldsSet(db, key) && !HoldsStream(db, key)) ||
@@ -228,6 +258,7 @@ void CrashWorkload::Command() {
   if (kind < 90) return Group();
   if (kind < 97) return MoveKey();
   if (kind == 97) {
+    if (Evicts() && random_.Below(20) != 0) return;  // the log has to fill
     Begin();
     model_.Flush(db);
     store.FlushDatabase(db);
@@ -312,9 +343,10 @@ void CrashWorkload::SetValue(uint32_t db, size_t key) {
   Begin();
   Database::SetOptions options;
   ModelValue value{.bytes = RandomBytes()};
+  static constexpr int64_t kDelays[] = {-5, 40, 100'000'000};
   uint64_t expiry = random_.Below(10);
-  if (expiry < 3) {
-    static constexpr int64_t kDelays[] = {-5, 40, 100'000'000};
+  if (Evicts() && expiry < 8) expiry = std::min<uint64_t>(expiry, 2);
+  if (expiry < std::size(kDelays)) {
     options.expiry = Database::ExpiryChange::kSet;
     options.expiry_ms = value.expiry_ms = world_->store().now_ms() + kDelays[expiry];
   }
@@ -454,6 +486,7 @@ void CrashWorkload::MoveKey() {
 void CrashWorkload::Disturb() {
   Store& store = world_->store();
   if (options_.small_maps && random_.Below(4) == 0) LimitMaps();
+  if (Evicts() && random_.Below(6) == 0) ChangeEviction();
   switch (random_.Below(8)) {
     case 0:
     case 1: {
@@ -497,6 +530,15 @@ void CrashWorkload::Disturb() {
 void CrashWorkload::LimitMaps() {
   static constexpr uint64_t kLimits[] = {1, 20'000, 60'000, 200'000, 0};
   world_->store().SetIndexMemory(kLimits[random_.Below(std::size(kLimits))]);
+}
+
+// Mostly what it was at the start.
+void CrashWorkload::ChangeEviction() {
+  static constexpr EvictionPolicy kOthers[] = {
+      EvictionPolicy::kNone, EvictionPolicy::kAllKeysRandom, EvictionPolicy::kVolatileLru};
+  eviction_ =
+      random_.Below(3) == 0 ? kOthers[random_.Below(std::size(kOthers))] : options_.eviction;
+  world_->SetEviction(eviction_);
 }
 
 void CrashWorkload::LimitMemory() {

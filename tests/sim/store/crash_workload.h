@@ -33,6 +33,8 @@ struct WorkloadOptions {
   bool reads_first = false;
   // The cold maps have hardly any memory, now more, now less.
   bool small_maps = false;
+  // What the store evicts when its log has no room; then values are large, and many expire late.
+  EvictionPolicy eviction = EvictionPolicy::kNone;
 };
 
 class CrashWorkload : public StoreListener {
@@ -53,7 +55,7 @@ class CrashWorkload : public StoreListener {
   std::string CheckLoss(uint64_t event, uint32_t op) const;
 
   void OnExpired(uint32_t db, std::string_view key) override;
-  void OnEvicted(uint32_t, std::string_view) override {}
+  void OnEvicted(uint32_t db, std::string_view key) override;
 
  private:
   struct Ack {
@@ -96,6 +98,7 @@ class CrashWorkload : public StoreListener {
   void Disturb();
   void LimitMemory();
   void LimitMaps();
+  void ChangeEviction();
   void Executed();
   void Poll();
   void Turn(int64_t wait_micros);
@@ -110,6 +113,9 @@ class CrashWorkload : public StoreListener {
   bool HoldsSet(uint32_t db, size_t key);
   bool HoldsLongString(uint32_t db, size_t key);
   bool HoldsStream(uint32_t db, size_t key);
+  bool Evicts() const { return options_.eviction != EvictionPolicy::kNone; }
+  // REQUIRES: a key of the model.
+  size_t SlotOf(uint32_t db, std::string_view key) const;
   bool IsSetKey(size_t key) const;
   bool IsStreamKey(size_t key) const;
   uint64_t DrawSeed() { return options_.collections ? random_.Next() : 0; }
@@ -126,6 +132,7 @@ class CrashWorkload : public StoreListener {
   std::vector<Ack> acks_;
   std::vector<Ack> synced_;
   bool in_group_ = false;
+  EvictionPolicy eviction_;  // now
   std::string wrong_;
 };
 

@@ -59,6 +59,11 @@ CrashWorld::~CrashWorld() {
   driver_.reset();
 }
 
+void CrashWorld::SetEviction(EvictionPolicy policy) {
+  const StoreOptions& options = driver_->options();
+  store().SetEviction(policy, options.lfu_log_factor, options.lfu_decay_time);
+}
+
 namespace {
 
 // False if pages are missing.
@@ -128,13 +133,14 @@ std::string CrashWorld::ReadState(const CrashModel& model, bool with_bytes, Foun
   store().SetMaxMemory(64 << 20);  // room for all of it
   *found = {};
   found->values.resize(model.databases() * model.keys().size());
-  // Nothing may expire between the first key and the last.
   loop_->HoldWall(true);
+  SetEviction(EvictionPolicy::kNone);
   found->now_ms = store().now_ms();
   std::string wrong;
   for (uint32_t db = 0; db < model.databases() && wrong.empty(); ++db) {
     wrong = ReadDatabase(model, db, with_bytes, found);
   }
+  SetEviction(driver_->options().eviction);
   loop_->HoldWall(false);
   return wrong;
 }

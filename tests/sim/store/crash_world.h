@@ -54,8 +54,9 @@ class CrashWorld {
   io::SimDisk& disk() { return *disk_; }
   io::SimLoop& loop() { return *loop_; }
   const std::string& log() const { return log_; }
+  void SetEviction(EvictionPolicy policy);
 
-  // Both say what is wrong, "" if nothing.
+  // Both say what is wrong, "" if nothing. While the state is read nothing expires or is evicted.
   std::string ReadState(const CrashModel& model, bool with_bytes, FoundState* found);
   // Of one key, without its bytes. Fails if it can't be read.
   Status ReadKey(const std::string& key, uint32_t db, FoundState::Value* value);

@@ -146,6 +146,7 @@ struct Hunt {
   bool overwrites = false;
   bool collections = false;
   bool count_pages = false;
+  EvictionPolicy eviction = EvictionPolicy::kNone;
 };
 
 // What was found wrong first; "" if nothing.
@@ -159,7 +160,8 @@ std::string Find(const Hunt& hunt) {
                             .bug = hunt.bug,
                             .overwrites = hunt.overwrites,
                             .collections = hunt.collections,
-                            .count_pages = hunt.count_pages});
+                            .count_pages = hunt.count_pages,
+                            .eviction = hunt.eviction});
     if (std::string found = explorer.Run(); !found.empty()) return found;
   }
   return "";
@@ -204,6 +206,20 @@ TEST(PlantedBugsTest, GroupsWithoutTheirCommits) {
 
 TEST(PlantedBugsTest, DeletesThatCompactionDrops) {
   EXPECT_NE(Find({.commands = 3000, .first_seed = 2, .bug = PlantedBug::kDropDeletes}), "");
+}
+
+TEST(PlantedBugsTest, EvictedKeysThatComeBack) {
+  EXPECT_NE(Find({.commands = 2000,
+                  .bug = PlantedBug::kDropDeletes,
+                  .eviction = EvictionPolicy::kAllKeysRandom}),
+            "");
+}
+
+TEST(PlantedBugsTest, AnEmptiedSegmentRemovedBeforeTheIndexIsFlushed) {
+  EXPECT_NE(Find({.commands = 2000,
+                  .bug = PlantedBug::kUnlinkBeforeFlush,
+                  .eviction = EvictionPolicy::kAllKeysRandom}),
+            "");
 }
 
 TEST(PlantedBugsTest, DeletesOfKeysThatOnlyTheIndexKnows) {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <set>
+#include <span>
 #include <string>
 
 #include "crash_explorer.h"
@@ -17,10 +18,11 @@ namespace firn::test {
 namespace {
 
 #ifdef __SANITIZE_ADDRESS__
-constexpr uint64_t kDefaultPoints = 300;
+constexpr uint64_t kDefaultPoints = 450;
 #else
-constexpr uint64_t kDefaultPoints = 1500;
+constexpr uint64_t kDefaultPoints = 2250;
 #endif
+constexpr uint64_t kPointsEach = 200;  // of one workload
 
 // All crash points of a run of this program, shared out among the tests.
 uint64_t CrashPoints() {
@@ -33,44 +35,106 @@ uint64_t SeedOffset() {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : 0;
 }
 
-void Explore(SyncPolicy policy, uint64_t first_seed, bool small_maps = false) {
-  constexpr uint64_t kPointsEach = 200;
-  uint64_t points = std::max<uint64_t>(CrashPoints() / 4, 1);
-  std::clock_t begin = std::clock();
-  uint64_t done = 0;
-  for (uint64_t seed = first_seed + SeedOffset(); done < points; ++seed) {
+struct Exploration {
+  SyncPolicy policy = SyncPolicy::kAlways;
+  uint64_t first_seed = 0;
+  bool small_maps = false;
+};
+
+// The points of one of six explorations, and what they took.
+class PointCount {
+ public:
+  uint64_t left() const { return points_ - done_; }
+  void Add(uint64_t points) { done_ += points; }
+  void Print() const {
+    const double seconds = static_cast<double>(std::clock() - begin_) / CLOCKS_PER_SEC;
+    std::printf("%lu crash points in %.1f s of CPU: %.0f a minute\n", done_, seconds,
+                static_cast<double>(done_) * 60 / seconds);
+  }
+
+ private:
+  const uint64_t points_ = std::max<uint64_t>(CrashPoints() / 6, 1);
+  const std::clock_t begin_ = std::clock();
+  uint64_t done_ = 0;
+};
+
+void PrintStats(uint64_t seed, const StoreStats& stats) {
+  if (std::getenv("FIRN_CRASH_VERBOSE") == nullptr) return;
+  std::printf(
+      "seed %lu: %lu records, %lu segments, %lu compactions, %lu flushes, %lu demotions, %lu "
+      "fetches, %lu warm hits, %lu keys unmapped, %lu evicted, %lu of %lu KiB alive\n",
+      seed, stats.appended_lsn, stats.log_segments, stats.compactions, stats.index_flushes,
+      stats.demotions, stats.fetches, stats.warm.hits, stats.unmapped_keys, stats.evicted_keys,
+      stats.log_live_bytes >> 10, stats.log_bytes >> 10);
+}
+
+void Explore(Exploration exploration) {
+  PointCount count;
+  for (uint64_t seed = exploration.first_seed + SeedOffset(); count.left() > 0; ++seed) {
     // Short runs and long ones: these are compacted.
     uint32_t commands = seed % 3 == 0 ? 3000 : 500;
     CrashExplorer explorer({.seed = seed,
-                            .policy = policy,
+                            .policy = exploration.policy,
                             .commands = commands,
-                            .points = std::min(kPointsEach, points - done),
+                            .points = std::min(kPointsEach, count.left()),
                             .collections = seed % 3 != 1,
                             .streams = seed % 3 != 1,
                             .long_strings = seed % 3 == 1,
                             .count_pages = seed % 2 == 0,
-                            .small_maps = small_maps});
+                            .small_maps = exploration.small_maps});
     ASSERT_EQ(explorer.Run(), "") << "seed " << seed;
-    done += explorer.points();
-    if (std::getenv("FIRN_CRASH_VERBOSE") != nullptr) {
-      const StoreStats& stats = explorer.stats();
-      std::printf(
-          "seed %lu: %lu records, %lu segments, %lu compactions, %lu flushes, %lu "
-          "demotions, %lu fetches, %lu warm hits, %lu keys unmapped\n",
-          seed, stats.appended_lsn, stats.log_segments, stats.compactions, stats.index_flushes,
-          stats.demotions, stats.fetches, stats.warm.hits, stats.unmapped_keys);
-    }
+    count.Add(explorer.points());
+    PrintStats(seed, explorer.stats());
   }
-  double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
-  std::printf("%lu crash points in %.1f s of CPU: %.0f a minute\n", done, seconds,
-              static_cast<double>(done) * 60 / seconds);
+  count.Print();
 }
 
-TEST(StoreCrashTest, SurvivesCrashesUnderAlways) { Explore(SyncPolicy::kAlways, 1000); }
-TEST(StoreCrashTest, SurvivesCrashesUnderEverySecond) { Explore(SyncPolicy::kEverySecond, 2000); }
-TEST(StoreCrashTest, SurvivesCrashesUnderNo) { Explore(SyncPolicy::kNo, 3000); }
+TEST(StoreCrashTest, SurvivesCrashesUnderAlways) {
+  Explore({.policy = SyncPolicy::kAlways, .first_seed = 1000});
+}
+TEST(StoreCrashTest, SurvivesCrashesUnderEverySecond) {
+  Explore({.policy = SyncPolicy::kEverySecond, .first_seed = 2000});
+}
+TEST(StoreCrashTest, SurvivesCrashesUnderNo) {
+  Explore({.policy = SyncPolicy::kNo, .first_seed = 3000});
+}
 TEST(StoreCrashTest, SurvivesCrashesWithKeysLeftToTheIndex) {
-  Explore(SyncPolicy::kEverySecond, 4000, true);
+  Explore({.policy = SyncPolicy::kEverySecond, .first_seed = 4000, .small_maps = true});
+}
+
+// With `maxdisk` reached, what is missing was evicted, as the policy allows, and stays away.
+void ExploreEviction(std::span<const EvictionPolicy> policies, uint64_t first_seed) {
+  static constexpr SyncPolicy kSyncs[] = {SyncPolicy::kAlways, SyncPolicy::kEverySecond,
+                                          SyncPolicy::kNo, SyncPolicy::kAlways};
+  PointCount count;
+  uint64_t evicted = 0;
+  for (uint64_t seed = first_seed + SeedOffset(); count.left() > 0; ++seed) {
+    CrashExplorer explorer({.seed = seed,
+                            .policy = kSyncs[seed % std::size(kSyncs)],
+                            .commands = 2000,
+                            .points = std::min(kPointsEach, count.left()),
+                            .overwrites = seed % 2 == 0,
+                            .collections = seed % 4 == 1,
+                            .small_maps = seed % 5 < 2,
+                            .eviction = policies[seed % policies.size()]});
+    ASSERT_EQ(explorer.Run(), "") << "seed " << seed;
+    count.Add(explorer.points());
+    evicted += explorer.stats().evicted_keys;
+    PrintStats(seed, explorer.stats());
+  }
+  EXPECT_GT(evicted, 0u);
+  count.Print();
+}
+
+TEST(StoreCrashTest, SurvivesCrashesWhileAnyKeyMayBeEvicted) {
+  static constexpr EvictionPolicy kPolicies[] = {
+      EvictionPolicy::kAllKeysLru, EvictionPolicy::kAllKeysRandom, EvictionPolicy::kAllKeysLfu};
+  ExploreEviction(kPolicies, 5000);
+}
+TEST(StoreCrashTest, SurvivesCrashesWhileWhatExpiresMayBeEvicted) {
+  static constexpr EvictionPolicy kPolicies[] = {
+      EvictionPolicy::kVolatileLru, EvictionPolicy::kVolatileRandom, EvictionPolicy::kVolatileTtl};
+  ExploreEviction(kPolicies, 6000);
 }
 
 // Half of one is nothing, and leaves no page behind.
@@ -80,7 +144,7 @@ TEST(StoreCrashTest, WhatIsBuiltBesideTheOthersIsWholeOrAbsent) {
     CrashExplorer explorer({.seed = seed,
                             .policy = policy,
                             .commands = 400,
-                            .points = std::max<uint64_t>(CrashPoints() / 15, 1),
+                            .points = std::max<uint64_t>(CrashPoints() / 22, 1),
                             .collections = true,
                             .builds = true,
                             .count_pages = true});

@@ -93,6 +93,55 @@ TEST_F(EvictorTest, WhatIsInUseStays) {
   EXPECT_GT(Stats().evicted_keys, static_cast<uint64_t>(kOldest));
 }
 
+// No segment is emptied in which something lasts: the index leads to what may go.
+class MixedEvictorTest : public EvictorTest {
+ protected:
+  static constexpr int kRounds = 20'000;
+
+  void SetUp() override {
+    EvictorTest::SetUp();
+    OpenWith(EvictionPolicy::kVolatileLru);
+  }
+  static std::string LongName(int i) { return std::string(200, 'l') + Name(i); }
+  void FillMixed(bool demotes) {
+    const Database::SetOptions expires = {.expiry = Database::ExpiryChange::kSet,
+                                          .expiry_ms = store().now_ms() + 1'000'000};
+    std::vector<std::string> names;
+    for (int i = 0; i < kRounds; ++i) {
+      if (i % 8 == 0) driver_->Set("lasts:" + std::to_string(i), Value(i));
+      names.push_back(i % 4 == 0 ? LongName(i) : Name(i));
+      driver_->Set(names.back(), Value(i), expires);
+      if (names.size() < kKeysAtOnce) continue;
+      if (demotes) driver_->Demote(names);
+      names.clear();
+    }
+  }
+  std::vector<int> PresentLong() {
+    std::vector<int> present;
+    for (int i = 0; i < kRounds; i += 4) {
+      if (driver_->Get(LongName(i)) == Value(i)) present.push_back(i);
+    }
+    return present;
+  }
+};
+
+// Of a long key the index has no name.
+TEST_F(MixedEvictorTest, ALongKeyIsNotTakenForTheEmptyOne) {
+  driver_->Set("", Value(-1));
+  FillMixed(true);
+  ASSERT_GT(Stats().evicted_keys, 0u);
+  EXPECT_EQ(driver_->Get(""), Value(-1));
+  const std::vector<int> present = PresentLong();
+  Crash();
+  EXPECT_EQ(driver_->Get(""), Value(-1));
+  EXPECT_TRUE(std::ranges::includes(present, PresentLong()));
+}
+
+TEST_F(MixedEvictorTest, WhatExpiresGoesAlsoIfAllOfItIsInRam) {
+  FillMixed(false);
+  EXPECT_GT(Stats().evicted_keys, 0u);
+}
+
 class VolatileEvictorTest : public EvictorTest,
                             public testing::WithParamInterface<EvictionPolicy> {};
 
