@@ -96,7 +96,7 @@ std::string CrashExplorer::Check(io::SimDisk* image, const CrashPoint& point) {
   if (Status status = world.Open(); !status.ok()) return "open: " + status.message();
   Life life{.begun = image->inherited_events(), .opened = image->event_count()};
   FoundState found;
-  std::string wrong = world.ReadState(workload_->model(), again < 3, &found);
+  std::string wrong = world.ReadState(workload_->model(), again < 2, &found);
   if (!wrong.empty()) return wrong;
   PrefixRange range;
   wrong = workload_->model().FindPrefix(found, least, &range);

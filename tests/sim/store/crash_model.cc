@@ -11,12 +11,16 @@ uint64_t StringHash(std::string_view text) { return SipHash13({3, 4}, text); }
 
 }  // namespace
 
+void SetFingerprint::Add(std::string_view text) { sum_ += StringHash(text); }
+
+void SetFingerprint::Remove(std::string_view text) { sum_ -= StringHash(text); }
+
 void ModelSet::Insert(const std::string& text) {
-  if (strings_.insert(text).second) sum_ += StringHash(text);
+  if (strings_.insert(text).second) fingerprint_.Add(text);
 }
 
 void ModelSet::Erase(const std::string& text) {
-  if (strings_.erase(text) != 0) sum_ -= StringHash(text);
+  if (strings_.erase(text) != 0) fingerprint_.Remove(text);
 }
 
 CrashModel::CrashModel(uint32_t databases, std::vector<std::string> keys)
@@ -66,8 +70,9 @@ CrashModel CrashModel::StartAt(const FoundState& found) const {
   CrashModel start(databases_, keys_);
   for (size_t slot = 0; slot < found.values.size(); ++slot) {
     const FoundState::Value& value = found.values[slot];
-    if (value.fingerprint != 0)
-      start.Set(slot, ModelValue{value.bytes, value.expiry_ms, value.set, value.stream});
+    if (value.fingerprint == 0) continue;
+    start.now_[slot] = ModelValue{value.bytes, value.expiry_ms, value.set, value.stream};
+    start.history_[slot] = {{0, value.fingerprint, value.expiry_ms}};
   }
   return start;
 }

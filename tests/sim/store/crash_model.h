@@ -14,17 +14,28 @@
 
 namespace firn::test {
 
+// Of the strings of a set, in any order.
+class SetFingerprint {
+ public:
+  void Add(std::string_view text);
+  void Remove(std::string_view text);
+  uint64_t value() const { return (sum_ ^ 0x5e75) | 1; }  // never that of an absent key
+
+ private:
+  uint64_t sum_ = 0;
+};
+
 // The strings of a set, with a fingerprint that follows them at no cost.
 class ModelSet {
  public:
   void Insert(const std::string& text);
   void Erase(const std::string& text);
   const std::set<std::string>& strings() const { return strings_; }
-  uint64_t fingerprint() const { return (sum_ ^ 0x5e75) | 1; }
+  uint64_t fingerprint() const { return fingerprint_.value(); }
 
  private:
   std::set<std::string> strings_;
-  uint64_t sum_ = 0;
+  SetFingerprint fingerprint_;
 };
 
 // A value with its expiry: bytes, a set or a stream.
@@ -58,7 +69,8 @@ class CrashModel {
  public:
   CrashModel(uint32_t databases, std::vector<std::string> keys);
 
-  // A model of the same keys that begins, with command 0, with what was found (bytes included).
+  // A model of the same keys that begins, with command 0, with what was found. With the contents of
+  // the values if these were read.
   CrashModel StartAt(const FoundState& found) const;
 
   uint32_t databases() const { return databases_; }

@@ -70,11 +70,15 @@ namespace {
 bool ReadSet(Database& database, const HashedKey& key, bool with_strings,
              FoundState::Value* value) {
   Collection pages(database, key, ValueType::kSet);
-  auto set = std::make_shared<ModelSet>();
-  if (!VisitStrings(&pages, [&](std::string_view text) { set->Insert(std::string(text)); }))
-    return false;
-  value->fingerprint = set->fingerprint();
-  if (with_strings) value->set = std::move(set);
+  SetFingerprint fingerprint;
+  const auto set = with_strings ? std::make_shared<ModelSet>() : nullptr;
+  const bool all = VisitStrings(&pages, [&](std::string_view text) {
+    fingerprint.Add(text);
+    if (set) set->Insert(std::string(text));
+  });
+  if (!all) return false;
+  value->fingerprint = fingerprint.value();
+  value->set = set;
   return true;
 }
 
