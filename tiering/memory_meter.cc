@@ -37,7 +37,7 @@ uint64_t ReadResident() {
 }  // namespace
 
 void MemoryMeter::Sample(uint64_t window_bytes) {
-  bool reads_resident = samples_++ % kSamplesPerResident == 0;
+  const bool reads_resident = of_process_ && samples_++ % kSamplesPerResident == 0;
   if (reads_resident) resident_ = ReadResident();
 #ifdef FIRN_JEMALLOC
   if (!of_process_) return;

@@ -80,7 +80,11 @@ LogReader::Outcome LogReader::Next(RecordView* record) {
 // Reads and checks a segment's header. When it breaks the chain, position_ stays at the end of the
 // segment before: there the log ends.
 LogReader::Entry LogReader::Enter(const ReadableSegment& segment) {
-  if (!Load(segment, 0, kSegmentHeaderSize)) return Entry::kError;
+  const bool from_its_begin = any_entered_ || offset_ == kSegmentHeaderSize;
+  // What lies between the header and a record further on is not read.
+  if (!Load(segment, 0, kSegmentHeaderSize, from_its_begin ? options_.chunk_size_bytes : 0)) {
+    return Entry::kError;
+  }
   std::string_view block = Loaded(0).substr(0, kSegmentHeaderSize);
   auto decoded = DecodeSegmentHeader(block, segment.file->path());
   auto broken = [&](std::string message) {
@@ -97,7 +101,6 @@ LogReader::Entry LogReader::Enter(const ReadableSegment& segment) {
   if (header.segment_id != segment.id) {
     return broken(path + ": the header is that of segment " + std::to_string(header.segment_id));
   }
-  bool from_its_begin = any_entered_ || offset_ == kSegmentHeaderSize;
   bool crc_known = link_known_;
   if (any_entered_) {
     if (header.directory_id != header_.directory_id) {
@@ -214,15 +217,19 @@ LogReader::Outcome LogReader::StopError(Status status) {
   return *stopped_;
 }
 
-// Makes the buffer hold [offset, offset + needed), as far as the segment goes.
 bool LogReader::Load(const ReadableSegment& segment, uint64_t offset, uint64_t needed) {
+  return Load(segment, offset, needed, options_.chunk_size_bytes);
+}
+
+// Makes the buffer hold [offset, offset + needed), as far as the segment goes.
+bool LogReader::Load(const ReadableSegment& segment, uint64_t offset, uint64_t needed,
+                     uint64_t chunk_bytes) {
   uint64_t end = std::min(offset + needed, segment.end_offset);
   if (buffer_segment_ == &segment && offset >= buffer_offset_ && end <= buffer_end_) return true;
   uint64_t from = AlignDown(offset);
   uint64_t size = AlignUp(offset - from + needed);
   // A long record is read with a chunk to spare, so that what follows it is there too.
-  size = needed > options_.chunk_size_bytes ? size + options_.chunk_size_bytes
-                                            : std::max<uint64_t>(size, options_.chunk_size_bytes);
+  size = needed > chunk_bytes ? size + chunk_bytes : std::max(size, chunk_bytes);
   size = std::min(AlignUp(size), AlignUp(std::max(segment.end_offset, from + 1) - from));
   if (size > buffer_capacity_) {
     buffer_.reset(static_cast<char*>(std::aligned_alloc(io::kDirectAlignment, size)));

@@ -89,6 +89,8 @@ class LogReader {
   Outcome StopEnd();
   Outcome StopError(Status status);
   bool Load(const ReadableSegment& segment, uint64_t offset, uint64_t needed);
+  // So many bytes at a time, or what is needed if that is more.
+  bool Load(const ReadableSegment& segment, uint64_t offset, uint64_t needed, uint64_t chunk_bytes);
   std::string_view Loaded(uint64_t offset) const;
   // What to look for behind the stop.
   struct Wanted {

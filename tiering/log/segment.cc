@@ -22,6 +22,11 @@ uint32_t HeaderCrc(SegmentHeader header) {
   return Crc32c(0, &header, sizeof header);
 }
 
+bool IsZero(std::string_view bytes) {
+  return bytes.empty() ||
+         (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
 }  // namespace
 
 void Segment::NoteRecord(const Noted& record) {
@@ -147,7 +152,7 @@ Result<SegmentHeader> DecodeSegmentHeader(std::string_view block, const std::str
   auto corrupt = [&](const std::string& what) {
     return std::unexpected(Status::Corruption(path + ": " + what));
   };
-  if (block.find_first_not_of('\0') == std::string_view::npos) {
+  if (IsZero(block)) {
     return std::unexpected(
         Status(StatusCode::kNotFound, path + ": the segment's header was never written"));
   }
@@ -175,8 +180,7 @@ Result<SegmentHeader> DecodeSegmentHeader(std::string_view block, const std::str
     return corrupt("the header names stream " + std::to_string(header.stream));
   }
   if (header.segment_id == 0) return corrupt("the header names segment 0");
-  if (block.substr(sizeof header, kSegmentHeaderSize - sizeof header).find_first_not_of('\0') !=
-      std::string_view::npos) {
+  if (!IsZero(block.substr(sizeof header, kSegmentHeaderSize - sizeof header))) {
     return corrupt("the padding of the header is not zero");
   }
   return header;
