@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/coding.h"
@@ -16,6 +18,9 @@ namespace {
 constexpr uint64_t kLazyRecords = 100'000;
 constexpr uint64_t kLazyBytes = 64 << 20;
 constexpr int64_t kLazyMicros = 1'000'000;
+// Where no value leaves RAM nobody needs what is young in the index. What a batch takes would make
+// keys go for it there, once a second under a small maxmemory.
+constexpr int64_t kUntieredLazyMicros = 60'000'000;
 // Under memory pressure still worth a batch.
 constexpr uint64_t kUrgentRecords = 2'000;
 constexpr int64_t kUrgentMicros = 20'000;
@@ -33,11 +38,13 @@ struct Indexer::Job {
   uint64_t from_lsn = 0;
   SyncPoint target;
   std::vector<Move> moves;
+  std::optional<Index::Memory> memory;
   IndexBatch last;  // drops, spent hints, meta
   bool flush = false;
   uint64_t replay_lsn = 0;
   // Out.
   Status status;
+  Status memory_status;
   uint64_t records = 0;
 };
 
@@ -45,6 +52,7 @@ void Indexer::Begin(const Start& start) {
   indexed_position_ = flushed_replay_position_ = start.indexed;
   indexed_lsn_ = flushed_lsn_ = start.indexed_lsn;
   end_at_start_ = start.end;
+  if (!store_.options_.tiering) last_batch_micros_ = store_.environment_.loop->NowMicros();
 }
 
 void Indexer::NoteSyncPoint() {
@@ -105,8 +113,12 @@ bool Indexer::Due(const SyncPoint& target) const {
   int64_t age = store_.environment_.loop->NowMicros() - last_batch_micros_;
   uint64_t records = target.lsn - indexed_lsn_;
   if (urged_ && (records >= kUrgentRecords || age >= kUrgentMicros)) return true;
-  return records >= kLazyRecords || age >= kLazyMicros ||
+  return records >= kLazyRecords || age >= LazyMicros() ||
          ReplayBytesFrom(indexed_position_) >= kLazyBytes;
+}
+
+int64_t Indexer::LazyMicros() const {
+  return store_.options_.tiering ? kLazyMicros : kUntieredLazyMicros;
 }
 
 int64_t Indexer::IdleMicros() const {
@@ -115,7 +127,7 @@ int64_t Indexer::IdleMicros() const {
   if (urged_ || !waiters_.empty()) return 0;
   const SyncPoint& next = points_.front();
   if (next.lsn > store_.log_->durable_lsn() || !HasWork(next)) return kUntilToldOtherwise;
-  const int64_t due = last_batch_micros_ + kLazyMicros;
+  const int64_t due = last_batch_micros_ + LazyMicros();
   return std::max<int64_t>(due - store_.environment_.loop->NowMicros(), 0);
 }
 
@@ -177,6 +189,7 @@ void Indexer::StartJob(SyncPoint target) {
   }
   job->moves = std::exchange(moves_, {});
   job_moves_ = !job->moves.empty();
+  job->memory = std::exchange(memory_, std::nullopt);
   job->last.spent_hints = std::exchange(spent_hints_, {});
   std::erase_if(store_.dropped_ids_, [&](const StoreImpl::DroppedId& dropped) {
     if (dropped.lsn > target.lsn) return false;
@@ -202,6 +215,7 @@ void Indexer::StartJob(SyncPoint target) {
 
 // On a worker: reads the records, writes the changes of keys in batches.
 void Indexer::RunJob(Job* job) {
+  if (job->memory) job->memory_status = job->index->SetMemory(*job->memory);
   IndexBatch batch;
   batch.changes.reserve(std::min<size_t>(kChangesAtOnce, job->target.lsn - job->from_lsn));
   auto id_of = [](const IndexKey& key) {
@@ -266,6 +280,7 @@ void Indexer::OnJobDone(std::shared_ptr<Job> job) {
     log::Segment* segment = store_.segments_->ById(readable.id);
     if (segment != nullptr) --segment->holds;
   }
+  if (!job->memory_status.ok()) store_.Log(3, job->memory_status.message());
   if (!job->status.ok()) {
     // The log stays the truth; values that are not indexed stay in RAM, and a restart replays more.
     failed_ = job->status.code() != StatusCode::kNoSpace;

@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -70,6 +71,8 @@ class Indexer {
   // keys that are not in the cold map.
   bool IsMoving(PackedPosition position) const { return moving_.contains(position); }
   void AddSpentHints(std::vector<IndexBatch::Hint> hints);
+  // For a store without tiering: the index changes its memory when it has something to do anyway.
+  void SetMemoryWithBatch(const Index::Memory& memory) { memory_ = memory; }
   // Calls back once everything up to `lsn`, and every move added before, is in the index, flushed
   // if `flushed`.
   struct WaitFor {
@@ -93,6 +96,8 @@ class Indexer {
   };
   bool HasWork(const SyncPoint& target) const;
   bool Due(const SyncPoint& target) const;
+  // How old a batch may get that nobody waits for.
+  int64_t LazyMicros() const;
   void StartJob(SyncPoint target);
   void OnJobDone(std::shared_ptr<Job> job);
   void SetReplayBegin(SyncPoint* target) const;
@@ -113,6 +118,7 @@ class Indexer {
   bool urged_ = false;
   bool job_running_ = false;
   bool failed_ = false;
+  std::optional<Index::Memory> memory_;  // of the index, which hasn't heard of it yet
   std::vector<Move> moves_;
   bool job_moves_ = false;  // the job that runs has some
   std::unordered_set<PackedPosition> moving_;

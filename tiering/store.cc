@@ -309,6 +309,7 @@ void Store::SetMaxMemory(uint64_t bytes) {
   impl_->log_->set_window_size(WindowBytesOf(impl_->options_));
   const Index::Memory memory = IndexMemoryOf(impl_->options_);
   if (memory == before) return;
+  if (!impl_->options_.tiering) return impl_->indexer_->SetMemoryWithBatch(memory);
   auto status = std::make_shared<Status>();
   impl_->RunJob(
       io::WorkPriority::kBackground,

@@ -42,6 +42,8 @@ constexpr uint64_t kSyncAfterShare = 32;
 constexpr int64_t kUrgentSyncMicros = 100'000;
 // everysec: with an acknowledged record unsynced for this long nothing more is acknowledged.
 constexpr int64_t kMaxUnsyncedMicros = 1'000'000;
+// How exactly the age of what isn't synced is known.
+constexpr int64_t kUnsyncedStepMicros = 1'000;
 // always: a sync costs as much as several commands, so that it waits for those whom the last one
 // has answered: for this many times its duration, but no longer than the second figure.
 constexpr int64_t kGatherSyncs = 2;
@@ -206,7 +208,14 @@ int64_t StoreImpl::EndIteration() {
   uint64_t appended = log_->appended_lsn();
   if (appended > published_lsn_) {
     published_lsn_ = appended;
-    unsynced_.push_back({appended, now});
+    // A mark an iteration would take hundreds of KB until the next sync.
+    const bool is_near = options_.sync_policy != SyncPolicy::kAlways && !unsynced_.empty() &&
+                         now - unsynced_.back().appended_micros < kUnsyncedStepMicros;
+    if (is_near) {
+      unsynced_.back().lsn = appended;
+    } else {
+      unsynced_.push_back({appended, now});
+    }
   }
   int64_t gather_micros = 0;
   if (!unsynced_.empty() && log_->poison().ok()) {

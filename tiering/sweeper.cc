@@ -400,7 +400,15 @@ Sweeper::MemoryGate Sweeper::EvictEnough() {
   constexpr uint64_t kMuchBytes = 64 << 10;
   if (BytesToEvict() > kMuchBytes) store_.SampleMemory();
   while (BytesToEvict() > 0) {
-    if (!EvictOne()) return MemoryGate::kFull;
+    if (EvictOne()) continue;
+    // Nor to refuse a write; but those who are refused needn't look each time.
+    constexpr int64_t kFreshMicros = 1'000;
+    const int64_t now = store_.environment_.loop->NowMicros();
+    if (now - last_look_micros_ >= kFreshMicros) {
+      last_look_micros_ = now;
+      store_.SampleMemory();
+    }
+    return BytesToEvict() > 0 ? MemoryGate::kFull : MemoryGate::kOk;
   }
   return MemoryGate::kOk;
 }

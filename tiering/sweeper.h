@@ -77,6 +77,7 @@ class Sweeper {
   bool waits_for_index_ = false;
   int64_t last_expire_micros_ = 0;
   int64_t last_hint_micros_ = 0;
+  int64_t last_look_micros_ = 0;  // at the memory, before a write was refused
   bool hints_in_flight_ = false;
   bool hints_left_ = false;
   int tidy_rounds_ = 0;

@@ -271,6 +271,20 @@ TEST_F(StoreTest, ARunThatIsRepeatedMustHaveChangedNothing) {
   EXPECT_DEATH(store.TakeBack(mark), "has changed something");
 }
 
+TEST_F(StoreTest, WithoutTieringTheIndexIsInNoHurry) {
+  options_.tiering = false;
+  ASSERT_TRUE(driver_->Close().ok());
+  Open();
+  driver_->Set("key", "value");
+  Store& store = driver_->store();
+  // What a change of the memory takes for a moment would make keys go.
+  store.SetMaxMemory(64 << 20);
+  ASSERT_TRUE(driver_->RunUntil([&, at = store.now_ms() + 1500] { return store.now_ms() > at; }));
+  EXPECT_LT(store.Stats().indexed_lsn, store.Stats().appended_lsn);
+  Restart();
+  EXPECT_EQ(driver_->Get("key"), "value");
+}
+
 TEST_F(StoreTest, AGroupInWhichNothingChangesIsNotLogged) {
   Store& store = driver_->store();
   driver_->Set("key", "value");
