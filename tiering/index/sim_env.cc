@@ -1,6 +1,5 @@
 #include "tiering/index/sim_env.h"
 
-#include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 #include <rocksdb/system_clock.h>
@@ -419,28 +418,7 @@ class SimEnv : public rocksdb::EnvWrapper {
 
 }  // namespace
 
-namespace {
-
-// RocksDB's timer is one thread for all databases of a process, which begins with the first of them
-// and ends with the last. One that stays open spares those that come and go a thread each.
-void KeepTimerThread() {
-  [[maybe_unused]] static rocksdb::DB* const kept = [] {
-    rocksdb::Options options;
-    options.env = rocksdb::NewMemEnv(rocksdb::Env::Default());
-    options.create_if_missing = true;
-    options.stats_dump_period_sec = 0;
-    options.stats_persist_period_sec = 0;
-    rocksdb::DB* db = nullptr;
-    const rocksdb::Status status = rocksdb::DB::Open(options, "/kept", &db);
-    CHECK_MSG(status.ok(), "a database in memory can be opened");
-    return db;
-  }();
-}
-
-}  // namespace
-
 std::unique_ptr<rocksdb::Env> CreateEnv(io::FileSystem* file_system) {
-  KeepTimerThread();
   return std::make_unique<SimEnv>(file_system);
 }
 

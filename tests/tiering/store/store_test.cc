@@ -247,7 +247,8 @@ TEST_F(StoreTest, ARunThatIsRepeatedCountsItsLookUpsOnceAndMayLetKeysExpire) {
                {.expiry = Database::ExpiryChange::kSet, .expiry_ms = store.now_ms() + 50});
   ASSERT_TRUE(driver_->RunUntil([&, at = store.now_ms() + 60] { return store.now_ms() > at; }));
   const StoreStats before = store.Stats();
-  const auto keys = {driver_->Wants("stays", Access::kRead), driver_->Wants("goes", Access::kRead)};
+  const std::string stays = "stays", goes = "goes";
+  const auto keys = {driver_->Wants(stays, Access::kRead), driver_->Wants(goes, Access::kRead)};
   ASSERT_TRUE(driver_
                   ->Run(keys,
                         [&] {
