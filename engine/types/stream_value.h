@@ -197,8 +197,10 @@ bool StreamValue::Walk(const StreamRange& range, Visit visit) {
       at = cursor.id();
       if (!Show(visit, cursor)) return true;
       if (--left > 0) continue;
-      cursor.Next();
-      if (range.goes_on && !cursor.valid()) tree_.ReadOn(leaf);
+      if (range.goes_on) {
+        cursor.Next();
+        if (!cursor.valid()) tree_.ReadOn(leaf);
+      }
       return true;
     }
     // What the separator already tells to be out of the range needn't be read.
