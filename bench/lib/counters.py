@@ -178,11 +178,11 @@ class Cgroup:
     def made(self):
         return self.directory is not None
 
-    def join(self):
-        """Moves the calling process in."""
+    def join(self, pid=None):
+        """Moves the calling process in, or another one."""
         if self.made:
             with open(os.path.join(self.directory, "cgroup.procs"), "w") as file:
-                file.write(str(os.getpid()))
+                file.write(str(pid or os.getpid()))
 
     def read(self, name):
         with open(os.path.join(self.directory, name)) as file:
