@@ -22,6 +22,8 @@ constexpr size_t kChecksummedFrom = 16;
 
 constexpr int64_t kWalkEveryMicros = 60'000'000;
 constexpr uint64_t kWalkEntries = 2048;
+// Each of them is looked for in what was noted.
+constexpr uint64_t kStubsAtOnce = 512;
 // Of maxmemory, what is noted may take so much.
 constexpr uint64_t kNotedShare = 64;
 constexpr uint64_t kLeastNoted = 64 << 10;
@@ -29,12 +31,14 @@ constexpr uint64_t kMostNoted = 64 << 20;
 // Restoring ends where so much of maxmemory is left below the point at which values leave RAM.
 constexpr uint64_t kFreeShare = 50;
 constexpr size_t kFetchesAtOnce = 64;
-// A worker is taken for some tens of milliseconds.
-constexpr size_t kLookUpsAtOnce = 256;
 
 uint32_t HeatOf(bool lfu, uint32_t use) {
   if (lfu) return std::min<uint32_t>(use, kLfuMaxCounter);
   return kLfuMaxCounter - 10 * std::min<uint32_t>(std::bit_width(use), 25);
+}
+
+bool IsBefore(const HotSet::Noted& a, const HotSet::Noted& b) {
+  return std::tie(a.keyspace, a.hash) < std::tie(b.keyspace, b.hash);
 }
 
 std::string Encode(const std::vector<HotSet::Noted>& noted, uint64_t directory_id) {
@@ -112,11 +116,6 @@ void WriteNoted(const NoteFile& note, std::vector<HotSet::Noted>* noted, bool lf
 
 }  // namespace
 
-struct HotSet::Found {
-  Noted noted;
-  std::string key;
-};
-
 struct HotSet::Fetch {
   Found found;
   uint32_t db = 0;
@@ -140,8 +139,7 @@ bool HotSet::Step() {
       StartReading();
       return false;
     case Phase::kRestoring:
-      // Until then every miss asks the index, and these look-ups would be in its way.
-      return store_.map_rebuild_->complete() && StepRestoring();
+      return StepRestoring();
     case Phase::kIdle:
       if (store_.environment_.loop->NowMicros() < next_walk_micros_) return false;
       next_walk_micros_ = store_.environment_.loop->NowMicros() + kWalkEveryMicros;
@@ -167,11 +165,23 @@ void HotSet::StartReading() {
   auto noted = std::make_shared<std::vector<Noted>>();
   store_.RunJob(
       io::WorkPriority::kBackground,
-      [noted, note = NoteFileOf(store_)] { *noted = ReadNoted(note); },
+      [noted, note = NoteFileOf(store_)] {
+        *noted = ReadNoted(note);
+        std::sort(noted->begin(), noted->end(), IsBefore);
+      },
       [this, noted] {
         remembered_ = std::move(*noted);
+        remembered_count_ = remembered_.size();
+        found_.resize(kLfuMaxCounter + 1);
+        if (!remembered_.empty()) BeginTables();
         phase_ = Phase::kRestoring;
       });
+}
+
+uint64_t HotSet::left() const {
+  if (phase_ != Phase::kRestoring) return 0;
+  const uint64_t to_be_met = remembered_.size() - std::min(met_, remembered_.size());
+  return to_be_met + found_count_ + fetches_.size();
 }
 
 bool HotSet::HasRoom() const {
@@ -180,69 +190,71 @@ bool HotSet::HasRoom() const {
 }
 
 bool HotSet::StepRestoring() {
-  if (next_ == remembered_.size() && found_.empty() && fetches_.empty() && !looking_up_) {
+  // What would come now would only drive out what clients use.
+  if (!HasRoom()) Forget();
+  const bool more_stubs = !remembered_.empty() && MeetStubs();
+  if (!more_stubs && store_.map_rebuild_->complete()) remembered_ = {};
+  while (found_count_ > 0 && fetches_.size() < kFetchesAtOnce && HasRoom()) {
+    StartFetch(TakeHottest());
+  }
+  if (remembered_.empty() && found_count_ == 0 && fetches_.empty()) {
     EndRestoring();
     return false;
   }
-  if (!HasRoom()) {
-    // What would come now would only drive out what clients use.
-    next_ = remembered_.size();
-    found_.clear();
-    return false;
-  }
-  if (!looking_up_ && found_.size() < kLookUpsAtOnce && next_ < remembered_.size()) LookUpMore();
-  while (!found_.empty() && fetches_.size() < kFetchesAtOnce && HasRoom()) {
-    Found found = std::move(found_.back());
-    found_.pop_back();
-    StartFetch(std::move(found));
-  }
-  return !found_.empty() && fetches_.empty();
+  return more_stubs || (found_count_ > 0 && fetches_.empty());
 }
 
-// The file knows hashes; what leads to a value is its key.
-void HotSet::LookUpMore() {
-  looking_up_ = true;
-  const size_t end = std::min(remembered_.size(), next_ + kLookUpsAtOnce);
-  auto found = std::make_shared<std::vector<Found>>();
-  auto wanted = std::make_shared<std::vector<Noted>>();
-  for (; next_ < end; ++next_) {
-    const Noted& noted = remembered_[next_];
-    Keyspace* keyspace = store_.KeyspaceById(noted.keyspace);
-    if (keyspace == nullptr) continue;
-    bool is_known = false;
-    keyspace->table.WalkRange(noted.hash, noted.hash, [&](Entry* entry) {
-      is_known = true;
-      if (entry->kind() == Entry::Kind::kStub) {
-        found->push_back({noted, std::string(entry->key())});
-      }
+// The tail of the log is in the tables, and not in what the rebuild reads. True if there is more.
+bool HotSet::MeetStubs() {
+  if (keyspaces_.empty()) return false;
+  Keyspace* keyspace = store_.KeyspaceById(keyspaces_.back());
+  if (keyspace != nullptr) {
+    next_hash_ = keyspace->table.Walk(next_hash_, kStubsAtOnce, [&](Entry* entry) {
+      if (entry->kind() != Entry::Kind::kStub) return;
+      const Met stub{.hash = keyspace->table.HashOf(entry->key()), .key = entry->key()};
+      Meet(keyspace->id, {&stub, 1});
     });
-    if (!is_known) wanted->push_back(noted);
+  } else {
+    next_hash_ = 0;
   }
-  store_.RunJob(
-      io::WorkPriority::kBackground,
-      [found, wanted, index = store_.index_] {
-        // In the order of the index, where neighbours share blocks.
-        std::sort(wanted->begin(), wanted->end(), [](const Noted& a, const Noted& b) {
-          return std::tie(a.keyspace, a.hash) < std::tie(b.keyspace, b.hash);
-        });
-        for (const Noted& noted : *wanted) {
-          auto roots = index->FindByHash(noted.keyspace, noted.hash);
-          if (!roots) continue;
-          for (auto& [key, root] : *roots) {
-            // The bytes of a very long key are only in the log.
-            if (!key.empty()) found->push_back({noted, std::move(key)});
-          }
-        }
-        std::stable_sort(found->begin(), found->end(),
-                         [](const Found& a, const Found& b) { return a.noted.use < b.noted.use; });
-      },
-      [this, found] {
-        looking_up_ = false;
-        // From the back, and before what came earlier only by a batch.
-        if (!store_.access_clock_.lfu) std::reverse(found->begin(), found->end());
-        found_.insert(found_.begin(), std::make_move_iterator(found->begin()),
-                      std::make_move_iterator(found->end()));
-      });
+  if (next_hash_ == 0) keyspaces_.pop_back();
+  return !keyspaces_.empty();
+}
+
+void HotSet::Meet(uint32_t keyspace, std::span<const Met> all) {
+  if (remembered_.empty() || all.empty()) return;
+  auto at = std::lower_bound(remembered_.begin(), remembered_.end(),
+                             Noted{.keyspace = keyspace, .hash = all.front().hash}, IsBefore);
+  for (const Met& met : all) {
+    const Noted wanted{.keyspace = keyspace, .hash = met.hash};
+    while (at != remembered_.end() && IsBefore(*at, wanted)) ++at;
+    if (at == remembered_.end()) return;
+    if (!met.key.empty() && !IsBefore(wanted, *at)) Find(*at, met.key);
+  }
+}
+
+void HotSet::Find(const Noted& noted, std::string_view key) {
+  found_[HeatOf(store_.access_clock_.lfu, noted.use)].push_back({noted, std::string(key)});
+  ++found_count_;
+  ++met_;
+}
+
+HotSet::Found HotSet::TakeHottest() {
+  for (size_t heat = found_.size(); heat-- > 0;) {
+    if (found_[heat].empty()) continue;
+    Found found = std::move(found_[heat].front());
+    found_[heat].pop_front();
+    --found_count_;
+    return found;
+  }
+  CHECK_MSG(false, "the found values were counted wrongly");
+}
+
+void HotSet::Forget() {
+  remembered_ = {};
+  keyspaces_.clear();
+  for (std::deque<Found>& same_heat : found_) same_heat.clear();
+  found_count_ = 0;
 }
 
 void HotSet::StartFetch(Found found) {
@@ -286,14 +298,13 @@ void HotSet::EndFetch(Fetch* fetch) {
 }
 
 void HotSet::EndRestoring() {
-  if (!remembered_.empty()) {
+  if (remembered_count_ > 0) {
     const int64_t micros = store_.environment_.loop->NowMicros() - begun_micros_;
     store_.Log(2, "Hot set restored: " + std::to_string(restored_) + " of " +
-                      std::to_string(remembered_.size()) + " values in " +
+                      std::to_string(remembered_count_) + " values in " +
                       std::to_string(micros / 1000) + " ms");
   }
-  remembered_ = {};
-  next_ = 0;
+  found_ = {};
   phase_ = Phase::kIdle;
   next_walk_micros_ = store_.environment_.loop->NowMicros() + kWalkEveryMicros;
 }
@@ -301,7 +312,7 @@ void HotSet::EndRestoring() {
 void HotSet::Stop() {
   while (!fetches_.empty()) EndFetch(&fetches_.front());
   ended_.clear();
-  found_.clear();
+  Forget();
 }
 
 // --- noting
@@ -311,25 +322,29 @@ uint64_t HotSet::Activity() const {
   return stats.keyspace_hits + stats.warm.hits + stats.cold.hits + store_.log_->appended_lsn();
 }
 
-uint32_t HotSet::Threshold() const {
+// Of the heat at which all don't fit any more, some are noted.
+void HotSet::SetThreshold() {
   const uint64_t limit = std::clamp(store_.options_.max_memory_bytes / kNotedShare / kNotedSize,
                                     kLeastNoted, kMostNoted);
-  uint64_t count = 0;
-  for (uint32_t heat = kLfuMaxCounter; heat > 0; --heat) {
-    count += histogram_[heat];
-    if (count > limit) return heat + 1;
+  threshold_left_ = limit;
+  for (threshold_ = kLfuMaxCounter; threshold_ > 0; --threshold_) {
+    if (histogram_[threshold_] > threshold_left_) return;
+    threshold_left_ -= histogram_[threshold_];
   }
-  return 0;
 }
 
 void HotSet::BeginWalk() {
   phase_ = Phase::kWalking;
   seen_activity_ = Activity();
   noted_.clear();
-  keyspaces_.clear();
-  next_hash_ = 0;
   counting_ = true;
   histogram_.assign(kLfuMaxCounter + 1, 0);
+  BeginTables();
+}
+
+void HotSet::BeginTables() {
+  keyspaces_.clear();
+  next_hash_ = 0;
   for (const Keyspace* keyspace : store_.slots_) keyspaces_.push_back(keyspace->id);
 }
 
@@ -349,8 +364,8 @@ bool HotSet::WalkSome(uint64_t max_entries) {
   if (!keyspaces_.empty()) keyspaces_.pop_back();
   if (!keyspaces_.empty()) return true;
   if (!std::exchange(counting_, false)) return false;
-  threshold_ = Threshold();
-  for (const Keyspace* slot : store_.slots_) keyspaces_.push_back(slot->id);
+  SetThreshold();
+  BeginTables();
   return true;
 }
 
@@ -364,6 +379,8 @@ void HotSet::Note(uint32_t keyspace, uint64_t hash, uint32_t access) {
   if (counting_) {
     ++histogram_[heat];
   } else if (heat >= threshold_ && noted_.size() < kMostNoted) {
+    if (heat == threshold_ && threshold_left_ == 0) return;
+    if (heat == threshold_) --threshold_left_;
     noted_.push_back({.keyspace = keyspace, .use = use, .hash = hash});
   }
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "tiering/hot_set.h"
 #include "tiering/left_keys.h"
 #include "tiering/map_bound.h"
 #include "tiering/reaper.h"
@@ -59,6 +60,7 @@ void MapRebuild::Step() {
   if (running_ || store_.closing_ || store_.map_bound_->lowering()) return;
   if (complete_) return MapMore();
   if (store_.environment_.loop->NowMicros() < not_before_micros_) return;
+  if (!store_.hot_set_->MayMeet()) return;
   for (Keyspace* keyspace : store_.slots_) {
     if (!keyspace->fully_counted()) {
       StartSlice(*keyspace, keyspace->counted_until);
@@ -137,6 +139,7 @@ void MapRebuild::OnSlice(uint32_t keyspace_id, const Slice& slice) {
   }
   if (slice.counts) {
     keyspace->counted_until = end;
+    ShowToHotSet(*keyspace, slice, end);
     if (keyspace->fully_counted()) FinishCounting(*keyspace);
   }
   if (!whole.ok()) HoldUp(whole);
@@ -160,6 +163,16 @@ Status MapRebuild::CheckPlaces(const Keyspace& keyspace, const Slice& slice, uin
     return PointsNowhere(item.root.position);
   }
   return Status::Ok();
+}
+
+void MapRebuild::ShowToHotSet(const Keyspace& keyspace, const Slice& slice, uint64_t end) {
+  std::vector<HotSet::Met> met;
+  met.reserve(slice.items.size());
+  for (const Slice::Item& item : slice.items) {
+    if (item.hash >= end && end != Keyspace::kAllHashes) break;
+    met.push_back({.hash = item.hash, .key = item.key});
+  }
+  store_.hot_set_->Meet(keyspace.id, met);
 }
 
 // Those with hashes before `end`; all for the last.

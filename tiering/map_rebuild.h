@@ -36,6 +36,7 @@ class MapRebuild {
   void StartSlice(Keyspace& keyspace, uint64_t first);
   void OnSlice(uint32_t keyspace_id, const Slice& slice);
   Status CheckPlaces(const Keyspace& keyspace, const Slice& slice, uint64_t* end) const;
+  void ShowToHotSet(const Keyspace& keyspace, const Slice& slice, uint64_t end);
   void TakeItems(Keyspace& keyspace, const Slice& slice, uint64_t end);
   void FinishCounting(Keyspace& keyspace);
   void HoldUp(const Status& status);

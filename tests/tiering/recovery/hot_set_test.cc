@@ -189,6 +189,47 @@ TEST_F(HotSetTest, ANoteWithAnyBitTurnedOverIsLeftAside) {
   }
 }
 
+TEST_F(HotSetTest, ItBeginsBeforeTheColdMapIsWhole) {
+  // More than the rebuild takes at once.
+  constexpr int kMany = 50'000;
+  for (int i = kKeys; i < kMany; ++i) driver_->Set(Key(i), "small");
+  Settle();
+  Close();
+  Open();
+  EXPECT_TRUE(driver_->RunUntil([&] { return driver_->store().Stats().cold_map_complete; }));
+  EXPECT_GT(driver_->store().Stats().hot_set_restored, 0u);
+  WaitUntilRestored(kMany);
+  for (int i = 0; i < kKeys; i += 97) EXPECT_EQ(driver_->Get(Key(i)), Value(i));
+}
+
+TEST_F(HotSetTest, OfTooManyThatAreEquallyHotSomeComeBack) {
+  constexpr int kMostNoted = 64 << 10;
+  for (int i = kKeys; i < kMostNoted + 10'000; ++i) driver_->Set(Key(i), "small");
+  Settle();
+  Close();
+  EXPECT_EQ(fs::file_size(options_.directory + "/HOT"), 24u + 16u * kMostNoted);
+  Open();
+  WaitUntilRestored(kMostNoted);
+  EXPECT_EQ(driver_->store().Stats().hot_set_restored, static_cast<uint64_t>(kMostNoted));
+}
+
+TEST_F(HotSetTest, WhatIsOnlyInTheLogsTailComesBack) {
+  Settle();
+  Close();
+  options_.keep_hot_set = false;
+  Open();
+  Settle();
+  for (int i = 0; i < kKeys; ++i) driver_->Set(Key(i), Value(i + 1));
+  ASSERT_TRUE(driver_->Sync().ok());
+  options_.keep_hot_set = true;
+  Open();
+  WaitUntilRestored(kKeys);
+  for (int i = 0; i < kKeys; i += 97) {
+    EXPECT_TRUE(IsHot(i)) << i;
+    EXPECT_EQ(driver_->Get(Key(i)), Value(i + 1));
+  }
+}
+
 TEST_F(HotSetTest, AbandoningAmidTheRestoringHarmsNothing) {
   Settle();
   Close();
