@@ -68,6 +68,7 @@ class Run:
         self.failures = 0
         self.figures = {}
         self._closing = []
+        self._servers = []
         print(environment_line(self.directory), flush=True)
         if self.scale < 1:
             print(f"scale {self.scale:g}: correctness is judged, figures are not", flush=True)
@@ -75,13 +76,22 @@ class Run:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            self._say_what_ended()
         for close in reversed(self._closing):
             close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def at_exit(self, close):
         self._closing.append(close)
+
+    def _say_what_ended(self):
+        """The last words of servers that ended by themselves: their directories are removed."""
+        for server in self._servers:
+            if server.process is not None and not server.running:
+                print(f"{server.binary} ended with {server.process.returncode}:\n"
+                      f"{server.log_tail(80)}", flush=True)
 
     def path(self, name):
         path = os.path.join(self.directory, name)
@@ -95,6 +105,7 @@ class Run:
         if binary is None:
             server.extra = shlex.split(self.options.server_args)
         self.at_exit(server.kill)
+        self._servers.append(server)
         return server
 
     # Verdicts.
@@ -358,9 +369,9 @@ class Server:
                 pass
             self.kill()
 
-    def log_tail(self):
+    def log_tail(self, lines=20):
         with open(self.log_path, errors="replace") as file:
-            return "".join(file.readlines()[-20:])
+            return "".join(file.readlines()[-lines:])
 
     def resp(self):
         return Resp(self.port)
