@@ -1,4 +1,6 @@
 // Hints to the processor about the page of an element (collection.h).
+#include <algorithm>
+
 #include "engine/types/counted_tree.h"
 #include "engine/types/long_string.h"
 #include "engine/types/root_format.h"
@@ -45,7 +47,8 @@ class Finder {
         leaf.page = child.page;
         leaf.first_rank = rank;
         place->share = static_cast<float>(bounds.ShareOf(leaf.key));
-        return Expect(value_id, child.page, place);
+        place->page = child.page;
+        return store_.PrefetchFound(value_id, child.page);
       }
       const FoundPages::Found* below = store_.FindPage(pages_, value_id, child.page);
       if (below == nullptr) break;
@@ -55,28 +58,28 @@ class Finder {
     leaf.depth = 0;
   }
 
-  bool FindKnown(uint64_t value_id, PageNumber page, Place* place) {
-    place->page = page;
-    const FoundPages::Found* found = store_.LastFound(pages_, value_id, page);
+  bool FindKnown(uint64_t value_id, Place* place) {
+    const FoundPages::Found* found = store_.LastFound(pages_, value_id, place->page);
     place->entry = found != nullptr ? found->entry : nullptr;
     return found != nullptr;
   }
 
   // Asks for the page's entry, or for what leads to it.
-  void Expect(uint64_t value_id, PageNumber page, Place* place) {
-    if (FindKnown(value_id, page, place)) [[likely]]
+  void Expect(uint64_t value_id, Place* place) {
+    if (place->page == 0) return;
+    if (FindKnown(value_id, place)) [[likely]]
       return FetchTwoLines(place->entry);
-    place->hash = PageKey(value_id, page).HashIn(pages_.table);
+    place->hash = PageKey(value_id, place->page).HashIn(pages_.table);
     pages_.table.Prefetch(place->hash);
   }
 
   // A place in a string, likewise; if the entry is known that is all.
   void ExpectByte(ElementHint* hint) {
     Place& place = hint->places[ElementHint::kFirst];
-    hint->asked = FindKnown(hint->value_id, place.page, &place);
+    hint->asked = FindKnown(hint->value_id, &place);
     if (hint->asked) [[likely]]
       return place.entry->PrefetchPageByte(hint->offset);
-    Expect(hint->value_id, place.page, &place);
+    Expect(hint->value_id, &place);
   }
 
   void FetchEntry(const Place& place) {
@@ -113,6 +116,17 @@ void FetchColumns(const Entry* entry, float share) {
       FetchBytes(reinterpret_cast<const char*>(entry) + 2 * kLineBytes,
                  (kColumnLines - 2) * kLineBytes);
   }
+}
+
+// Asks for what a search of a small sorted set reads, which has no tags: the lengths, and the
+// members behind them, as far as many are long.
+void FetchMembers(const PackedPage& page) {
+  constexpr uint64_t kMostBytes = 8 * kLineBytes;
+  const char* members = page.BytesFrom(0);
+  if (members == nullptr) return;
+  const char* lengths = members - page.rows();
+  const auto bytes = static_cast<uint64_t>(page.bytes().data() + page.size() - lengths);
+  FetchBytes(lengths, static_cast<uint32_t>(std::min(bytes, kMostBytes)));
 }
 
 // Asks for the first bytes of the row that is likely to be the one.
@@ -160,6 +174,7 @@ void FetchByScores(Finder* finder, std::span<ElementHint* const> hints) {
     if (hint->score == nullptr) continue;
     FindScoredLeaf(finder, LoadFixed<double>(hint->score), hint, &hint->places[ElementHint::kOwn]);
   }
+  for (ElementHint* hint : hints) finder->Expect(hint->value_id, &hint->places[ElementHint::kOwn]);
   for (ElementHint* hint : hints) finder->FetchEntry(hint->places[ElementHint::kOwn]);
   for (ElementHint* hint : hints) {
     Place& own = hint->places[ElementHint::kOwn];
@@ -185,7 +200,10 @@ void Collection::Locate(const Database& database, const HashedKey& key, const El
   const ValueType type = entry->type();
   if (type != ValueType::kHash && type != ValueType::kSet && type != ValueType::kZset) return;
   const RootView root(entry->value());
-  if (root.small()) return;
+  if (root.small()) {
+    if (type == ValueType::kZset) FetchMembers(PackedPage(root.packed()));
+    return;
+  }
   hint->value_id = root.value_id();
   hint->shapes = store.tree_shapes_;
   hint->changes = store.tree_changes_;
@@ -229,7 +247,12 @@ void Collection::FetchAhead(const Database& database, std::span<ElementHint* con
   Finder finder(*database.impl_, *keyspace.pages);
   bool by_scores = false;
   for (ElementHint* hint : hints) {
-    if (hint->in_string) finder.ExpectByte(hint);
+    if (hint->in_string) {
+      finder.ExpectByte(hint);
+      continue;
+    }
+    finder.Expect(hint->value_id, &hint->places[ElementHint::kFirst]);
+    finder.Expect(hint->value_id, &hint->places[ElementHint::kTarget]);
   }
   for (ElementHint* hint : hints) {
     if (hint->asked) continue;
