@@ -1,4 +1,4 @@
-"""Keys of every data type in every size class, with and without expiry, and what a server says of them:
+"""Keys of all data types, small and large, with and without expiry, and what a server says of them:
 for a server that is to hold exactly what another one does."""
 
 import random

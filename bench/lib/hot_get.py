@@ -1,5 +1,5 @@
-"""GETs of one hot key, one every millisecond, open loop: how a client sees a server that is busy with
-something else. The same goes on against an idle redis-server, which tells what the machine takes."""
+"""GETs of one hot key, one every millisecond, open loop: how a client sees a server that is busy
+with something else. The same goes on against an idle redis-server: what the machine takes."""
 
 import benchlib
 
