@@ -141,6 +141,7 @@ uint32_t& ColdMap::RegionOf(PackedPosition position) {
 }
 
 uint64_t ColdMap::CountIn(PackedPosition begin, PackedPosition end) const {
+  CHECK(begin <= end);
   const auto from_region = [&](PackedPosition position) {
     const uint64_t region = (position + kRegionPositions / 2) / kRegionPositions;
     return by_region_.begin() + static_cast<ptrdiff_t>(std::min(region, by_region_.size()));

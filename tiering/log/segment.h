@@ -82,8 +82,9 @@ class SegmentTable {
   uint64_t OffsetOf(PackedPosition position) const {
     return (position & ((1ull << offset_bits_) - 1)) * kRecordAlignment;
   }
+  // The end of a full segment is where the next slot begins: behind all of its positions.
   PackedPosition Pack(const Segment& segment, uint64_t offset) const {
-    return static_cast<uint64_t>(segment.slot) << offset_bits_ | offset / kRecordAlignment;
+    return (static_cast<uint64_t>(segment.slot) << offset_bits_) + offset / kRecordAlignment;
   }
   // 0 if the segment is unknown or the offset impossible.
   PackedPosition Pack(const LogPosition& position) const;

@@ -157,5 +157,15 @@ TEST(SegmentMakerTest, ReserveIsATwentiethWithinBounds) {
   EXPECT_EQ(DiskReserve(2 * kGiB), kGiB / 2);
 }
 
+TEST(SegmentTableTest, TheEndOfAFullSegmentLiesBehindAllOfIt) {
+  constexpr uint64_t kSize = 1 << 20;
+  SegmentTable table(kSize);
+  for (uint64_t id = 1; id <= 4; ++id) {
+    const Segment* segment = table.Add(id);
+    ASSERT_NE(segment, nullptr);
+    EXPECT_LT(table.Pack(*segment, kSize - kRecordAlignment), table.Pack(*segment, kSize)) << id;
+  }
+}
+
 }  // namespace
 }  // namespace firn::log
