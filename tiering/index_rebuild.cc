@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <unordered_map>
 
@@ -62,7 +62,14 @@ class Rebuilder {
     meta.replay_position = end_;
     meta.replay_lsn = last_lsn_ + 1;
     meta.replay_crc = last_crc_;
+    std::set<uint32_t> named;
+    for (uint32_t db = 0; db < names_.id_of_db.size(); ++db) {
+      meta.keyspaces.push_back({.id = names_.id_of_db[db], .db = db});
+      named.insert(names_.id_of_db[db]);
+    }
     for (const auto& [id, first] : effects_) {
+      // What followed an effect in a database that was flushed may be gone, and the log have gaps.
+      if (!named.contains(LoadFixed<uint32_t>(id.data()))) continue;
       auto deleted = cold_deletes_.find(id);
       if (deleted != cold_deletes_.end() && deleted->second > first.lsn) continue;
       if (first.lsn < meta.replay_lsn) {
@@ -74,11 +81,6 @@ class Rebuilder {
     meta.wall_ms = last_wall_ms_;
     meta.counts_lsn = last_lsn_;
     meta.next_keyspace_id = names_.next_id;
-    std::map<uint32_t, bool> named;
-    for (uint32_t db = 0; db < names_.id_of_db.size(); ++db) {
-      meta.keyspaces.push_back({.id = names_.id_of_db[db], .db = db});
-      named[names_.id_of_db[db]] = true;
-    }
     for (uint32_t id : seen_keyspaces_) {
       if (!named.contains(id)) batch.dropped_keyspaces.push_back(id);
     }
