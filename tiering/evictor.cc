@@ -86,11 +86,11 @@ bool Evictor::HasGarbageEnough() const {
 }
 
 void Evictor::Step() {
-  if (job_running_ || store_.closing_) return;
+  if (job_running_ || awaits_index_ || store_.closing_) return;
   if (!store_.log_->short_of_space()) {
     wanted_ = false;
     finished_slots_ = 0;
-    spares_hot_ = true;
+    round_ = Round::kSparesHot;
     segments_are_worth_it_ = true;
     nothing_since_micros_ = 0;
     return;
@@ -152,8 +152,11 @@ void Evictor::OnEmptied(const Emptied& emptied) {
   const auto evicted = static_cast<double>(emptied.evicted_bytes);
   const auto kept = static_cast<double>(emptied.kept_bytes);
   if (evicted >= kWorthEvicting * (evicted + kept)) return;
-  // Perhaps RAM has nearly all that there is.
-  if (!std::exchange(spares_hot_, false)) segments_are_worth_it_ = false;
+  if (round_ == Round::kSparesHot) {
+    round_ = Round::kAll;  // perhaps RAM has nearly all that there is
+  } else {
+    segments_are_worth_it_ = false;
+  }
 }
 
 void Evictor::OnNothingToEmpty() {
@@ -168,7 +171,7 @@ bool Evictor::MayGo(const Entry& entry) const {
   if (IsVolatile(policy) && !entry.Has(Entry::kHasExpiry)) return false;
   const bool prefers_cold =
       policy != EvictionPolicy::kAllKeysRandom && policy != EvictionPolicy::kVolatileRandom;
-  return !spares_hot_ || entry.kind() != Entry::Kind::kHot || !prefers_cold;
+  return round_ != Round::kSparesHot || entry.kind() != Entry::Kind::kHot || !prefers_cold;
 }
 
 void Evictor::NextKeyspace() {
@@ -185,8 +188,26 @@ void Evictor::NextKeyspace() {
 
 // No key was found that may go.
 void Evictor::EndRound() {
-  if (std::exchange(spares_hot_, false)) return;
-  spares_hot_ = true;
+  switch (round_) {
+    case Round::kSparesHot:
+      round_ = Round::kAll;
+      return;
+    case Round::kAll:
+      // What is too young for the index wasn't seen.
+      awaits_index_ = true;
+      store_.indexer_->WhenIndexed({.lsn = store_.log_->appended_lsn()}, [this](Status status) {
+        awaits_index_ = false;
+        round_ = Round::kAllIndexed;
+        if (!status.ok()) GiveUp();
+      });
+      return;
+    case Round::kAllIndexed:
+      GiveUp();
+  }
+}
+
+void Evictor::GiveUp() {
+  round_ = Round::kSparesHot;
   wanted_ = false;
   found_nothing_micros_ = std::max<int64_t>(store_.environment_.loop->NowMicros(), 1);
 }
@@ -243,8 +264,7 @@ void Evictor::OnBatch(const Batch& batch) {
   if (!batch.status.ok()) {
     ++store_.stats_.read_errors;
     store_.Log(3, batch.status.message());
-    found_nothing_micros_ = std::max<int64_t>(store_.environment_.loop->NowMicros(), 1);
-    wanted_ = false;
+    GiveUp();
     return;
   }
   if (!MayEvict()) return;  // it is read again
@@ -253,7 +273,10 @@ void Evictor::OnBatch(const Batch& batch) {
   for (const auto& [key, root] : batch.roots) {
     evicted += TryEvict(key, root, batch.departures) ? 1 : 0;
   }
-  if (evicted > 0) finished_slots_ = 0;
+  if (evicted > 0) {
+    finished_slots_ = 0;
+    if (round_ == Round::kAllIndexed) round_ = Round::kAll;  // more is young by the next one
+  }
   if (IsVolatile(store_.options_.eviction)) {
     auto hints = batch.hints;
     std::erase_if(hints, [&](const IndexBatch::Hint& hint) { return StillNeeded(hint, batch); });

@@ -72,6 +72,7 @@ class Evictor {
   // The next keyspace with keys, from its beginning.
   void NextKeyspace();
   void EndRound();
+  void GiveUp();
 
   StoreImpl& store_;
   bool wanted_ = false;
@@ -80,11 +81,14 @@ class Evictor {
   bool segments_are_worth_it_ = true;  // until one had little to evict
   int64_t nothing_since_micros_ = 0;   // there was none to empty; 0: there was
   bool job_running_ = false;
-  uint32_t slot_ = 0;                 // of the keyspace that is gone through
-  uint64_t next_hash_ = 0;            // there
-  uint32_t finished_slots_ = 0;       // without a single eviction
-  size_t hints_at_once_ = 0;          // 0: as few as ever
-  bool spares_hot_ = true;            // until a whole round has found nothing
+  uint32_t slot_ = 0;            // of the keyspace that is gone through
+  uint64_t next_hash_ = 0;       // there
+  uint32_t finished_slots_ = 0;  // without a single eviction
+  size_t hints_at_once_ = 0;     // 0: as few as ever
+  // Each begins when the one before has found nothing.
+  enum class Round : uint8_t { kSparesHot, kAll, kAllIndexed };
+  Round round_ = Round::kSparesHot;
+  bool awaits_index_ = false;         // which has to hear of what is young
   int64_t found_nothing_micros_ = 0;  // when it gave up; 0: it hasn't
 };
 

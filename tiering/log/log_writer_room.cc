@@ -157,6 +157,11 @@ LogWriter::Room LogWriter::CheckRoom(uint64_t bytes, Urgency urgency) {
     somebody_waits_ = true;
     return Room::kNoSpace;
   }
+  if (urgency == Urgency::kNormal && spares_.empty()) {
+    // The rest of the last segment is for deletes, should there be no other.
+    somebody_waits_ = true;
+    return making_ ? Room::kWait : Room::kNoSpace;
+  }
   uint64_t wanted = PaddedSize(bytes) + kMarksSize;
   if (Fits(*window_.back(), tail_, wanted)) return RoomIn(window_.back(), tail_ + wanted);
   if (MappingPtr spare = SpareFor(wanted)) return RoomIn(spare, kSegmentHeaderSize + wanted);

@@ -96,7 +96,7 @@ TEST_F(EvictorTest, WhatIsInUseStays) {
 // No segment is emptied in which something lasts: the index leads to what may go.
 class MixedEvictorTest : public EvictorTest {
  protected:
-  static constexpr int kRounds = 20'000;
+  static constexpr int kRounds = 14'000;
 
   void SetUp() override {
     EvictorTest::SetUp();
@@ -110,6 +110,7 @@ class MixedEvictorTest : public EvictorTest {
     for (int i = 0; i < kRounds; ++i) {
       if (i % 8 == 0) driver_->Set("lasts:" + std::to_string(i), Value(i));
       names.push_back(i % 4 == 0 ? LongName(i) : Name(i));
+      ASSERT_EQ(driver_->WaitForRoom(kValueBytes + 400), Store::WriteGate::kOk) << i;
       driver_->Set(names.back(), Value(i), expires);
       if (names.size() < kKeysAtOnce) continue;
       if (demotes) driver_->Demote(names);
