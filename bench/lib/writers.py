@@ -57,11 +57,13 @@ class Writer:
         self.socket = None
         self.buffer = b""
         self.refused = []
+        self.refused_before = 0  # this connection
 
     def connect(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
+        self.refused_before = len(self.refused)
 
     def close(self):
         if self.socket is not None:
@@ -71,6 +73,10 @@ class Writer:
     @property
     def waits(self):
         return self.answered < len(self.operations)
+
+    @property
+    def goes_on(self):
+        return len(self.refused) == self.refused_before
 
     def touched(self):
         return {key for _, changes, _ in self.operations for key, _ in changes}
@@ -212,7 +218,7 @@ class Session:
                     if not may_end:
                         raise RuntimeError("the server dropped a writer:\n"
                                            + self.server.log_tail())
-                elif not writer.waits and not writer.refused:
+                elif not writer.waits and writer.goes_on:
                     writer.send()
 
     def drain(self, patience):
