@@ -49,10 +49,11 @@ class Dispatcher {
   // keys lead to is on its way from memory meanwhile.
   static constexpr size_t kBatch = 32;
 
-  // Where a command names an element of its key's value, or a place in a string.
+  // Where a command names an element of its key's value, or a place in a string; or the key, if the
+  // place is an end of its list.
   struct ElementPlace {
     // kRanked: an element whose rank is sought. kScored: its new score stands before it.
-    enum class Unit : uint8_t { kElement, kRanked, kScored, kByte, kBit };
+    enum class Unit : uint8_t { kElement, kRanked, kScored, kByte, kBit, kHead, kTail };
     uint8_t argument = 0;  // 0: it doesn't
     Unit unit = Unit::kElement;
   };

@@ -23,6 +23,10 @@ void FindHint(const Database& database, Dispatcher::ElementPlace place, ParsedRe
   const HashedKey key{request->args[1], request->first_key_hash};
   const std::string_view argument = request->args[place.argument];
   using Unit = Dispatcher::ElementPlace::Unit;
+  if (place.unit == Unit::kHead || place.unit == Unit::kTail) {
+    using End = Collection::End;
+    return Collection::FetchEnd(database, key, place.unit == Unit::kHead ? End::kHead : End::kTail);
+  }
   if (place.unit == Unit::kByte || place.unit == Unit::kBit) {
     int64_t number;
     if (!ParseInteger(argument, &number) || number < 0) return;
@@ -56,7 +60,7 @@ void Dispatcher::FindKeyPlaces() {
     for (const Command& sub : command->subcommands) find(sub);
   }
   // Commands whose element, found by its hash, is worth asking memory for ahead of time, or a place
-  // in a long string.
+  // in a long string, or an end of a list.
   using Unit = ElementPlace::Unit;
   auto place = [&](ElementPlace where, std::initializer_list<std::string_view> names) {
     for (std::string_view name : names) {
@@ -73,6 +77,8 @@ void Dispatcher::FindKeyPlaces() {
   place({4, Unit::kElement}, {"geoadd"});
   place({2, Unit::kByte}, {"getrange", "setrange"});
   place({2, Unit::kBit}, {"getbit", "setbit"});
+  place({1, Unit::kHead}, {"lpop", "lpush", "lpushx"});
+  place({1, Unit::kTail}, {"rpop", "rpoplpush", "rpush", "rpushx"});
 }
 
 void Dispatcher::Prepare(const Client& client, std::span<ParsedRequest> requests) {

@@ -65,6 +65,10 @@ class Collection final : public PageSpace {
   static void LocateByte(const Database& database, const HashedKey& key, uint64_t offset,
                          ElementHint* hint);
   static void FetchAhead(const Database& database, std::span<ElementHint* const> hints);
+  // As Locate, for a command that works at an end of a list: asks for what it touches there, if the
+  // list is small.
+  enum class End : uint8_t { kHead, kTail };
+  static void FetchEnd(const Database& database, const HashedKey& key, End end);
 
   bool exists() const override { return exists_; }
   std::string_view Root() override {

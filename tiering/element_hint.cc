@@ -242,6 +242,24 @@ void Collection::LocateByte(const Database& database, const HashedKey& key, uint
   database.impl_->PrefetchFound(hint->value_id, place.page);
 }
 
+void Collection::FetchEnd(const Database& database, const HashedKey& key, End end) {
+  Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
+  const Entry* entry = database.impl_->FindEntry(keyspace, key);
+  if (entry == nullptr || entry->kind() != Entry::Kind::kHot) return;
+  if (entry->type() != ValueType::kList || entry->Has(Entry::kPaged)) return;
+  const std::string_view value = entry->value();
+  if (!RootView(value).small()) return;
+  // The lengths of the elements, and those at the head; what is pushed comes before all that.
+  __builtin_prefetch(value.data());
+  __builtin_prefetch(value.data() + kLineBytes);
+  if (end == End::kHead) {
+    __builtin_prefetch(value.data() - kLineBytes);
+  } else {
+    __builtin_prefetch(value.data() + value.size() - kLineBytes);
+    __builtin_prefetch(value.data() + value.size());
+  }
+}
+
 void Collection::FetchAhead(const Database& database, std::span<ElementHint* const> hints) {
   const Keyspace& keyspace = database.impl_->KeyspaceOf(database.number_);
   Finder finder(*database.impl_, *keyspace.pages);

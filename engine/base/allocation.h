@@ -52,6 +52,17 @@ inline size_t BlockMemoryBytes([[maybe_unused]] const void* block, [[maybe_unuse
 #endif
 }
 
+// What the allocator sets aside for a block of so many bytes, or a size that a block may as well
+// have where it counts exactly.
+inline size_t BlockClassBytes(size_t bytes) {
+#ifdef FIRN_JEMALLOC
+  return nallocx(bytes, 0);
+#else
+  const size_t class_step = std::bit_floor(bytes - 1) / 4;
+  return (bytes + class_step - 1) / class_step * class_step;
+#endif
+}
+
 // Whether a block allocated with `bytes` may from now on count as one of `new_bytes`.
 inline bool FitsBlock([[maybe_unused]] const void* block, [[maybe_unused]] size_t bytes,
                       size_t new_bytes) {

@@ -1,5 +1,6 @@
 #include "engine/keyspace/entry.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/base/fine_blocks.h"
@@ -17,6 +18,13 @@ int DecimalSize(int64_t value) {
   return digits + (value < 0);
 }
 
+// How much of the free bytes should lie before a value that was changed so and may be again.
+uint16_t SlackFor(const Growth& growth, uint64_t free) {
+  const auto before = static_cast<uint64_t>(std::max<int64_t>(growth.before, 0));
+  const auto behind = static_cast<uint64_t>(std::max<int64_t>(growth.behind, 0));
+  return before == 0 ? 0 : static_cast<uint16_t>(free * before / (before + behind));
+}
+
 }  // namespace
 
 Entry* Entry::Create(const Spec& spec) {
@@ -24,7 +32,7 @@ Entry* Entry::Create(const Spec& spec) {
   CHECK(spec.access <= 0xffffff);
   CHECK(spec.position >> 40 == 0);
   uint8_t flags = spec.flags;
-  uint8_t word[kWordSize];
+  uint8_t word[kWordSize] = {};
   std::string_view payload(reinterpret_cast<const char*>(word), kWordSize);
   if (spec.kind != Kind::kHot) {
     CHECK(spec.page == nullptr && !spec.is_integer && spec.value.empty());
@@ -50,14 +58,23 @@ Entry* Entry::Create(const Spec& spec) {
   int sizes_size = StoreVarint(sizes, spec.key.size());
   sizes_size += StoreVarint(sizes + sizes_size, payload_size);
   const uint64_t expiry_size = flags & kHasExpiry ? kWordSize : 0;
-  auto* block = static_cast<uint8_t*>(
-      AllocateFineBlock(kHeaderSize + sizes_size + expiry_size + spec.key.size() + payload_size));
-  block[0] = static_cast<uint8_t>(static_cast<int>(spec.kind) | static_cast<int>(spec.type) << 4);
+  uint64_t block_size = kHeaderSize + sizes_size + expiry_size + spec.key.size() + payload_size;
+  if (spec.is_loose) {
+    CHECK(block_size + kSlackSize + spec.slack <= spec.block_size);
+    block_size = spec.block_size;
+  }
+  auto* block = static_cast<uint8_t*>(AllocateFineBlock(block_size));
+  block[0] = static_cast<uint8_t>(static_cast<int>(spec.kind) | (spec.is_loose ? kLooseBit : 0) |
+                                  static_cast<int>(spec.type) << 4);
   block[1] = flags;
   uint8_t* at = block + kHeaderSize;
   at = static_cast<uint8_t*>(std::memcpy(at, sizes, sizes_size)) + sizes_size;
   if (expiry_size != 0) StoreFixed(at, spec.expiry_ms);
   at += expiry_size;
+  if (spec.is_loose) {
+    StoreFixed(at, spec.slack);
+    at += kSlackSize;
+  }
   if (!spec.key.empty()) std::memcpy(at, spec.key.data(), spec.key.size());
   if (!payload.empty()) std::memcpy(at + spec.key.size(), payload.data(), payload.size());
 
@@ -153,11 +170,24 @@ bool Entry::SpliceInPlace(std::span<const Splice> splices, uint64_t new_size) {
   if (new_size > kMaxInlineValueSize || VarintSize(new_size) != VarintSize(layout.payload_size)) {
     return false;
   }
-  // Blocks are freed by their size: it must stay in the class that they were allocated in.
-  uint64_t old_block = layout.BlockSize(this);
-  uint64_t new_block = old_block - layout.payload_size + new_size;
-  if (!FitsFineBlock(this, old_block, new_block)) return false;
-  ApplySplices(splices, const_cast<char*>(layout.payload), layout.payload_size);
+  // Blocks are freed by their size: it must stay in the class that they were allocated in, which is
+  // the least for what is needed.
+  const uint64_t old_needed = layout.BlockSize(this) - layout.slack;
+  const uint64_t new_needed = old_needed - layout.payload_size + new_size;
+  if (!FitsFineBlock(this, old_needed, new_needed)) return false;
+  int64_t shift = 0;
+  if (is_loose()) {
+    const uint64_t free = FineBlockMemoryBytes(this, new_needed) - new_needed;
+    const Growth growth = GrowthOf(splices, layout.payload_size);
+    shift = -growth.before;
+    int64_t slack = static_cast<int64_t>(layout.slack) + shift;
+    if (slack < 0 || slack > static_cast<int64_t>(free)) {
+      slack = SlackFor(growth, free);
+      shift = slack - static_cast<int64_t>(layout.slack);
+    }
+    StoreFixed(layout.slack_at(), static_cast<uint16_t>(slack));
+  }
+  ApplySplices(splices, const_cast<char*>(layout.payload), layout.payload_size, shift);
   uint8_t* at = bytes_ + kHeaderSize + VarintSize(layout.key_size);
   StoreVarint(at, new_size);
   return true;
@@ -191,11 +221,26 @@ Entry* Entry::Spliced(std::span<const Splice> splices, uint64_t new_size) const 
     entry = Create(spec);
   } else {
     spec.reserved = new_size;
+    PlanLoose(splices, &spec);
     entry = Create(spec);
     CopySpliced(splices, value(), entry->MutablePayload());
   }
   entry->set_referenced(referenced());
   return entry;
+}
+
+// Makes what is to be created loose if that takes no more memory.
+void Entry::PlanLoose(std::span<const Splice> splices, Spec* spec) const {
+  if (spec->type == ValueType::kString) return;
+  const uint64_t plain_size =
+      kHeaderSize + VarintSize(spec->key.size()) + VarintSize(spec->reserved) +
+      (spec->expiry_ms != kNoExpiry ? kWordSize : 0) + spec->key.size() + spec->reserved;
+  if (plain_size <= kLeastLooseBlock) return;
+  const uint64_t block_size = BlockClassBytes(plain_size);
+  if (plain_size + kSlackSize > block_size) return;
+  spec->is_loose = true;
+  spec->block_size = block_size;
+  spec->slack = SlackFor(GrowthOf(splices, value().size()), block_size - plain_size - kSlackSize);
 }
 
 Entry* Entry::WithExpiry(int64_t expiry_ms) const {

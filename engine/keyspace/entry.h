@@ -5,11 +5,16 @@
 //   | 1 byte    | 1     | 3 bytes   | 5 bytes      | varint   | varint   |     | or 8 bytes  |
 //   +-----------+-------+-----------+--------------+----------+----------+-----+-------------+
 //                                                   [expiry, 8 bytes, if kHasExpiry, after the two
-//                                                   sizes]
+//                                                   sizes; then slack, 2 bytes, if it is loose]
 //
 // A key of 17 bytes with a value of 64 bytes takes 93 bytes, a size class of 96. Values of more
 // than kMaxInlineValueSize bytes live in a Page of their own (page.h), so that replies and
 // checkpoints can share them and a growing string moves without its key.
+//
+// A collection's inline value in a block of more than kLeastLooseBlock bytes is loose: so many
+// bytes as `slack` says lie free before it, of those that the allocator's size class has left over
+// anyway. What is added or removed near either end of the value then moves the smaller part of it,
+// into the slack or out of it, not all that follows.
 //
 // What an entry can be (Kind):
 //   kHot        the value is here.
@@ -92,6 +97,9 @@ class Entry {
     uint8_t flags = 0;       // of kRaw, kDirty, kTransient, kBlind, kPinned
     uint32_t stub_size = 0;  // kStub: the size of the whole log record in bytes, if known
     uint64_t reserved = 0;   // instead of value: so many bytes, uninitialised, inline
+    bool is_loose = false;   // with `reserved`: in a block of `block_size`, behind `slack`
+    uint16_t slack = 0;
+    uint64_t block_size = 0;
   };
   static constexpr int64_t kNoExpiry = -1;
 
@@ -104,7 +112,7 @@ class Entry {
   // Bytes that the entry's block was allocated with.
   uint64_t BlockSize() const;
 
-  Kind kind() const { return static_cast<Kind>(bytes_[0] & 0x07); }
+  Kind kind() const { return static_cast<Kind>(bytes_[0] & 0x03); }
   // The CLOCK algorithm's bit: set by an access, cleared when the hand passes.
   bool referenced() const { return bytes_[0] & 0x08; }
   void set_referenced(bool referenced) {
@@ -178,20 +186,28 @@ class Entry {
  private:
   static constexpr int kHeaderSize = 10;
   static constexpr uint64_t kWordSize = 8;  // an expiry, an integer, a Page*
+  static constexpr uint8_t kLooseBit = 0x04;
+  static constexpr uint64_t kSlackSize = 2;
+  static constexpr uint64_t kLeastLooseBlock = 512;
 
   struct Layout {
     const uint8_t* expiry;  // only if kHasExpiry
     const char* key;
     uint64_t key_size;
+    uint64_t slack;
     const char* payload;
     uint64_t payload_size;
     uint64_t BlockSize(const Entry* entry) const {
       return static_cast<uint64_t>(payload - reinterpret_cast<const char*>(entry)) + payload_size;
     }
+    // REQUIRES: the entry is loose.
+    char* slack_at() const { return const_cast<char*>(key) - kSlackSize; }
   };
   Entry() = default;
   Layout Decode() const;
+  bool is_loose() const { return bytes_[0] & kLooseBit; }
   char* MutablePayload() { return const_cast<char*>(Decode().payload); }
+  void PlanLoose(std::span<const Splice> splices, Spec* spec) const;
 
   uint8_t bytes_[kHeaderSize];  // followed by the rest of the block
 };
@@ -203,8 +219,13 @@ inline Entry::Layout Entry::Decode() const {
   at += LoadVarint(at, &layout.payload_size);
   layout.expiry = at;
   if (Has(kHasExpiry)) at += kWordSize;
+  layout.slack = 0;
+  if (is_loose()) {
+    layout.slack = LoadFixed<uint16_t>(reinterpret_cast<const char*>(at));
+    at += kSlackSize;
+  }
   layout.key = reinterpret_cast<const char*>(at);
-  layout.payload = layout.key + layout.key_size;
+  layout.payload = layout.key + layout.key_size + layout.slack;
   return layout;
 }
 

@@ -83,7 +83,16 @@ class PageEdit {
 bool CheckSplices(std::span<const Splice> splices, uint64_t size, uint64_t* new_size);
 // As ApplySplices, from one place to another that has room for the new size.
 void CopySpliced(std::span<const Splice> splices, std::string_view bytes, char* to);
-// Applies checked splices in place. `bytes` has room for the larger of both sizes.
-void ApplySplices(std::span<const Splice> splices, char* bytes, uint64_t size);
+// Applies checked splices in place. `bytes` has room for the larger of both sizes. With `shift`,
+// the result begins that much behind `bytes`, or before, where there must be room as well.
+void ApplySplices(std::span<const Splice> splices, char* bytes, uint64_t size, int64_t shift = 0);
+
+// By how much splices make the bytes grow before and behind the largest piece that they keep whole:
+// what needn't move if there is room on both sides.
+struct Growth {
+  int64_t before = 0;
+  int64_t behind = 0;
+};
+Growth GrowthOf(std::span<const Splice> splices, uint64_t size);
 
 }  // namespace firn

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "engine/base/random.h"
 
@@ -183,6 +186,130 @@ TEST(EntryTest, TakesOverThePageGivenAndSwapsIt) {
   page->Release();
   Entry::Free(entry);
 }
+
+// What a store does with an edit: in place, or into another block. Tells which.
+bool Edit(Entry** entry, std::string* expected, const std::vector<Splice>& splices) {
+  uint64_t size = 0;
+  EXPECT_TRUE(CheckSplices(splices, expected->size(), &size));
+  std::string changed(size, '\0');
+  CopySpliced(splices, *expected, changed.data());
+  *expected = changed;
+  if ((*entry)->SpliceInPlace(splices, size)) return true;
+  Entry* spliced = (*entry)->Spliced(splices, size);
+  Entry::Free(*entry);
+  *entry = spliced;
+  return false;
+}
+
+void ExpectIs(const Entry* entry, std::string_view key, std::string_view value) {
+  ASSERT_EQ(entry->kind(), Kind::kHot);
+  ASSERT_EQ(entry->key(), key);
+  ASSERT_EQ(entry->value(), value);
+  ASSERT_GE(entry->MemoryBytes(), entry->BlockSize());
+}
+
+TEST(EntryTest, AValueThatGrowsAndShrinksAnywhereIsWhatItShouldBe) {
+  Random random(11);
+  for (int64_t expiry_ms : {Entry::kNoExpiry, int64_t{1'700'000'000'000}}) {
+    const std::string key = RandomBytes(&random, 1 + random.Below(40));
+    std::string expected = RandomBytes(&random, 600);
+    Entry* entry = Entry::Create(
+        {.type = ValueType::kList, .key = key, .value = expected, .expiry_ms = expiry_ms});
+    entry->set_referenced(true);
+    for (int i = 0; i < 20'000; ++i) {
+      // Grows and shrinks by turns, through all forms that an entry has.
+      const bool grows = i / 1'000 % 2 == 0;
+      std::vector<std::string> inserted(1 + random.Below(3));
+      std::vector<Splice> splices;
+      uint64_t at = 0;
+      for (std::string& bytes : inserted) {
+        bytes = RandomBytes(&random, random.Below(grows ? 60 : 20));
+        const uint64_t left = expected.size() - at;
+        at += random.Below(3) == 0 ? 0 : random.Below(left + 1);
+        const uint64_t removed = std::min(random.Below(grows ? 20 : 70), expected.size() - at);
+        splices.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(removed), bytes});
+        at += removed;
+      }
+      Edit(&entry, &expected, splices);
+      ExpectIs(entry, key, expected);
+      ASSERT_EQ(entry->expiry_ms(), expiry_ms);
+      ASSERT_EQ(entry->type(), ValueType::kList);
+      ASSERT_TRUE(entry->referenced());
+      if (random.Below(50) == 0) {
+        Entry* copy = entry->CopyBlock();
+        Entry::FreeCopiedBlock(entry);
+        entry = copy;
+        ExpectIs(entry, key, expected);
+      }
+      if (random.Below(200) == 0) {
+        Entry* copy = entry->WithExpiry(expiry_ms);
+        Entry::Free(entry);
+        entry = copy;
+        ExpectIs(entry, key, expected);
+      }
+    }
+    Entry::Free(entry);
+  }
+}
+
+// As an edit leaves it that took another block.
+Entry* LooseList(std::string_view key, std::string_view value) {
+  Entry* entry = Entry::Create({.type = ValueType::kList, .key = key, .value = value});
+  const Splice same{0, 1, value.substr(0, 1)};
+  Entry* loose = entry->Spliced({&same, 1}, value.size());
+  Entry::Free(entry);
+  return loose;
+}
+
+TEST(EntryTest, WhatIsAddedAtTheFrontMovesLittleWhileTheBlockHasRoom) {
+  const std::string row(33, 'r');
+  std::string expected(2'100, 'v');
+  Entry* entry = LooseList("key", expected);
+  // Where the middle of the value lies tells whether it was moved.
+  uint32_t moved = 0;
+  uint32_t blocks = 0;
+  for (int i = 0; i < 10; ++i) {
+    const char* middle = entry->value().data() + entry->value().size() - 1'000;
+    if (!Edit(&entry, &expected, {{0, 2, "nn"}, {20, 0, row}})) {
+      ++blocks;
+    } else if (entry->value().data() + entry->value().size() - 1'000 != middle) {
+      ++moved;
+    }
+    ExpectIs(entry, "key", expected);
+  }
+  EXPECT_LE(blocks, 1u);
+  EXPECT_LE(moved, 1u);
+  Entry::Free(entry);
+}
+
+TEST(EntryTest, WhatIsTakenFromTheEndMovesLittle) {
+  std::string expected(2'600, 'v');
+  Entry* entry = LooseList("key", expected);
+  for (int i = 0; i < 40; ++i) {
+    const char* middle = entry->value().data() + 1'000;
+    const auto last = static_cast<uint32_t>(expected.size() - 32);
+    if (Edit(&entry, &expected, {{0, 2, "nn"}, {70, 1, {}}, {last, 32, {}}})) {
+      ASSERT_EQ(entry->value().data() + 999, middle);
+    }
+    ExpectIs(entry, "key", expected);
+  }
+  Entry::Free(entry);
+}
+
+#ifdef FIRN_JEMALLOC
+TEST(EntryTest, RoomToMoveInTakesNoMemory) {
+  for (uint64_t size = 400; size < 3'000; size += 7) {
+    const std::string value(size, 'v');
+    Entry* entry = Entry::Create({.type = ValueType::kList, .key = "key", .value = value});
+    const Splice splice{0, 1, {}};
+    Entry* spliced = entry->Spliced({&splice, 1}, size - 1);
+    Entry* exact =
+        Entry::Create({.type = ValueType::kList, .key = "key", .value = spliced->value()});
+    EXPECT_EQ(spliced->MemoryBytes(), exact->MemoryBytes()) << size;
+    for (Entry* each : {entry, spliced, exact}) Entry::Free(each);
+  }
+}
+#endif
 
 #ifdef FIRN_JEMALLOC
 TEST(EntryTest, KeyOf17BytesAndValueOf64TakeASizeClassOf96) {
