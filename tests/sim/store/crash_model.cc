@@ -99,20 +99,20 @@ std::string CrashModel::FindPrefix(const FoundState& found, uint32_t least,
   }
   int32_t allowed = 0, most = -1;
   uint32_t best = 0;
-  bool inside = false;
+  bool inside = false, found_any = false;
   for (uint32_t op = 0; op <= op_; ++op) {
     allowed += steps[op];
     bool all = allowed == static_cast<int32_t>(history_.size());
     if (all && op >= least) {
       if (!inside) range->first = op;
       range->last = op;
-      inside = true;
-    } else if (inside) {
-      return "";
+      inside = found_any = true;
+    } else {
+      inside = false;
     }
     if (allowed > most) most = allowed, best = op;
   }
-  return inside ? "" : Describe(found, least, best);
+  return found_any ? "" : Describe(found, least, best);
 }
 
 // `best`: the command whose state is most like what was found.

@@ -59,7 +59,8 @@ struct FoundState {
   int64_t now_ms = 0;  // when they were read
 };
 
-// The commands from `first` to `last` all leave the state that was found.
+// The commands from `first` to `last` all leave the state that was found. Where commands undo others
+// there are several such ranges: this is the last.
 struct PrefixRange {
   uint32_t first = 0;
   uint32_t last = 0;
