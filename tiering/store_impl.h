@@ -270,6 +270,7 @@ class StoreImpl {
   int64_t EndIteration();
   bool MayReply(uint64_t lsn) const;
   void StartSync();
+  void MarkAppended(int64_t now);
   // Under `always`: for how long the next sync waits for more commands.
   int64_t GatherMicros(int64_t now) const;
   void OnSynced();

@@ -194,7 +194,25 @@ bool StoreImpl::MayReply(uint64_t lsn) const {
   return true;
 }
 
+// What was appended waits for a sync from now on, and has a second under `everysec`: also if a
+// transaction puts the sync off.
+void StoreImpl::MarkAppended(int64_t now) {
+  const uint64_t appended = log_->appended_lsn();
+  if (appended <= published_lsn_) return;
+  published_lsn_ = appended;
+  // A mark an iteration would take hundreds of KB until the next sync.
+  const bool is_near = options_.sync_policy != SyncPolicy::kAlways && !unsynced_.empty() &&
+                       now - unsynced_.back().appended_micros < kUnsyncedStepMicros;
+  if (is_near) {
+    unsynced_.back().lsn = appended;
+  } else {
+    unsynced_.push_back({appended, now});
+  }
+}
+
 int64_t StoreImpl::EndIteration() {
+  const int64_t now = environment_.loop->NowMicros();
+  MarkAppended(now);
   if (group_depth_ > 0) [[unlikely]] {
     // A transaction waits for the disk: nothing of its group may become durable or be indexed
     // before its commit.
@@ -204,19 +222,6 @@ int64_t StoreImpl::EndIteration() {
     return kOpenGroupMicros;
   }
   if (!log_->poison().ok() && iterations_since_failure_ < 2) ++iterations_since_failure_;
-  int64_t now = environment_.loop->NowMicros();
-  uint64_t appended = log_->appended_lsn();
-  if (appended > published_lsn_) {
-    published_lsn_ = appended;
-    // A mark an iteration would take hundreds of KB until the next sync.
-    const bool is_near = options_.sync_policy != SyncPolicy::kAlways && !unsynced_.empty() &&
-                         now - unsynced_.back().appended_micros < kUnsyncedStepMicros;
-    if (is_near) {
-      unsynced_.back().lsn = appended;
-    } else {
-      unsynced_.push_back({appended, now});
-    }
-  }
   int64_t gather_micros = 0;
   if (!unsynced_.empty() && log_->poison().ok()) {
     bool due = now - unsynced_.front().appended_micros >= kSyncAfterMicros;

@@ -165,6 +165,25 @@ TEST_F(StoreFaultTest, NothingIsAcknowledgedThatRanInTheIterationInWhichASyncFai
   EXPECT_TRUE(world_->store().MayReply(world_->store().executed_lsn()));
 }
 
+TEST_F(StoreFaultTest, ATransactionThatWaitsForTheDiskMakesNoSecondLonger) {
+  Store& store = world_->store();
+  store.SetSyncPolicy(SyncPolicy::kEverySecond);
+  driver().Set("answered", "1");
+  ASSERT_TRUE(store.MayReply(store.executed_lsn()));
+  store.BeginGroup();
+  store.EndIteration();
+  world_->loop().AdvanceTime(900'000);
+  store.EndIteration();
+  store.EndGroup();
+  driver().Set("within", "2");
+  store.EndIteration();
+  EXPECT_TRUE(store.MayReply(store.executed_lsn()));
+  world_->loop().AdvanceTime(200'000);
+  EXPECT_FALSE(store.MayReply(store.executed_lsn()));
+  ASSERT_TRUE(driver().Sync().ok());
+  EXPECT_TRUE(store.MayReply(store.executed_lsn()));
+}
+
 TEST_F(StoreFaultTest, AReadErrorConcernsItsKeyAlone) {
   for (int i = 0; i < 20; ++i) driver().Set(Key(i), Text(i));
   std::vector<std::string> cold;
