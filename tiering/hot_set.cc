@@ -102,14 +102,11 @@ std::vector<HotSet::Noted> ReadNoted(const NoteFile& note) {
 }
 
 // A hint may fail: the one of before stays.
-void WriteNoted(const NoteFile& note, std::vector<HotSet::Noted>* noted, bool lfu) {
-  std::sort(noted->begin(), noted->end(), [lfu](const HotSet::Noted& a, const HotSet::Noted& b) {
-    return lfu ? a.use > b.use : a.use < b.use;
-  });
+void WriteNoted(const NoteFile& note, const std::vector<HotSet::Noted>& noted) {
   const std::string temporary = note.path() + ".new";
   auto file = note.files->Open(temporary, {.create = true, .truncate = true});
   if (!file) return;
-  if (!(*file)->WriteAt(0, Encode(*noted, note.directory_id)).ok() || !(*file)->Sync().ok()) return;
+  if (!(*file)->WriteAt(0, Encode(noted, note.directory_id)).ok() || !(*file)->Sync().ok()) return;
   if (!note.files->Rename(temporary, note.path()).ok()) return;
   static_cast<void>(note.files->SyncDirectory(note.directory));
 }
@@ -390,9 +387,7 @@ void HotSet::StartWriting() {
   auto noted = std::make_shared<std::vector<Noted>>(std::exchange(noted_, {}));
   store_.RunJob(
       io::WorkPriority::kBackground,
-      [noted, note = NoteFileOf(store_), lfu = store_.access_clock_.lfu] {
-        WriteNoted(note, noted.get(), lfu);
-      },
+      [noted, note = NoteFileOf(store_)] { WriteNoted(note, *noted); },
       [this] { phase_ = Phase::kIdle; });
 }
 
@@ -405,7 +400,7 @@ void HotSet::Finish() {
   }
   BeginWalk();
   while (WalkSome(kWalkEntries)) continue;
-  WriteNoted(NoteFileOf(store_), &noted_, store_.access_clock_.lfu);
+  WriteNoted(NoteFileOf(store_), noted_);
 }
 
 }  // namespace firn

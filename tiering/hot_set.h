@@ -1,6 +1,6 @@
 // HotSet: what is hot comes back after a start. Once a minute a walk over the tables, in slices,
 // notes the hashes of all values and pages in RAM and how much they are used; a worker writes them
-// to DIR/HOT, those used most first. After a start they are fetched in the background, while
+// to DIR/HOT, in no order. After a start they are fetched in the background, while
 // commands run, until memory is nearly full: of those whose keys are known, the one used most
 // first. The file has no keys. The rebuild of the cold maps comes by all of them, in the order of
 // their hashes, and shows them; the tables show those of the log's tail. So no look-up is made for
@@ -113,7 +113,7 @@ class HotSet {
   int64_t begun_micros_ = 0;
 
   std::vector<Noted> noted_;
-  // The walk, for noting or for stubs.
+  // The walk over the tables: for what is to be noted, or for entries of Kind::kStub.
   std::vector<uint32_t> keyspaces_;  // still to be walked
   uint64_t next_hash_ = 0;           // in the last of them
   std::vector<uint64_t> histogram_;  // by heat; while it is being made, nothing is noted
