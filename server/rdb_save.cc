@@ -133,6 +133,7 @@ void RdbSaver::StartWriting() {
       kNice, [this, job, files = &server_.files(), loop = &server_.loop(), serial = job->serial] {
         if (job->access != nullptr) job->access->Finish();
         job->status = WriteRdbFile(files, job->view.get(), job->options, &job->keys_done);
+        job->view->Release();
         loop->Post([this, serial] { OnWritten(serial); });
       });
 }

@@ -2,6 +2,8 @@
 
 #include <liblzf/lzf.h>
 
+#include <algorithm>
+
 #include "engine/base/coding.h"
 #include "engine/types/string_ops.h"
 
@@ -14,6 +16,10 @@ constexpr size_t kMinCompressed = 21;
 constexpr size_t kMaxCompressed = 8 << 20;
 // A result must be shorter by this much.
 constexpr size_t kMinGain = 4;
+// After so many that did not get shorter,
+constexpr uint32_t kFailuresBeforeDoubt = 32;
+// so many are left out between two that are tried.
+constexpr uint32_t kLeftOutInDoubt = 15;
 
 uint8_t Special(RdbStringForm form) {
   return static_cast<uint8_t>(kRdbLengthSpecial << 6 | static_cast<uint8_t>(form));
@@ -59,13 +65,28 @@ bool RdbPieces::IntegerString(std::string_view bytes) {
   return true;
 }
 
+bool RdbPieces::Compress(std::string_view bytes, size_t room, unsigned* size) {
+  if (failures_ >= kFailuresBeforeDoubt && left_out_ < kLeftOutInDoubt) {
+    ++left_out_;
+    return false;
+  }
+  left_out_ = 0;
+  *size = lzf_compress(bytes.data(), static_cast<unsigned>(bytes.size()), compressed_.data(),
+                       static_cast<unsigned>(room));
+  if (*size != 0) {
+    failures_ = 0;
+    return true;
+  }
+  failures_ = std::min(failures_ + 1, kFailuresBeforeDoubt);
+  return false;
+}
+
 bool RdbPieces::CompressedString(std::string_view bytes) {
   if (!compress_ || bytes.size() < kMinCompressed || bytes.size() > kMaxCompressed) return false;
   const size_t room = bytes.size() - kMinGain;
   if (compressed_.size() < room) compressed_.resize(room);
-  const unsigned size = lzf_compress(bytes.data(), static_cast<unsigned>(bytes.size()),
-                                     compressed_.data(), static_cast<unsigned>(room));
-  if (size == 0) return false;
+  unsigned size = 0;
+  if (!Compress(bytes, room, &size)) return false;
   Byte(Special(RdbStringForm::kLzf));
   Length(size);
   Length(bytes.size());

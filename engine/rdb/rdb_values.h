@@ -30,10 +30,15 @@ class RdbPieces {
  private:
   bool IntegerString(std::string_view bytes);
   bool CompressedString(std::string_view bytes);
+  bool Compress(std::string_view bytes, size_t room, unsigned* size);
 
   RdbSink& sink_;
   const bool compress_;
   std::string compressed_;
+  // Trying costs more than all else that is done for a value, so where nothing gets shorter few are
+  // tried. In a row:
+  uint32_t failures_ = 0;
+  uint32_t left_out_ = 0;
 };
 
 }  // namespace firn

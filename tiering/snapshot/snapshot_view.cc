@@ -30,6 +30,11 @@ SnapshotView::SnapshotView(std::unique_ptr<SnapshotSource> source)
 
 SnapshotView::~SnapshotView() = default;
 
+void SnapshotView::Release() {
+  for (SnapshotSource::Segment& segment : source_->segments) segment.readable.file.reset();
+  source_->index.reset();
+}
+
 Status SnapshotView::CheckCancelled() const {
   if (!cancelled_.load(std::memory_order_relaxed)) return Status::Ok();
   return Status(StatusCode::kBusy, "the snapshot was cancelled");

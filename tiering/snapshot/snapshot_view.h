@@ -57,6 +57,9 @@ class SnapshotView {
   // From any thread: what is under way fails with kBusy, soon.
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+  // The end: the disk gets back what the snapshot alone kept, which may take seconds. Only source()
+  // may be asked afterwards, for what is not a file.
+  void Release();
   uint64_t bytes_read() const { return scan_.bytes_read() + single_.bytes_read(); }
 
  private:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -169,6 +170,28 @@ TEST(RdbStrings, IntegersAndRepetitionsAreShort) {
   EXPECT_EQ(StringPayload("-300").size(), 1 + 3 + 10u);
   EXPECT_EQ(StringPayload("100000").size(), 1 + 5 + 10u);
   EXPECT_LT(StringPayload(std::string(10'000, 'a')).size(), 300u);
+}
+
+TEST(RdbStrings, OnesThatCompressAreFoundAmongOthers) {
+  constexpr size_t kBytes = 1000;
+  constexpr size_t kShort = 60;
+  std::mt19937_64 random(1);
+  RdbStringSink sink;
+  RdbWriter writer(&sink, {});
+  const auto add = [&](bool compresses) {
+    std::string value(kBytes, 'x');
+    if (!compresses) std::ranges::generate(value, [&] { return static_cast<char>(random()); });
+    const uint64_t before = sink.bytes();
+    writer.StringKey({.key = "key"}, value);
+    return sink.bytes() - before < kShort;
+  };
+  // Each of a few among many,
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(add(i % 20 == 0), i % 20 == 0) << i;
+  // and soon after nothing else has come for long.
+  for (int i = 0; i < 1000; ++i) EXPECT_FALSE(add(false));
+  int found = 0;
+  for (int i = 0; i < 100; ++i) found += add(true) ? 1 : 0;
+  EXPECT_GE(found, 84);
 }
 
 TEST(RdbStrings, PayloadIsThatOfRedis) {

@@ -174,6 +174,17 @@ TEST_F(SnapshotViewTest, CompactionMayRemoveWhatASnapshotReads) {
   }
   ASSERT_TRUE(driver_->RunUntil([&] { return store().Stats().compactions >= compactions + 8; }));
   ExpectShows(view.get(), before);
+
+  std::vector<std::weak_ptr<io::File>> removed;
+  for (const SnapshotSource::Segment& segment : view->source().segments) {
+    if (!std::filesystem::exists(segment.readable.file->path())) {
+      removed.push_back(segment.readable.file);
+    }
+  }
+  ASSERT_FALSE(removed.empty());
+  for (const auto& file : removed) EXPECT_FALSE(file.expired());
+  view->Release();
+  for (const auto& file : removed) EXPECT_TRUE(file.expired());
 }
 
 TEST_F(SnapshotViewTest, FlushedAndSwappedDatabasesAreAsTheyWere) {
