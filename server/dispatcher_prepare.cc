@@ -127,9 +127,9 @@ void Dispatcher::PrefetchElements(const Client& client, std::span<ParsedRequest>
     if (place.argument == 0 || place.argument >= request.args.size()) continue;
     // Pipelines like to stay with one key; a small value has no page to ask for.
     const bool same = before != nullptr && before->first_key_hash == request.first_key_hash;
-    if (same && !before->element.any()) continue;
+    if (same && !before->element.has_page()) continue;
     FindHint(database, place, &request);
-    if (request.element.any()) hints[found++] = &request.element;
+    if (request.element.has_page()) hints[found++] = &request.element;
     before = &request;
   }
   if (found > 0) Collection::FetchAhead(database, {hints.data(), found});

@@ -61,7 +61,7 @@ const LeafHint* Collection::FindHint(const Sought& sought) {
 
 bool Collection::KnownHash(std::string_view element, uint64_t* hash) {
   const ElementHint* hint = store_.element_hint_;
-  if (hint == nullptr || hint->in_string || hint->query.element.data() != element.data() ||
+  if (hint == nullptr || !hint->hashed || hint->query.element.data() != element.data() ||
       hint->query.element.size() != element.size()) {
     return false;
   }

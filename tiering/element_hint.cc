@@ -129,10 +129,16 @@ void FetchMembers(const PackedPage& page) {
   FetchBytes(lengths, static_cast<uint32_t>(std::min(bytes, kMostBytes)));
 }
 
+// Asks for the rows of a small hash without tags.
+void FetchFew(const PackedPage& page) {
+  constexpr uint64_t kMostBytes = 8 * kLineBytes;
+  const std::string_view bytes = page.bytes();
+  FetchBytes(bytes.data(), static_cast<uint32_t>(std::min<uint64_t>(bytes.size(), kMostBytes)));
+}
+
 // Asks for the first bytes of the row that is likely to be the one.
-void FetchTagged(const Place& place) {
-  const PackedPage page(place.entry->value());
-  const char* bytes = page.FirstTagged(static_cast<uint8_t>(place.leaf.key));
+void FetchTagged(const PackedPage& page, uint64_t hash) {
+  const char* bytes = page.FirstTagged(static_cast<uint8_t>(hash));
   if (bytes == nullptr) return;
   __builtin_prefetch(bytes);
   __builtin_prefetch(bytes + kLineBytes);
@@ -200,9 +206,17 @@ void Collection::Locate(const Database& database, const HashedKey& key, const El
   const ValueType type = entry->type();
   if (type != ValueType::kHash && type != ValueType::kSet && type != ValueType::kZset) return;
   const RootView root(entry->value());
+  Place& place = hint->places[ElementHint::kFirst];
   if (root.small()) {
-    if (type == ValueType::kZset) FetchMembers(PackedPage(root.packed()));
-    return;
+    const PackedPage page(root.packed());
+    if (type == ValueType::kZset) return FetchMembers(page);
+    if (page.kind() == PackedKind::kHashFew) return FetchFew(page);
+    hint->query.element = query.element;
+    hint->in_string = false;
+    hint->value_id = 0;
+    place.leaf.key = SipHash13(store.identity_.secret, query.element);
+    hint->hashed = true;
+    return FetchTagged(page, place.leaf.key);
   }
   hint->value_id = root.value_id();
   hint->shapes = store.tree_shapes_;
@@ -211,8 +225,8 @@ void Collection::Locate(const Database& database, const HashedKey& key, const El
   hint->root = entry;
   hint->in_string = hint->asked = false;
   hint->in_zset = type == ValueType::kZset;
-  Place& place = hint->places[ElementHint::kFirst];
   place.leaf.key = SipHash13(store.identity_.secret, query.element);
+  hint->hashed = true;
   place.leaf.rest = {};
   place.leaf.tree = hint->in_zset ? 1 : 0;
   place.leaf.ranked = false;
@@ -295,7 +309,9 @@ void Collection::FetchAhead(const Database& database, std::span<ElementHint* con
   for (ElementHint* hint : hints) {
     const Place& place = hint->places[ElementHint::kFirst];
     const bool tagged = !hint->in_string && !hint->in_zset;
-    if (tagged && place.entry != nullptr) FetchTagged(place);
+    if (tagged && place.entry != nullptr) {
+      FetchTagged(PackedPage(place.entry->value()), place.leaf.key);
+    }
   }
 }
 

@@ -40,8 +40,12 @@ struct ElementHint {
   // element, kTarget: the leaf where it belongs with the score that it is about to get.
   enum Which : uint8_t { kFirst, kTarget, kOwn };
 
-  bool any() const { return places[kFirst].page != 0; }
+  // Whether the command that runs has use for it,
+  bool any() const { return has_page() || hashed; }
+  // and whether there is a page to ask for.
+  bool has_page() const { return places[kFirst].page != 0; }
   void Clear() {
+    hashed = false;
     for (Place& place : places) {
       place.page = 0;
       place.entry = nullptr;
@@ -49,9 +53,10 @@ struct ElementHint {
     }
   }
 
-  uint64_t value_id = 0;
-  uint64_t shapes = 0;   // StoreImpl::tree_shapes_ as it was
-  uint64_t changes = 0;  // StoreImpl::tree_changes_ as it was
+  bool hashed = false;    // the first place's leaf has the hash of the query's element as its key
+  uint64_t value_id = 0;  // 0: a small value, which is no tree
+  uint64_t shapes = 0;    // StoreImpl::tree_shapes_ as it was
+  uint64_t changes = 0;   // StoreImpl::tree_changes_ as it was
   ElementQuery query;
   // Of a sorted set, good as long as an entry is: the root, and the element's score.
   const Entry* root = nullptr;
