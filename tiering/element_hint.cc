@@ -118,20 +118,10 @@ void FetchColumns(const Entry* entry, float share) {
   }
 }
 
-// Asks for what a search of a small sorted set reads, which has no tags: the lengths, and the
-// members behind them, as far as many are long.
-void FetchMembers(const PackedPage& page) {
-  constexpr uint64_t kMostBytes = 8 * kLineBytes;
-  const char* members = page.BytesFrom(0);
-  if (members == nullptr) return;
-  const char* lengths = members - page.rows();
-  const auto bytes = static_cast<uint64_t>(page.bytes().data() + page.size() - lengths);
-  FetchBytes(lengths, static_cast<uint32_t>(std::min(bytes, kMostBytes)));
-}
-
-// Asks for the rows of a small hash without tags.
-void FetchFew(const PackedPage& page) {
-  constexpr uint64_t kMostBytes = 8 * kLineBytes;
+// Asks for a small page without tags, which is searched by the bytes of its rows; of one with long
+// rows for as much as it takes to find out their lengths.
+void FetchUntagged(const PackedPage& page) {
+  constexpr uint64_t kMostBytes = 10 * kLineBytes;
   const std::string_view bytes = page.bytes();
   FetchBytes(bytes.data(), static_cast<uint32_t>(std::min<uint64_t>(bytes.size(), kMostBytes)));
 }
@@ -209,8 +199,9 @@ void Collection::Locate(const Database& database, const HashedKey& key, const El
   Place& place = hint->places[ElementHint::kFirst];
   if (root.small()) {
     const PackedPage page(root.packed());
-    if (type == ValueType::kZset) return FetchMembers(page);
-    if (page.kind() == PackedKind::kHashFew) return FetchFew(page);
+    if (type == ValueType::kZset || page.kind() == PackedKind::kHashFew) {
+      return FetchUntagged(page);
+    }
     hint->query.element = query.element;
     hint->in_string = false;
     hint->value_id = 0;

@@ -270,11 +270,16 @@ uint32_t PackedPage::FindBytes(std::string_view bytes, uint32_t first) const {
   uint8_t length = LengthByte(bytes);
   uint32_t i = FindByte(lengths, first, count, length);
   if (i == count) return count;
-  // Elements of one length are common: their places are added up on the way, not for each anew.
+  // Elements of one length are common: their places are added up on the way, not for each anew. And
+  // most names differ in their ends.
+  constexpr size_t kEnd = sizeof(uint64_t);
+  const uint64_t end = bytes.size() < kEnd ? 0 : LoadFixed<uint64_t>(bytes.end() - kEnd);
   const char* at = bytes_.data() + RowOffset(i);
   for (; i < count; ++i) {
     std::string_view row = TakeBytes(lengths[i], &at);
-    if (lengths[i] == length && row == bytes) return i;
+    if (lengths[i] != length) continue;
+    if (row.size() >= kEnd && LoadFixed<uint64_t>(row.end() - kEnd) != end) continue;
+    if (row == bytes) return i;
   }
   return count;
 }
