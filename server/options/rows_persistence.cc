@@ -46,10 +46,11 @@ constexpr OptionRow kLogRows[] = {
         .With(kImmutable)
         .Check(CheckAppendDirname)
         .Store<&V::appenddirname>(),
-    String("log-archive-dir", "",
-           "A directory in which the log's segments are kept once they are full, also when "
-           "compaction has removed them; with a backup they bring back any later moment. A relative "
-           "path begins in dir. Empty: they are not kept.")
+    String(
+        "log-archive-dir", "",
+        "A directory in which the log's segments are kept once they are full, also when "
+        "compaction has removed them; with a backup they bring back any later moment. A relative "
+        "path begins in dir. Empty: they are not kept.")
         .With(kStartOnly)
         .Store<&V::log_archive_dir>(),
     String("recover-until", "",
@@ -103,7 +104,9 @@ constexpr OptionRow kSnapshotRows[] = {
         .With(kProtectedOption)
         .Check(CheckDbFilename)
         .Store<&V::dbfilename>(),
-    Bool("rdbcompression", "yes", "Compresses strings in snapshots.").Store<&V::rdb_compression>(),
+    Bool("rdbcompression", "yes",
+         "Compresses strings in snapshots. Where 32 in a row got no shorter, one of 16 is tried.")
+        .Store<&V::rdb_compression>(),
     Bool("rdbchecksum", "yes", "Writes and checks a checksum at the end of a snapshot.")
         .With(kImmutable)
         .Store<&V::rdb_checksum>(),
