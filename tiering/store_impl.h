@@ -440,6 +440,7 @@ class StoreImpl {
   int64_t last_wall_ms_ = 0;
   uint64_t published_lsn_ = 0;
   std::deque<UnsyncedMark> unsynced_;
+  uint64_t delayed_lsn_ = 0;  // up to here a wait for a late sync has been counted
   std::deque<SyncWaiter> sync_waiters_;
   int64_t last_memory_sample_micros_ = 0;
   bool told_of_lock_ = false;  // that the log's window isn't locked

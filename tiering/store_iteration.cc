@@ -238,8 +238,10 @@ int64_t StoreImpl::EndIteration() {
     if (log_->unsynced_bytes() >= most || (worth && indexer_->WantsSync())) due = true;
     if (indexer_->WantsSyncAtOnce()) due = true;
     if (due) StartSync();
+    const UnsyncedMark& oldest = unsynced_.front();
     if (options_.sync_policy == SyncPolicy::kEverySecond && options_.durable &&
-        now - unsynced_.front().appended_micros >= kMaxUnsyncedMicros) {
+        now - oldest.appended_micros >= kMaxUnsyncedMicros && oldest.lsn > delayed_lsn_) {
+      delayed_lsn_ = unsynced_.back().lsn;
       ++stats_.delayed_syncs;
     }
   }

@@ -65,7 +65,7 @@ struct StoreStats {
   uint64_t replay_bytes = 0;
   uint64_t index_flushes = 0;
   uint64_t syncs = 0;
-  uint64_t delayed_syncs = 0;
+  uint64_t delayed_syncs = 0;  // under everysec: late ones, for which replies had to wait
   bool last_write_ok = true;
   bool cold_map_complete = true;
 

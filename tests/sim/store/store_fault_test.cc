@@ -184,6 +184,21 @@ TEST_F(StoreFaultTest, ATransactionThatWaitsForTheDiskMakesNoSecondLonger) {
   EXPECT_TRUE(store.MayReply(store.executed_lsn()));
 }
 
+TEST_F(StoreFaultTest, ALateSyncIsCountedOnce) {
+  constexpr int64_t kOverASecond = 1'100'000;
+  Store& store = world_->store();
+  store.SetSyncPolicy(SyncPolicy::kEverySecond);
+  for (uint64_t late = 1; late <= 2; ++late) {
+    driver().Set("key", "value");
+    store.EndIteration();
+    EXPECT_EQ(store.Stats().delayed_syncs, late - 1);
+    world_->loop().AdvanceTime(kOverASecond);
+    for (int i = 0; i < 5; ++i) store.EndIteration();
+    EXPECT_EQ(store.Stats().delayed_syncs, late);
+    ASSERT_TRUE(driver().Sync().ok());
+  }
+}
+
 TEST_F(StoreFaultTest, AReadErrorConcernsItsKeyAlone) {
   for (int i = 0; i < 20; ++i) driver().Set(Key(i), Text(i));
   std::vector<std::string> cold;
