@@ -31,6 +31,7 @@ constexpr uint64_t kMostNoted = 64 << 20;
 // Restoring ends where so much of maxmemory is left below the point at which values leave RAM.
 constexpr uint64_t kFreeShare = 50;
 constexpr size_t kFetchesAtOnce = 64;
+constexpr size_t kStartsAtOnce = 256;
 
 uint32_t HeatOf(bool lfu, uint32_t use) {
   if (lfu) return std::min<uint32_t>(use, kLfuMaxCounter);
@@ -191,14 +192,17 @@ bool HotSet::StepRestoring() {
   if (!HasRoom()) Forget();
   const bool more_stubs = !remembered_.empty() && MeetStubs();
   if (!more_stubs && store_.map_rebuild_->complete()) remembered_ = {};
-  while (found_count_ > 0 && fetches_.size() < kFetchesAtOnce && HasRoom()) {
+  // Many may be in RAM already: then nothing is under way that would end.
+  size_t starts = 0;
+  for (; found_count_ > 0 && fetches_.size() < kFetchesAtOnce && HasRoom(); ++starts) {
+    if (starts == kStartsAtOnce) return true;
     StartFetch(TakeHottest());
   }
   if (remembered_.empty() && found_count_ == 0 && fetches_.empty()) {
     EndRestoring();
     return false;
   }
-  return more_stubs || (found_count_ > 0 && fetches_.empty());
+  return more_stubs;
 }
 
 // The tail of the log is in the tables, and not in what the rebuild reads. True if there is more.

@@ -54,13 +54,18 @@ uint64_t LeftKeys::BeginReading() {
   return last_serial_;
 }
 
-Departures LeftKeys::EndReading(uint64_t reading) {
+Departures LeftKeys::Since(uint64_t reading) const {
   Departures since;
   auto it = std::upper_bound(
       departures_.begin(), departures_.end(), reading,
       [](uint64_t serial, const Departure& departure) { return serial < departure.serial; });
   for (; it != departures_.end(); ++it) since.Add(it->range);
   since.Sort();
+  return since;
+}
+
+Departures LeftKeys::EndReading(uint64_t reading) {
+  Departures since = Since(reading);
   readings_.erase(readings_.find(reading));
   while (!departures_.empty() &&
          (readings_.empty() || departures_.front().serial <= *readings_.begin())) {

@@ -68,6 +68,7 @@ class LeftKeys {
 
   // Around a job that reads the index.
   uint64_t BeginReading();
+  Departures Since(uint64_t reading) const;
   Departures EndReading(uint64_t reading);
   // A range of hashes is left to the index that was not.
   void NoteRange(const Departures::Range& range);

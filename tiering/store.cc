@@ -89,6 +89,7 @@ Status StoreImpl::Open(std::function<void()> progress) {
               access_clock_.parameters.decay_minutes);
   Recovery recovery(this, std::move(progress));
   FIRN_RETURN_IF_ERROR(recovery.Run());
+  if (map_rebuild_->complete()) environment_.loop->LowerWorkers();
   databases_.resize(slots_.size() / 2);
   for (uint32_t db = 0; db < databases_.size(); ++db) {
     databases_[db].impl_ = this;

@@ -267,7 +267,7 @@ int64_t StoreImpl::EndIteration() {
   indexer_->Step();
   left_keys_->Step();
   busy |= map_bound_->Step();
-  map_rebuild_->Step();
+  busy |= map_rebuild_->Step();
   compactor_->Step();
   evictor_->Step();
   busy |= reaper_->Step();

@@ -55,6 +55,9 @@ class Loop {
   // priority start in order; with several workers they overlap.
   virtual void RunOnWorker(WorkPriority priority, std::move_only_function<void()> job,
                            std::move_only_function<void()> done) = 0;
+  // The workers begin with the executor's priority: after a start commands wait for what they do.
+  // From its next job on each has a lower one. For good, since only root might raise it again.
+  virtual void LowerWorkers() {}
   // From any thread: runs `task` on the executor in a later iteration.
   virtual void Post(std::move_only_function<void()> task) = 0;
 

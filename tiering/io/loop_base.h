@@ -17,6 +17,7 @@ class LoopBase : public NetLoop {
   int64_t WallMillis() const final { return wall_millis_; }
   void RunOnWorker(WorkPriority priority, std::move_only_function<void()> job,
                    std::move_only_function<void()> done) final;
+  void LowerWorkers() final { workers_->Lower(); }
   void Post(std::move_only_function<void()> task) final;
   TimerId AddTimer(int64_t delay_micros, std::move_only_function<void()> task) final;
   void CancelTimer(TimerId id) final;

@@ -47,8 +47,7 @@ Workers::Workers(int count, Mailbox* mailbox) : mailbox_(mailbox) {
   CHECK(count >= 1);
   for (int i = 0; i < count; ++i) {
     const bool takes_background = i > 0 || count == 1;
-    threads_.push_back(
-        StartQuietThread(kNice, [this, takes_background] { Serve(takes_background); }));
+    threads_.push_back(StartQuietThread(0, [this, takes_background] { Serve(takes_background); }));
   }
 }
 
@@ -81,8 +80,14 @@ void Workers::Run(WorkPriority priority, Task job, Task done) {
   wake->notify_one();
 }
 
+void Workers::Lower() {
+  const std::lock_guard lock(mutex_);
+  lowered_ = true;
+}
+
 void Workers::Serve(bool takes_background) {
   int urgent_in_a_row = 0;
+  bool is_low = false;
   std::unique_lock lock(mutex_);
   for (;;) {
     while (!stopping_ && urgent_.empty() && (!takes_background || background_.empty())) {
@@ -103,7 +108,9 @@ void Workers::Serve(bool takes_background) {
     std::deque<Work>& queue = turn ? background_ : urgent_;
     Work work = std::move(queue.front());
     queue.pop_front();
+    const bool lower = lowered_ && !std::exchange(is_low, lowered_);
     lock.unlock();
+    if (lower) LowerPriority();
     work.job();
     // What the job holds is freed here, not on the executor.
     work.job = nullptr;

@@ -1,5 +1,5 @@
-// A small pool of threads for what blocks or takes long. They run at a lower priority (nice +5), so
-// that they don't take the processor from the executor, and take no signals.
+// A small pool of threads for what blocks or takes long. They take no signals, and once lowered run
+// at a lower priority (nice +5), so that they don't take the processor from the executor.
 #pragma once
 
 #include <condition_variable>
@@ -28,6 +28,8 @@ class Workers {
 
   // Any thread: as Loop::RunOnWorker.
   void Run(WorkPriority priority, Task job, Task done);
+  // Any thread: as Loop::LowerWorkers.
+  void Lower();
 
  private:
   struct Work {
@@ -45,6 +47,7 @@ class Workers {
   std::deque<Work> urgent_;                 // guarded by mutex_
   std::deque<Work> background_;             // guarded by mutex_
   int idle_urgent_only_ = 0;                // guarded by mutex_
+  bool lowered_ = false;                    // guarded by mutex_
   bool stopping_ = false;                   // guarded by mutex_
 
   std::vector<std::thread> threads_;

@@ -357,23 +357,33 @@ TEST_P(LoopTest, UrgentWorkPassesBackgroundWork) {
   EXPECT_TRUE(RunUntil([&] { return background_done == 4; }));
 }
 
-TEST_P(LoopTest, WorkersBlockSignalsAndYieldToTheExecutor) {
-  std::atomic<int> niceness{0};
-  std::atomic<bool> blocked{false};
-  bool done = false;
-  loop_->RunOnWorker(
-      WorkPriority::kBackground,
-      [&] {
-        sigset_t mask;
-        ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
-        blocked = ::sigismember(&mask, SIGTERM) == 1 && ::sigismember(&mask, SIGUSR1) == 1;
-        niceness = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()));
-      },
-      [&] { done = true; });
-  ASSERT_TRUE(RunUntil([&] { return done; }));
-  EXPECT_TRUE(blocked);
+TEST_P(LoopTest, WorkersBlockSignalsAndYieldToTheExecutorOnceLowered) {
+  struct Seen {
+    int niceness = 0;
+    bool blocked = false;
+  };
+  auto look = [this] {
+    Seen seen;
+    bool done = false;
+    loop_->RunOnWorker(
+        WorkPriority::kBackground,
+        [&] {
+          sigset_t mask;
+          ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+          seen.blocked = ::sigismember(&mask, SIGTERM) == 1 && ::sigismember(&mask, SIGUSR1) == 1;
+          seen.niceness = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()));
+        },
+        [&] { done = true; });
+    EXPECT_TRUE(RunUntil([&] { return done; }));
+    return seen;
+  };
   const int own = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()));
-  EXPECT_TRUE(niceness > own || own == 19) << niceness << ", where the executor has " << own;
+  const Seen before = look();
+  EXPECT_TRUE(before.blocked);
+  EXPECT_EQ(before.niceness, own);
+  loop_->LowerWorkers();
+  const int after = look().niceness;
+  EXPECT_TRUE(after > own || own == 19) << after << ", where the executor has " << own;
 }
 
 TEST_P(LoopTest, DestructionWaitsForReadsInFlight) {
