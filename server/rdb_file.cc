@@ -6,6 +6,7 @@
 #include <charconv>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "engine/base/siphash.h"
 #include "engine/rdb/rdb_writer.h"
@@ -141,27 +142,75 @@ class DumpWriter {
   int64_t delays_ = 0;
 };
 
+Status Abandoned() { return Status(StatusCode::kBusy, "the dump was abandoned"); }
+
 }  // namespace
 
-Status WriteRdbFile(io::FileSystem* files, SnapshotView* view, const RdbFileOptions& options,
+DumpFile::DumpFile(io::FileSystem* files, const std::string& directory, const std::string& name)
+    : files_(*files),
+      directory_(directory),
+      temporary_(directory + "/" + std::string(kTemporaryPrefix) + std::to_string(getpid()) +
+                 std::string(kTemporarySuffix)),
+      path_(directory + "/" + name) {}
+
+std::unique_ptr<io::File> DumpFile::OpenReplaced() {
+  auto file = files_.Open(path_, {.writable = false});
+  return file ? std::move(*file) : nullptr;
+}
+
+Result<std::unique_ptr<io::File>> DumpFile::Create() {
+  std::lock_guard lock(mutex_);
+  if (abandoned_) return std::unexpected(Abandoned());
+  // What lies there could not be removed before, and its writer may still be writing.
+  if (files_.Exists(temporary_)) {
+    if (Status status = files_.Remove(temporary_); !status.ok()) return std::unexpected(status);
+  }
+  auto file = files_.Open(temporary_, {.create = true, .exclusive = true});
+  is_temporary_ = file.has_value();
+  return file;
+}
+
+Status DumpFile::Commit() {
+  // Closed without the lock.
+  const std::unique_ptr<io::File> replaced = OpenReplaced();
+  {
+    std::lock_guard lock(mutex_);
+    if (abandoned_) return Abandoned();
+    FIRN_RETURN_IF_ERROR(files_.Rename(temporary_, path_));
+    is_temporary_ = false;
+  }
+  return files_.SyncDirectory(directory_);
+}
+
+void DumpFile::Remove() {
+  std::lock_guard lock(mutex_);
+  RemoveLocked();
+}
+
+void DumpFile::Abandon() {
+  std::lock_guard lock(mutex_);
+  abandoned_ = true;
+  RemoveLocked();
+}
+
+void DumpFile::RemoveLocked() {
+  if (!std::exchange(is_temporary_, false)) return;
+  // The next dump or the next start tries again.
+  static_cast<void>(files_.Remove(temporary_));
+}
+
+Status WriteRdbFile(DumpFile* dump, SnapshotView* view, const RdbFileOptions& options,
                     std::atomic<uint64_t>* keys) {
-  const std::string temporary = options.directory + "/" + std::string(kTemporaryPrefix) +
-                                std::to_string(getpid()) + std::string(kTemporarySuffix);
-  const std::string path = options.directory + "/" + options.name;
+  auto file = dump->Create();
+  if (!file) return file.error();
   auto write = [&] {
-    auto file = files->Open(temporary, {.create = true, .truncate = true});
-    if (!file) return file.error();
     FileSink sink(file->get(), options.incremental_sync);
     FIRN_RETURN_IF_ERROR(DumpWriter(view, &sink, options, keys).Write());
     FIRN_RETURN_IF_ERROR((*file)->Sync());
-    FIRN_RETURN_IF_ERROR(files->Rename(temporary, path));
-    return files->SyncDirectory(options.directory);
+    return dump->Commit();
   };
   Status status = write();
-  if (!status.ok() && files->Exists(temporary)) {
-    // What failed before says more than a failure of this; the next start tries again.
-    static_cast<void>(files->Remove(temporary));
-  }
+  if (!status.ok()) dump->Remove();
   return status;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <thread>
 
 #include "engine/base/check.h"
@@ -19,6 +20,8 @@ constexpr int kNice = 10;
 constexpr uint64_t kSurveyKeys = 16'384;
 // After a failure a rule waits so long before it tries again.
 constexpr int64_t kRetrySeconds = 5;
+// Threads of abandoned saves that may still be ending; more are waited for.
+constexpr size_t kMostAbandoned = 4;
 
 }  // namespace
 
@@ -27,6 +30,7 @@ struct RdbSaver::Job {
   Done done;                             // none: in the background
   std::shared_ptr<AccessSurvey> access;  // null: nobody wants to know
   std::unique_ptr<SnapshotView> view;    // once it is prepared
+  std::optional<DumpFile> file;          // once it is to be written
   RdbFileOptions options;
   uint64_t changes = 0;  // at the moment that is saved
   uint64_t keys_total = 0;
@@ -41,7 +45,7 @@ RdbSaver::RdbSaver(Server* server) : server_(*server), last_save_seconds_(NowSec
   if (!status.ok()) server_.Log(kLogWarning, "Removing old temporary dumps: " + status.message());
 }
 
-RdbSaver::~RdbSaver() { Abandon(); }
+RdbSaver::~RdbSaver() { Stop(); }
 
 int64_t RdbSaver::NowSeconds() const { return server_.loop().WallMillis() / 1000; }
 
@@ -115,9 +119,8 @@ void RdbSaver::OnPrepared(uint64_t serial, Status status) {
 void RdbSaver::StartWriting() {
   const OptionValues& options = *server_.options().operator->();
   Job* job = job_.get();
-  job->options = {.directory = options.dir,
-                  .name = options.dbfilename,
-                  .compress = options.rdb_compression,
+  job->file.emplace(&server_.files(), options.dir, options.dbfilename);
+  job->options = {.compress = options.rdb_compression,
                   .checksum = options.rdb_checksum,
                   .incremental_sync = options.rdb_save_incremental_fsync,
                   .key_delay_us = options.rdb_key_save_delay_us,
@@ -127,23 +130,33 @@ void RdbSaver::StartWriting() {
   job->changes = server_.stats().changes;
   if (job->done) {
     if (job->access != nullptr) job->access->Finish();
-    return Finish(WriteRdbFile(&server_.files(), job->view.get(), job->options, &job->keys_done));
+    auto replaced = job->file->OpenReplaced();
+    Status status = WriteRdbFile(&*job->file, job->view.get(), job->options, &job->keys_done);
+    server_.loop().RunOnWorker(io::WorkPriority::kBackground,
+                               [file = std::move(replaced)]() mutable { file.reset(); }, {});
+    return Finish(std::move(status));
   }
-  job->thread = io::StartQuietThread(
-      kNice, [this, job, files = &server_.files(), loop = &server_.loop(), serial = job->serial] {
+  job->thread =
+      io::StartQuietThread(kNice, [this, job, loop = &server_.loop(), serial = job->serial] {
         if (job->access != nullptr) job->access->Finish();
-        job->status = WriteRdbFile(files, job->view.get(), job->options, &job->keys_done);
+        job->status = WriteRdbFile(&*job->file, job->view.get(), job->options, &job->keys_done);
         job->view->Release();
         loop->Post([this, serial] { OnWritten(serial); });
       });
 }
 
-// The thread's last word. It finds nobody if the save was abandoned: a saver lives as long as the
+// The thread's last word. It finds nobody if that was waited for: a saver lives as long as the
 // server's loop.
 void RdbSaver::OnWritten(uint64_t serial) {
-  if (job_ == nullptr || job_->serial != serial) return;
-  job_->thread.join();
-  Finish(job_->status);
+  if (job_ != nullptr && job_->serial == serial) {
+    job_->thread.join();
+    return Finish(job_->status);
+  }
+  auto it = std::ranges::find_if(
+      abandoned_, [&](const std::unique_ptr<Job>& job) { return job->serial == serial; });
+  if (it == abandoned_.end()) return;
+  (*it)->thread.join();
+  abandoned_.erase(it);
 }
 
 void RdbSaver::Finish(Status status) {
@@ -170,11 +183,22 @@ void RdbSaver::Finish(Status status) {
 
 void RdbSaver::Abandon() {
   if (job_ == nullptr) return;
-  if (job_->thread.joinable()) {
-    job_->view->Cancel();
-    job_->thread.join();
-  }
-  job_.reset();
+  std::unique_ptr<Job> job = std::move(job_);
+  if (!job->thread.joinable()) return;
+  job->file->Abandon();
+  job->view->Cancel();
+  abandoned_.push_back(std::move(job));
+  if (abandoned_.size() > kMostAbandoned) JoinOldest();
+}
+
+void RdbSaver::JoinOldest() {
+  abandoned_.front()->thread.join();
+  abandoned_.pop_front();
+}
+
+void RdbSaver::Stop() {
+  Abandon();
+  while (!abandoned_.empty()) JoinOldest();
 }
 
 void RdbSaver::SaveEmpty(Done done) {

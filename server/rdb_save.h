@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -26,7 +27,7 @@ inline constexpr std::string_view kSnapshotFailedError =
 class RdbSaver {
  public:
   explicit RdbSaver(Server* server);
-  // Abandons what is under way.
+  // As Stop.
   ~RdbSaver();
   RdbSaver(const RdbSaver&) = delete;
   RdbSaver& operator=(const RdbSaver&) = delete;
@@ -42,8 +43,11 @@ class RdbSaver {
   // returns.
   using Done = std::move_only_function<void(Status)>;
   void Save(Done done);
-  // Ends what is in progress, without a dump; nobody is told. Before the store is closed.
+  // Ends what is in progress, without a dump; nobody is told. It is not waited for: its thread
+  // gives back what it holds, and is gone soon.
   void Abandon();
+  // As Abandon, and waits until no thread is left. Before the store is closed.
+  void Stop();
 
   // FLUSHALL: what is being saved in the background is of no use any more; with rules, an empty
   // dump takes its place. `done` is called when it has, or at once where it comes later: amid a
@@ -79,10 +83,12 @@ class RdbSaver {
   void StartWriting();
   void OnWritten(uint64_t serial);
   void Finish(Status status);
+  void JoinOldest();
   int64_t NowSeconds() const;
 
   Server& server_;
   std::unique_ptr<Job> job_;
+  std::deque<std::unique_ptr<Job>> abandoned_;  // with threads that still run; the oldest first
   uint64_t last_serial_ = 0;
   Status begin_status_;  // why the last Begin failed at once
   bool scheduled_ = false;

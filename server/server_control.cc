@@ -197,7 +197,7 @@ void Server::RequestShutdown(ShutdownRequest request, std::move_only_function<vo
 Status Server::Stop() {
   Log(kLogWarning, "User requested shutdown...");
   (void)TellSupervisor(options_->supervised, SupervisedState::kStopping);
-  saver_->Abandon();
+  saver_->Stop();
   backups_->Abandon();
   listeners_.clear();
   active_.clear();
@@ -252,7 +252,7 @@ void Server::DoReload() {
 void Server::ReopenStore() {
   for (const auto& [id, client] : clients_) client->ReleaseTickets();
   // They keep the index open.
-  saver_->Abandon();
+  saver_->Stop();
   backups_->Abandon();
   const StoreOptions options = MakeStoreOptions();
   Status status = store_->Close();

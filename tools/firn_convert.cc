@@ -474,7 +474,7 @@ Status FinishAof(io::FileSystem* files, const std::string& directory) {
 }
 
 // Writes the dump on a thread of its own, and shows how far it is.
-Status WriteDump(io::FileSystem* files, Engine* engine, const RdbFileOptions& order, Bar* bar,
+Status WriteDump(DumpFile* dump, Engine* engine, const RdbFileOptions& order, Bar* bar,
                  uint64_t* written) {
   auto source = engine->server().store().TakeSnapshot();
   if (!source) return source.error();
@@ -486,7 +486,7 @@ Status WriteDump(io::FileSystem* files, Engine* engine, const RdbFileOptions& or
   std::atomic<bool> done{false};
   Status status;
   std::thread writer([&] {
-    status = WriteRdbFile(files, &view, order, &keys);
+    status = WriteRdbFile(dump, &view, order, &keys);
     done.store(true);
   });
   auto show = [&](bool at_once) {
@@ -536,10 +536,9 @@ int Export(io::FileSystem* files, const Arguments& arguments) {
     status = engine.Start();
     if (!status.ok()) return Fail(status);
     const Functions& functions = engine.server().scripting().functions();
-    status = WriteDump(files, &engine,
-                       {.directory = target->directory,
-                        .name = target->name,
-                        .compress = options->rdb_compression,
+    DumpFile dump(files, target->directory, target->name);
+    status = WriteDump(&dump, &engine,
+                       {.compress = options->rdb_compression,
                         .checksum = options->rdb_checksum,
                         .functions = functions.LibrariesAsCode(),
                         .is_aof_base = arguments.aof},
