@@ -196,6 +196,49 @@ TEST_F(IndexMemoryTest, AHigherLimitMapsAllAgainAndALowerOneDropsIt) {
   ExpectValues();
 }
 
+// What the rebuild has read of the index is taken in pieces: keys change, come, go and leave RAM
+// between them.
+TEST_F(IndexMemoryTest, KeysChangeWhileTheMapGrowsAndAfterACrash) {
+  Load();
+  Random random(5);
+  std::vector<std::optional<int>> versions(kKeys, 0);
+  auto change = [&](int version) {
+    for (int i = 0; i < 8; ++i) {
+      const int key = static_cast<int>(random.Below(kKeys));
+      if (random.Below(3) == 0) {
+        EXPECT_EQ(driver_->Delete(Name(key)), versions[key].has_value()) << key;
+        versions[key] = std::nullopt;
+      } else {
+        driver_->Set(Name(key), Value(key, version));
+        versions[key] = version;
+      }
+      if (random.Below(2) == 0) driver_->Demote({Name(key)});
+    }
+  };
+  int version = 0;
+  for (int round = 0; round < 12; ++round) {
+    if (round % 3 == 2) {
+      Crash();
+    } else {
+      store().SetIndexMemory(1);
+      EXPECT_TRUE(driver_->RunUntil([&] { return store().Stats().cold_map_bytes == 0; }));
+    }
+    store().SetIndexMemory(0);
+    auto is_whole = [&] {
+      change(++version);
+      const StoreStats stats = store().Stats();
+      return stats.cold_map_complete && stats.unmapped_keys == 0;
+    };
+    EXPECT_TRUE(driver_->RunUntil(is_whole)) << round;
+  }
+  ExpectConsistent();
+  for (int i = 0; i < kKeys; ++i) {
+    std::optional<std::string> expected;
+    if (versions[i]) expected = Value(i, *versions[i]);
+    ASSERT_EQ(driver_->Get(Name(i)), expected) << i;
+  }
+}
+
 TEST_F(IndexMemoryTest, BlindWritesAreSettledBeforeTheirPartIsDropped) {
   store().SetIndexMemory(0);
   for (int i = 0; i < kKeys; ++i) driver_->Set(Name(i), Value(i));
