@@ -54,6 +54,7 @@ struct Keyspace {
   uint64_t unsettled = 0;    // blind writes whose predecessor is not known yet
   bool counts_exact = true;  // false after a start that replayed blind writes, until the rebuild
   uint64_t sweep_hash = 0;   // where the hand is
+  uint32_t sweep_round = 0;  // of the hand
 };
 
 }  // namespace firn

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/types/counted_tree.h"
 #include "tiering/fetcher.h"
 #include "tiering/indexer.h"
 #include "tiering/latency_timer.h"
@@ -14,6 +15,9 @@ namespace firn {
 namespace {
 
 constexpr uint64_t kDemoteSlice = 512;
+// An inner node leads to some hundred leaves and is used so much more often than each of them: only
+// in one of so many rounds of the hand is it looked at whether it was used since the last such one.
+constexpr uint32_t kRoundsOfNodes = 64;
 // So few entries say little of each other, and cost little to look at.
 constexpr uint64_t kSmallTables = 8 * kDemoteSlice;
 constexpr uint64_t kExpireSlice = 2000;
@@ -31,6 +35,10 @@ constexpr int kSamplesShare = 3;
 constexpr int kEvictionsAtOnce = 64;
 constexpr int kCheckpointsAtOnce = 16;
 
+bool IsInnerNode(const Entry& entry) {
+  return entry.type() == ValueType::kPage && CountedTree::IsNode(entry.value());
+}
+
 }  // namespace
 
 Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entries,
@@ -39,7 +47,10 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
   visited_.clear();
   keyspace.sweep_hash = keyspace.table.Walk(keyspace.sweep_hash, entries,
                                             [&](Entry* entry) { visited_.push_back(entry); });
-  if (keyspace.sweep_hash == 0 && tidy_rounds_ > 0) --tidy_rounds_;
+  if (keyspace.sweep_hash == 0) {
+    ++keyspace.sweep_round;
+    if (tidy_rounds_ > 0) --tidy_rounds_;
+  }
   int64_t now = store_.expiry_clock_ms();
   for (Entry* entry : visited_) {
     ++slice.visited;
@@ -61,6 +72,7 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
     const bool tidy = entry->kind() == Entry::Kind::kStub;
     if (!tidy) {
       if (purpose != Purpose::kDemote || slice.freed_bytes >= bytes_wanted) continue;
+      if (SparesNode(keyspace, *entry)) continue;
       if (entry->referenced()) {
         entry->set_referenced(false);
         continue;
@@ -84,6 +96,13 @@ Sweeper::Slice Sweeper::Sweep(Keyspace& keyspace, Purpose purpose, uint64_t entr
   }
   store_.stats_.demotions += slice.demoted;
   return slice;
+}
+
+// Unless there was nothing else in a round.
+bool Sweeper::SparesNode(const Keyspace& keyspace, const Entry& entry) const {
+  if (!IsInnerNode(entry) || fruitless_ > keyspace.table.size()) return false;
+  const auto phase = static_cast<uint8_t>(entry.key().back());
+  return (phase + keyspace.sweep_round) % kRoundsOfNodes != 0;
 }
 
 void Sweeper::TidyTombstone(Keyspace& keyspace, const HashedKey& key, Entry* entry) {

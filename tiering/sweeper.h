@@ -47,6 +47,7 @@ class Sweeper {
   bool Relieve();
   void StepTables();
   bool WaitsForIndex(size_t keyspaces);
+  bool SparesNode(const Keyspace& keyspace, const Entry& entry) const;
   void ExpireHot();
   void ExpireCold();
   void OnDueHints(std::vector<IndexBatch::Hint> hints,

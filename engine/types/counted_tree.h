@@ -35,6 +35,9 @@ inline constexpr uint64_t kMaxLeafBytes = 4000;
 inline constexpr uint64_t kMaxNodeBytes = 4000;
 inline constexpr size_t kMaxSeparatorBytes = 512;
 
+// The first byte of an inner node; that of a leaf is its PackedKind.
+inline constexpr char kNodeKind = 16;
+
 class CountedTree {
  public:
   static constexpr int kMaxDepth = 12;
@@ -148,6 +151,8 @@ class CountedTree {
   // is not greater than `less`, and the keys can't be parted. REQUIRES: less < greater.
   static std::string Separator(std::string_view less, std::string_view greater);
   static bool ValidateNode(std::string_view bytes);
+  // Whether a page is an inner node and not a leaf. A part of a long string may look like one.
+  static bool IsNode(std::string_view page) { return page.starts_with(kNodeKind); }
   // One step of FindKey, for those who look from outside where it leads.
   struct Child {
     PageNumber page = 0;

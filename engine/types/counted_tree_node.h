@@ -18,7 +18,6 @@
 
 namespace firn {
 
-inline constexpr char kNodeKind = 16;
 inline constexpr uint32_t kNodeHeader = 4;
 inline constexpr uint32_t kChildSize = 8;
 inline constexpr uint32_t kEndSize = 2;
