@@ -59,7 +59,10 @@ size_t Dispatcher::HandleSome(Client* client, std::span<ParsedRequest> requests)
 
 size_t Dispatcher::CountAlike(std::span<const ParsedRequest> requests) const {
   const ParsedRequest& first = requests[0];
-  if (requests.size() < 2 || !first.has_hash || requests[1].command != first.command) return 0;
+  if (requests.size() < 2 || !first.has_hash || requests[1].command != first.command ||
+      requests[1].first_key_hash != first.first_key_hash) {
+    return 0;
+  }
   const Merged& merged = merged_[server_.commands().IndexOf(*first.command)];
   if (merged.function == nullptr) return 0;
   size_t count = 0;

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "engine/base/coding.h"
 #include "engine/types/string_ops.h"
 #include "server/dispatcher.h"
 #include "server/server.h"
@@ -88,7 +89,7 @@ void Dispatcher::Prepare(const Client& client, std::span<ParsedRequest> requests
   request.has_hash = false;
   request.same_key = request.runs_alone = false;
   request.element.Clear();
-  request.command = before != nullptr && before->args[0] == request.args[0]
+  request.command = before != nullptr && SameBytes(before->args[0], request.args[0])
                         ? before->command
                         : server_.commands().Find(request.args[0]);
   if (request.command == nullptr) return;
@@ -97,7 +98,7 @@ void Dispatcher::Prepare(const Client& client, std::span<ParsedRequest> requests
   request.has_hash = true;
   const std::string_view key = request.args[at];
   if (before != nullptr && before->command == request.command && before->has_hash &&
-      before->args[at] == key) {
+      SameBytes(before->args[at], key)) {
     request.same_key = true;
     request.first_key_hash = before->first_key_hash;
     return;

@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/base/coding.h"
 #include "engine/base/random.h"
 #include "engine/keyspace/access_clock.h"
 #include "tiering/found_pages.h"
@@ -147,7 +148,7 @@ class StoreImpl {
   // The hot look-up of the command path, remembered until the next change of any table.
   Entry* FindEntry(Keyspace& keyspace, const HashedKey& key) {
     if (memo_.keyspace == keyspace.id && memo_.hash == key.hash && memo_.entry != nullptr &&
-        memo_.entry->key() == key.bytes) {
+        SameBytes(memo_.entry->key(), key.bytes)) {
       return memo_.entry;
     }
     Entry* entry = keyspace.table.Find(key);

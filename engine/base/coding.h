@@ -24,6 +24,27 @@ inline void StoreFixed(void* to, T value) {
   std::memcpy(to, &value, sizeof value);
 }
 
+// As a == b, which is a call of a function: for keys and names, which are short.
+inline bool SameBytes(std::string_view a, std::string_view b) {
+  constexpr size_t kShort = 32;
+  const size_t size = a.size();
+  if (size != b.size()) return false;
+  if (size > kShort) return a == b;
+  auto differ = [&]<typename T>(T, size_t at) {
+    return LoadFixed<T>(a.data() + at) ^ LoadFixed<T>(b.data() + at);
+  };
+  if (size >= 8) {
+    uint64_t difference = differ(uint64_t{}, size - 8);
+    for (size_t at = 0; at + 8 < size; at += 8) difference |= differ(uint64_t{}, at);
+    return difference == 0;
+  }
+  if (size >= 4) return (differ(uint32_t{}, 0) | differ(uint32_t{}, size - 4)) == 0;
+  for (size_t at = 0; at < size; ++at) {
+    if (a[at] != b[at]) return false;
+  }
+  return true;
+}
+
 // Big-endian, so that byte order is number order: keys of the index.
 inline uint64_t LoadBig64(const void* from) { return __builtin_bswap64(LoadFixed<uint64_t>(from)); }
 inline void StoreBig64(void* to, uint64_t value) { StoreFixed(to, __builtin_bswap64(value)); }

@@ -9,6 +9,7 @@
 
 #include "engine/base/allocation.h"
 #include "engine/base/check.h"
+#include "engine/base/coding.h"
 #include "engine/base/random.h"
 
 namespace firn {
@@ -89,7 +90,7 @@ Entry* Table::Find(const HashedKey& key) const {
     Entry* entry = EntryOf(partition.slots()[i]);
     // Most entries lie across two lines; the caller will want the second as well.
     __builtin_prefetch(reinterpret_cast<const char*>(entry) + kCacheLineBytes);
-    if (entry->key() != key.bytes) return false;
+    if (!SameBytes(entry->key(), key.bytes)) return false;
     found = entry;
     return true;
   });

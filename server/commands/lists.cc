@@ -12,10 +12,12 @@
 namespace firn::server {
 namespace {
 
+using namespace std::string_view_literals;
+
 constexpr int64_t kMaxCount = std::numeric_limits<int64_t>::max();
 
-std::string_view PushEvent(ListEnd end) { return end == ListEnd::kHead ? "lpush" : "rpush"; }
-std::string_view PopEvent(ListEnd end) { return end == ListEnd::kHead ? "lpop" : "rpop"; }
+std::string_view PushEvent(ListEnd end) { return end == ListEnd::kHead ? "lpush"sv : "rpush"sv; }
+std::string_view PopEvent(ListEnd end) { return end == ListEnd::kHead ? "lpop"sv : "rpop"sv; }
 
 // Redis counts elements, not keys, as changes since the last save; a key that was modified has
 // counted one.
