@@ -85,8 +85,16 @@ void Table::FreeDirectory(Directory* directory) {
 Entry* Table::Find(const HashedKey& key) const {
   const Directory& directory = DirectoryOf(key.hash);
   const SlotArray partition = directory.partitions[directory.IndexOf(key.hash)];
+  const uint64_t tag = directory.TagOf(key.hash);
+  if (places_ != nullptr) [[likely]] {
+    const Place& place = (*places_)[key.hash % kPlaces];
+    if (place.hash == key.hash && place.slot < partition.size()) {
+      const Slot slot = partition.slots()[place.slot];
+      if (slot >> 48 == tag && SameBytes(EntryOf(slot)->key(), key.bytes)) return EntryOf(slot);
+    }
+  }
   Entry* found = nullptr;
-  ForTag(partition, directory.TagOf(key.hash), [&](uint32_t i) {
+  ForTag(partition, tag, [&](uint32_t i) {
     Entry* entry = EntryOf(partition.slots()[i]);
     // Most entries lie across two lines; the caller will want the second as well.
     __builtin_prefetch(reinterpret_cast<const char*>(entry) + kCacheLineBytes);
@@ -107,9 +115,12 @@ void Table::Prefetch(uint64_t hash) const {
 }
 
 void Table::PrefetchEntry(uint64_t hash) const {
+  if (places_ == nullptr) [[unlikely]]
+    places_ = std::make_unique<std::array<Place, kPlaces>>();
   const Directory& directory = DirectoryOf(hash);
   const SlotArray partition = directory.partitions[directory.IndexOf(hash)];
   ForTag(partition, directory.TagOf(hash), [&](uint32_t i) {
+    (*places_)[hash % kPlaces] = {hash, i};
     const auto* entry = reinterpret_cast<const char*>(EntryOf(partition.slots()[i]));
     __builtin_prefetch(entry);
     __builtin_prefetch(entry + kCacheLineBytes);

@@ -15,8 +15,10 @@
 // Executor thread only. The table owns its entries.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string_view>
 
 #include "engine/base/siphash.h"
@@ -94,6 +96,13 @@ class Table {
     uint64_t TagOf(uint64_t hash) const { return hash << depth >> 48; }
   };
 
+  // Where PrefetchEntry has just found a tag: Find looks there first, and searches if it is not so.
+  struct Place {
+    uint64_t hash = 0;
+    uint32_t slot = 0;
+  };
+  static constexpr size_t kPlaces = 64;  // a pipeline asks for half as many
+
   bool resizing() const { return next_.partitions != nullptr; }
   // The directory in which the entries with this hash are.
   const Directory& DirectoryOf(uint64_t hash) const {
@@ -114,6 +123,7 @@ class Table {
   uint64_t size_ = 0;
   uint64_t memory_bytes_ = 0;
   uint64_t freed_ = 0;  // partitions that FreeSome is done with
+  mutable std::unique_ptr<std::array<Place, kPlaces>> places_;  // from the first PrefetchEntry on
 };
 
 }  // namespace firn

@@ -157,6 +157,11 @@ uint64_t PackedPage::RowOffset(uint32_t i) const {
   if (lengths == nullptr) return offset;
   const uint8_t* value_lengths = ValueLengths();
   if (long_rows() == 0) {
+    constexpr uint32_t kFew = 4;
+    if (const uint32_t behind = rows() - i; behind < kFew) {
+      const uint64_t values = value_lengths != nullptr ? SumBytes(value_lengths + i, behind) : 0;
+      return size() - SumBytes(lengths + i, behind) - values;
+    }
     offset += SumBytes(lengths, i);
     if (value_lengths != nullptr) offset += SumBytes(value_lengths, i);
     return offset;

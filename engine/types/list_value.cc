@@ -471,6 +471,12 @@ ListValue::Limit ListValue::ListpackLimit() const {
 
 // Whether the list and what is about to be added keep to the limit, as far as leaves in RAM tell.
 ListValue::Fits ListValue::FitsListpack(Limit limit, Addition addition) {
+  if (const RootView root(space_.Root()); root.small()) {
+    // Most often the header says it.
+    const PackedPage page(root.packed());
+    const uint64_t size = kListpackOverhead + addition.bytes + ListpackPageRoughBound(page);
+    if (page.rows() + addition.elements <= limit.elements && size <= limit.bytes) return Fits::kYes;
+  }
   uint64_t count = tree_.count() + addition.elements;
   // An element takes two bytes at least.
   if (count > limit.elements || (limit.bytes - kListpackOverhead) / 2 < tree_.count()) {
@@ -480,12 +486,12 @@ ListValue::Fits ListValue::FitsListpack(Limit limit, Addition addition) {
   uint32_t leaves = tree_.LeavesBelowTop();
   if (leaves > kMaxListpackLeaves) return Fits::kNo;
   uint64_t bound = kListpackOverhead + addition.bytes;
-  for (auto size_of : {ListpackPageRoughBound, ListpackPageBound, ListpackPageSize}) {
+  for (bool exact : {false, true}) {
     uint64_t size = bound;
     for (uint32_t i = 0; i < leaves; ++i) {
       PackedPage page;
       if (!tree_.PeekBelowTop(i, &page)) return Fits::kUnknown;
-      size += size_of(page);
+      size += exact ? ListpackPageSize(page) : ListpackPageBound(page);
     }
     if (size <= limit.bytes) return Fits::kYes;
   }

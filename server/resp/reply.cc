@@ -56,9 +56,12 @@ void Reply::Error(std::string_view text) {
 }
 
 void Reply::Integer(int64_t value) {
-  if (value < 0 || value > 9) return Header(':', value);
-  const char text[] = {':', static_cast<char>('0' + value), '\r', '\n'};
-  Raw({text, sizeof text});
+  if (value < 0 || value > 99) return Header(':', value);
+  const char tens = static_cast<char>('0' + value / 10);
+  const char text[] = {':', tens, static_cast<char>('0' + value % 10), '\r', '\n'};
+  if (value > 9) return Raw({text, sizeof text});
+  const char digit[] = {':', text[2], '\r', '\n'};
+  Raw({digit, sizeof digit});
 }
 
 void Reply::Bulk(std::string_view bytes) {

@@ -239,6 +239,34 @@ TEST_F(TableTest, PrefetchingChangesNothing) {
   table_.CheckInvariants();
 }
 
+// What PrefetchEntry remembers is no more than a hint.
+TEST_F(TableTest, FindsWhatIsThereAfterPrefetchingAndChanges) {
+  Random random(5);
+  AddMany(0, 3'000);
+  for (uint64_t round = 0; round < 2'000; ++round) {
+    std::map<uint64_t, Entry*> wanted;
+    while (wanted.size() < 32) wanted[random.Below(4'000)] = nullptr;
+    for (auto& [i, entry] : wanted) {
+      table_.PrefetchEntry(Key(Name(i)).hash);
+      entry = table_.Find(Key(Name(i)));
+    }
+    for (auto& [i, entry] : wanted) {
+      if (entry == nullptr && random.Below(2) == 0) {
+        entry = Add(Name(i));
+      } else if (entry != nullptr && random.Below(3) == 0) {
+        Drop(Name(i));
+        entry = nullptr;
+      } else if (entry != nullptr && random.Below(2) == 0) {
+        Entry* other = Entry::Create({.key = Name(i), .value = "w"});
+        table_.Replace(Key(Name(i)), entry, other);
+        Entry::Free(std::exchange(entry, other));
+      }
+    }
+    for (const auto& [i, entry] : wanted) ASSERT_EQ(table_.Find(Key(Name(i))), entry) << i;
+  }
+  table_.CheckInvariants();
+}
+
 TEST_F(TableTest, FreesItselfInSlices) {
   AddMany(0, 10'000);
   int slices = 0;
