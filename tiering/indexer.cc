@@ -14,12 +14,12 @@ namespace firn {
 namespace {
 
 // Without anybody waiting, batches are made large, so that a key that is written again and again is
-// put once.
-constexpr uint64_t kLazyRecords = 100'000;
+// put once. One of so many records is flushed, since a start should not have more to replay.
+constexpr uint64_t kLazyRecords = 200'000;
 constexpr uint64_t kLazyBytes = 64 << 20;
-constexpr int64_t kLazyMicros = 1'000'000;
+constexpr int64_t kLazyMicros = 2'000'000;
 // Where no value leaves RAM nobody needs what is young in the index. What a batch takes would make
-// keys go for it there, once a second under a small maxmemory.
+// keys go for it there, every other second under a small maxmemory.
 constexpr int64_t kUntieredLazyMicros = 60'000'000;
 // Under memory pressure still worth a batch.
 constexpr uint64_t kUrgentRecords = 2'000;
