@@ -24,7 +24,9 @@ constexpr uint64_t kExpireSlice = 2000;
 constexpr int64_t kExpireEveryMicros = 50'000;
 constexpr int64_t kHintsEveryMicros = 200'000;
 constexpr size_t kHintsAtOnce = 2000;
+// To free a large value takes long: its pages go back to the system.
 constexpr uint64_t kFreeSlice = 4096;
+constexpr uint64_t kFreeSliceBytes = 4 << 20;
 // Writers wait once this share of max_memory is in use.
 constexpr double kWriterShare = 0.94;
 // With less than this share in entries there is nothing to gain by waiting for demotion.
@@ -473,8 +475,15 @@ bool Sweeper::FreeSome(Keyspace& keyspace) {
   visited_.clear();
   keyspace.sweep_hash = keyspace.table.Walk(keyspace.sweep_hash, kFreeSlice,
                                             [&](Entry* entry) { visited_.push_back(entry); });
+  uint64_t bytes = 0;
   for (Entry* entry : visited_) {
-    store_.Discard(keyspace, {entry->key(), keyspace.table.HashOf(entry->key())}, entry);
+    const HashedKey key = {entry->key(), keyspace.table.HashOf(entry->key())};
+    if (bytes >= kFreeSliceBytes) {
+      keyspace.sweep_hash = key.hash;
+      break;
+    }
+    bytes += entry->MemoryBytes();
+    store_.Discard(keyspace, key, entry);
   }
   return !keyspace.table.empty();
 }
